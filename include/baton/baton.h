@@ -1,0 +1,233 @@
+/* baton.h: leader election for a program.
+ *
+ *     struct baton_options options;
+ *     baton_options_init(&options);
+ *     struct baton *b;
+ *     struct baton_error err;
+ *     if (baton_open(&options, &b, &err) < 0) { fprintf(stderr, "%s\n", err.text); ... }
+ *     struct baton_election *e;
+ *     baton_stand(b, "db-writer", NULL, &e, &err);
+ *     ... if (baton_leads(e, &term)) write_row(term, ...);
+ *     baton_close(b);
+ *
+ * Threads: a client runs one thread of its own, which blocks all signals and calls nothing of the program's. Every
+ * function here may be called from any thread, but not from a signal handler (except baton_leads). There are no
+ * callbacks: what happened is taken from a queue (baton_next), and baton_fd() is readable while the queue is not empty.
+ *
+ * Fork: a forked child does not lead: baton_leads() is false there, and every other call fails with BATON_CLOSED.
+ * The child may call baton_close() to free its copy; nothing of the parent's is touched.
+ *
+ * Time: all times are milliseconds of CLOCK_BOOTTIME (clock_gettime(2)), which counts suspend; `wall_ms` fields are
+ * milliseconds since the epoch, for people.
+ *
+ * Memory: small allocations that fail stop the process (its places pass on); see ARCHITECTURE.md.
+ */
+#ifndef BATON_BATON_H
+#define BATON_BATON_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "baton/error.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define BATON_API __attribute__((visibility("default")))
+
+#define BATON_NAME_MAX 128        /* bytes of an election's name */
+#define BATON_ID_MAX 128          /* bytes of an instance's id */
+#define BATON_ADDRESS_MAX 255     /* bytes of an address */
+#define BATON_TTL_DEFAULT_MS 10000
+#define BATON_TERMS_KEPT 16       /* terms that an election's history keeps */
+#define BATON_CANDIDATES_MAX 4096 /* candidates of one election that are looked at; more are told as an error */
+#define BATON_ELECTIONS_MAX 65536 /* elections of one client */
+
+struct baton;          /* one connection of this process to a namespace, with one session at a time */
+struct baton_election; /* a candidacy in one election, or the observation of one */
+
+struct baton_options {
+    const char *url;     /* NULL: $BATON_URL, else "local:" (the user's state directory) */
+    const char *id;      /* of this instance, unique among those alive; NULL: HOST-PID-RANDOM */
+    const char *address; /* where others reach this instance; "" or NULL: none. Any text up to BATON_ADDRESS_MAX */
+    uint32_t ttl_ms;     /* of the session; default BATON_TTL_DEFAULT_MS; at least the engine's minimum */
+    /* The session is renewed only while the program calls baton_alive() at least this often; 0: no watchdog. A
+     * program that hangs for `watchdog_ms` then loses its places within a ttl. Less than ttl_ms. */
+    uint32_t watchdog_ms;
+    bool renewals;       /* queue a BATON_RENEWED for each renewal of the session */
+};
+
+/* Defaults. Every field may then be changed. */
+BATON_API void baton_options_init(struct baton_options *options);
+
+/* Open a client. The engine need not be reachable; it must be one that exists, with a URL that can be right.
+ * Errors: BATON_INVALID (URL, id, address, ttl), BATON_UNSUPPORTED (unknown scheme, network file system),
+ * BATON_DENIED, BATON_FULL, BATON_CORRUPT, BATON_NEWER, BATON_UNAVAILABLE, BATON_SYSTEM.
+ * Returns 0 and *ret, or -1. */
+BATON_API int baton_open(const struct baton_options *options, struct baton **ret, struct baton_error *err);
+
+/* Hand over everything held: each election led is told to stop (BATON_STOP in the queue, if anybody still reads it),
+ * and passes on as soon as baton_stopped() was said or the candidacy's stop_ms is over, whichever is first; then the
+ * session is ended and all memory is freed, the elections too. Blocks for at most the longest stop_ms plus 2 s. NULL
+ * is allowed. A program that wants to stop its work first calls baton_resign(), waits for BATON_RESIGNED, and then
+ * closes. */
+BATON_API void baton_close(struct baton *b);
+
+/* The id and the URL in use. Valid until close. */
+BATON_API const char *baton_id(const struct baton *b);
+BATON_API const char *baton_url(const struct baton *b);
+
+/* A descriptor that is readable (poll, epoll, select, any loop) while baton_next() has something. Do not read it. */
+BATON_API int baton_fd(const struct baton *b);
+
+enum baton_event_kind {
+    BATON_NONE = 0,
+    BATON_LEAD,     /* this instance leads `election` with `term` */
+    BATON_STOP,     /* stop what is done as the leader, before `until_ms`, then call baton_stopped() */
+    BATON_FOLLOW,   /* the stop is over (answered, or too late to matter): this instance does not lead */
+    BATON_CHANGED,  /* what baton_status() tells of `election` is new (several may be told as one) */
+    BATON_RESIGNED, /* the answer to baton_resign(): the place was passed on, the candidacy is over */
+    BATON_REPLY,    /* the answer to a request (baton_transfer, _hold, _release): `request`, `code`, `text` */
+    BATON_SESSION,  /* a session began: `session`; `until_ms` is its deadline */
+    BATON_RENEWED,  /* the session's deadline moved to `until_ms` (only with options.renewals) */
+    BATON_LOST_SESSION, /* the session is over; a new one will be opened, and each candidacy stands again */
+    BATON_DUPLICATE,    /* another live candidate of `election` has this instance's id: it waits (never leads) */
+    BATON_TROUBLE,      /* the engine cannot be used now: `code`, `text` */
+    BATON_RECOVERED     /* it can be used again */
+};
+
+/* `text` says why, in one line, where there is a why. */
+struct baton_event {
+    enum baton_event_kind kind;
+    struct baton_election *election; /* NULL where it is about the client */
+    uint64_t term;
+    uint64_t session;
+    int64_t until_ms;
+    uint64_t request;
+    enum baton_code code;
+    char text[BATON_ERROR_TEXT];
+};
+
+/* The kind's name: "lead". Never NULL. */
+BATON_API const char *baton_event_name(enum baton_event_kind kind);
+
+/* Take the oldest event. false: there is none (and the fd is not readable). For one election and one stop, the order
+ * is always LEAD, STOP, FOLLOW. Nothing is dropped; CHANGED is told once until it is taken. */
+BATON_API bool baton_next(struct baton *b, struct baton_event *ret);
+
+/* Tell the watchdog (options.watchdog_ms) that the program makes progress. */
+BATON_API void baton_alive(struct baton *b);
+
+struct baton_stand_options {
+    int32_t priority; /* -1000..1000, default 0; at a vacancy the highest goes first */
+    bool preempt;     /* ask a live leader of lower priority to hand over to this one */
+    /* What a stop may take, in ms. 0: the program only asks baton_leads() before each thing it does as the leader,
+     * and needs no time. Otherwise it answers BATON_STOP by baton_stopped() within this time; a program that does
+     * not has its session end. When renewals fail, STOP comes this long before the deadline. At most ttl/2. */
+    uint32_t stop_ms;
+};
+BATON_API void baton_stand_options_init(struct baton_stand_options *options);
+
+/* Stand for the election `name` (1..BATON_NAME_MAX of A-Z a-z 0-9 . _ - : @ +, beginning with a letter or digit).
+ * options NULL: defaults. A client stands at most once in an election (BATON_CONFLICT). Returns 0 and *ret (until
+ * baton_resign's RESIGNED and baton_release_election, or close), or -1 with BATON_INVALID, BATON_CONFLICT, BATON_FULL. */
+BATON_API int baton_stand(struct baton *b, const char *name, const struct baton_stand_options *options,
+                          struct baton_election **ret, struct baton_error *err);
+
+/* Observe without standing. name NULL: every election of the namespace (one handle; see baton_status_all). */
+BATON_API int baton_observe(struct baton *b, const char *name, struct baton_election **ret, struct baton_error *err);
+
+/* Does this instance lead, now? True only while the newest decision known names it, its session is valid at this very
+ * moment, and it was not told to stop. *ret_term (may be NULL) is the term, untouched on false. Takes no lock, sends
+ * nothing, costs about one clock_gettime; safe from any thread and signal handler. */
+BATON_API bool baton_leads(const struct baton_election *e, uint64_t *ret_term);
+
+/* The answer to BATON_STOP: what was done as the leader is over, for good, in every thread and child of the program.
+ * Without a stop under way it does nothing. */
+BATON_API void baton_stopped(struct baton_election *e);
+
+/* End the candidacy: stop (two-sided), hand over, withdraw; BATON_RESIGNED follows. Twice is once. */
+BATON_API void baton_resign(struct baton_election *e);
+
+/* Free the handle. A candidacy is resigned first, in the background; no event of it comes any more. NULL allowed. */
+BATON_API void baton_election_free(struct baton_election *e);
+
+BATON_API const char *baton_election_name(const struct baton_election *e); /* "" for "every election" */
+
+/* Ask the leader to hand over to `to_id` (NULL: to whoever is next). The answer is a BATON_REPLY with the returned
+ * number in `request` (never 0; it arrives after at most timeout_ms): BATON_OK (it was passed on), BATON_NOT_FOUND
+ * (nobody else stands, no such candidate, no leader), BATON_CONFLICT (it leads already; another transfer is under way;
+ * the election is on hold), BATON_TIMEOUT. `e` may be a candidacy or an observation of that election. */
+BATON_API uint64_t baton_transfer(struct baton_election *e, const char *to_id, uint32_t timeout_ms);
+
+/* Put the election on hold: its leader stops and nobody leads, until the release. Answered by a BATON_REPLY when it is
+ * stored: BATON_OK, or BATON_CONFLICT (on hold already; not on hold), or the engine's error. `why` is kept for people
+ * (NULL or up to 200 bytes). */
+BATON_API uint64_t baton_hold(struct baton_election *e, const char *why, uint32_t timeout_ms);
+BATON_API uint64_t baton_release(struct baton_election *e, uint32_t timeout_ms);
+
+/* What is known of an election: one state that the namespace really had. */
+struct baton_candidate {
+    const char *id, *address, *host;
+    int32_t priority;
+    bool preempt;
+    bool leads;       /* the decision names it */
+    int64_t since_wall_ms;
+};
+struct baton_term {
+    uint64_t term;
+    const char *id;     /* the leader's; "" for nobody */
+    const char *reason; /* "claim", "handover", "transfer", "preempt", "resign", "hold" */
+    int64_t since_wall_ms;
+};
+struct baton_status {
+    const char *name;
+    bool known;           /* a view has arrived; while false, all below is empty */
+    uint64_t revision;    /* of the view */
+    uint64_t term;        /* of the decision; 0: there never was one */
+    const char *leader;   /* id; NULL: nobody leads now */
+    int64_t since_wall_ms;
+    bool held;            /* on hold for maintenance */
+    const char *held_why, *held_by;
+    const struct baton_candidate *candidates; /* in the order in which they would claim */
+    size_t candidate_count;
+    const struct baton_term *terms; /* newest first */
+    size_t term_count;
+    const char *trouble; /* a record that cannot be used, and why; NULL: all can */
+};
+
+/* A copy of what is known; free with baton_status_free. With an observation of every election: *ret has one entry an
+ * election, *ret_count of them, in the order of their names; else exactly one. */
+BATON_API int baton_status(const struct baton_election *e, struct baton_status **ret, size_t *ret_count,
+                           struct baton_error *err);
+BATON_API void baton_status_free(struct baton_status *status, size_t count);
+
+/* What another process of this host needs to end the session when this one cannot: text and a descriptor (close-on-exec,
+ * the caller's; -1: none is needed). For a supervisor's guard; see baton_guard_open. */
+#define BATON_LIFELINE_MAX 1024
+struct baton_lifeline {
+    uint64_t session;
+    char text[BATON_LIFELINE_MAX];
+    int fd;
+};
+BATON_API int baton_lifeline(struct baton *b, struct baton_lifeline *ret, struct baton_error *err);
+
+/* The guard's side, in the other process: synchronous, needs no client. `open` takes over the descriptor and prepares,
+ * `end` ends the session (an ended one is ended, too), `free` frees. */
+struct baton_guard;
+BATON_API int baton_guard_open(const struct baton_lifeline *lifeline, struct baton_guard **ret, struct baton_error *err);
+BATON_API int baton_guard_end(struct baton_guard *guard, uint32_t timeout_ms, struct baton_error *err);
+BATON_API void baton_guard_free(struct baton_guard *guard);
+
+/* Is `name` a legal election name or id (BATON_NAME_MAX)? 0, or -1 with words that begin with `what`. */
+BATON_API int baton_check_name(const char *what, const char *name, struct baton_error *err);
+
+/* CLOCK_BOOTTIME in ms: the clock of every `until_ms`. */
+BATON_API int64_t baton_now_ms(void);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,103 @@
+/* engine.h: what a new engine implements.
+ *
+ * An engine stores the records of one namespace, and does nothing else: no policy, no election, no retry that the
+ * caller could not see. Everything is asynchronous on the loop given to `open`: no function of the table blocks on
+ * a network or on a disk (an engine whose library blocks does that on a worker), and no callback is called from
+ * inside a function of the table, from another thread, or after `closed`.
+ *
+ * What an engine promises (each has a test in tests/conformance):
+ *  - a write is applied at most once, whole or not at all, and is answered exactly once;
+ *  - a watch is given first everything under its prefix as of one revision (`reset`), then every change in the order
+ *    of revisions, all changes of one revision in one batch. After a gap that it cannot fill it begins again with a
+ *    `reset`. A view is always a state the namespace really had, and never goes backward;
+ *  - when a write is answered DONE, a watch shows it soon, but perhaps not yet;
+ *  - revisions grow by every write in the namespace, also across a restart of the engine or a loss of power;
+ *  - a session id is never used again in the namespace;
+ *  - when a session ends, all its bound records vanish at one revision. It ends by `session_end`, by the guard, by
+ *    the proven death of its process, or because it was not renewed for its ttl: never earlier than the granted ttl
+ *    after the engine received the last renewal (or the opening);
+ *  - a put bound to a session that is over is refused with BATON_LOST.
+ *
+ * Memory: every pointer given to the engine or to a callback is valid for that call only; the receiver copies.
+ * Errors carry words for an operator: which engine, which endpoint, what it said, what to try.
+ */
+#ifndef BATON_ENGINE_H
+#define BATON_ENGINE_H
+
+#include <uv.h>
+
+#include "baton/records.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define BATON_ENGINE_ABI 1
+#define BATON_EXPORT_MAX 1024
+
+struct baton_engine;       /* one open namespace; the engine's own struct begins with `const struct baton_engine_ops *` */
+struct baton_engine_guard; /* what a guard keeps to end one session */
+
+/* What an engine tells its owner. All of them are called on the loop's thread, with the `ctx` given to `open`. */
+struct baton_engine_callbacks {
+    /* The answer to session_open: err NULL and a new id with the ttl that was granted (at least what was asked
+     * for, or the engine's own minimum), or session 0 and why not. */
+    void (*session_opened)(void *ctx, uint64_t ticket, uint64_t session, uint32_t ttl_ms, const struct baton_error *err);
+    /* The answer to session_renew: DONE; UNKNOWN; or REFUSED: the session is over. */
+    void (*session_renewed)(void *ctx, uint64_t ticket, const struct baton_reply *reply);
+    /* The engine knows that this session is over, however it ended (also the answer to session_end, when it was
+     * done). May be called at most once a session, and need not come: the owner counts its own deadline. */
+    void (*session_ended)(void *ctx, uint64_t session);
+    /* The answer to write. */
+    void (*written)(void *ctx, uint64_t ticket, const struct baton_reply *reply);
+    /* A view moved. */
+    void (*changed)(void *ctx, uint64_t watch, const struct baton_batch *batch);
+    /* For people: the engine cannot be used now (err), or it can again (NULL). Decides nothing. */
+    void (*trouble)(void *ctx, const struct baton_error *err);
+    /* The answer to close; the engine is gone. */
+    void (*closed)(void *ctx);
+};
+
+struct baton_engine_ops {
+    unsigned abi;        /* BATON_ENGINE_ABI */
+    const char *scheme;  /* "local": of its URLs */
+    uint32_t ttl_min_ms; /* the smallest ttl it can promise */
+    uint32_t ttl_max_ms;
+    uint32_t step_ms;    /* a few round trips: by how much candidates stagger their claims */
+
+    /* Check the URL and begin. Fails at once for what cannot become right by waiting (a malformed URL, a damaged or
+     * read-only store); an engine that cannot be reached now opens, says so by `trouble`, and goes on trying.
+     * (local: opening may touch the disk: it is the one call that may block, before the loop runs.) */
+    int (*open)(const char *url, uv_loop_t *loop, const struct baton_engine_callbacks *callbacks, void *ctx,
+                struct baton_engine **ret, struct baton_error *err);
+    /* Give everything back; a session still open is left as it is (its process may be about to die: the ttl or the
+     * guard ends it). `closed` follows, and nothing else. */
+    void (*close)(struct baton_engine *engine);
+
+    void (*session_open)(struct baton_engine *engine, uint64_t ticket, uint32_t ttl_ms);
+    void (*session_renew)(struct baton_engine *engine, uint64_t ticket, uint64_t session);
+    void (*session_end)(struct baton_engine *engine, uint64_t session);
+    /* Text, and perhaps a file descriptor, that let another process of the same host end this session; *ret_fd is
+     * a new descriptor (close-on-exec) of the caller's, or -1. 0, or -1 with err. Does not block. */
+    int (*session_export)(struct baton_engine *engine, uint64_t session, char text[BATON_EXPORT_MAX], int *ret_fd,
+                          struct baton_error *err);
+
+    void (*write)(struct baton_engine *engine, uint64_t ticket, const struct baton_write *write);
+    /* Keep a view of everything whose key begins with `prefix`; `watch` is the caller's number for it. */
+    void (*watch)(struct baton_engine *engine, uint64_t watch, const char *prefix);
+    void (*unwatch)(struct baton_engine *engine, uint64_t watch);
+
+    /* The guard's part: synchronous, in another process, no loop. guard_open takes over `fd` (also on failure) and
+     * prepares what can be prepared; guard_end ends the session: all its bound records vanish, the others are told.
+     * Ending a session that is over already is done, too. */
+    int (*guard_open)(const char *text, int fd, struct baton_engine_guard **ret, struct baton_error *err);
+    int (*guard_end)(struct baton_engine_guard *guard, uint32_t timeout_ms, struct baton_error *err);
+    void (*guard_close)(struct baton_engine_guard *guard);
+};
+
+/* A loadable engine exports this symbol: `const struct baton_engine_ops baton_engine_SCHEME`. */
+
+#ifdef __cplusplus
+}
+#endif
+#endif
