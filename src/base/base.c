@@ -54,10 +54,7 @@ int error_within(struct baton_error *err, const char *format, ...)
     va_start(args, format);
     vsnprintf(context, sizeof(context), format, args);
     va_end(args);
-    char text[2 * BATON_ERROR_TEXT];
-    snprintf(text, sizeof(text), "%s: %s", context, err->text);
-    text_copy(err->text, sizeof(err->text), text);
-    return -1;
+    return error_set(err, err->code, "%s: %s", context, err->text);
 }
 
 enum baton_code error_code_of_errno(int error)

@@ -1,0 +1,268 @@
+/* store.c: records in a sorted array, changes in a log. Simple on purpose: it is what other engines are held to. */
+#include "engine/memory/store.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/base.h"
+
+#define HISTORY_MAX 4096 /* changes kept; a watcher further behind begins again */
+
+struct store {
+    uint64_t revision;
+    uint64_t last_session;
+    uint64_t *sessions; /* alive, in the order of their opening */
+    size_t session_count, session_room;
+    struct baton_record *records; /* by key */
+    size_t record_count, record_room;
+    struct baton_change *history; /* by revision; owns its text */
+    size_t history_count, history_room;
+    uint64_t compacted;         /* the history holds every change after this revision */
+    struct baton_change *batch; /* the last answer of store_read; borrows its text */
+    size_t batch_room;
+};
+
+#define GROW(array, count, room)                                                                                       \
+    do {                                                                                                               \
+        if ((count) == (room)) {                                                                                       \
+            (room) = (room) > 0 ? 2 * (room) : 16;                                                                     \
+            (array) = mem_grow((array), (room) * sizeof(*(array)));                                                    \
+        }                                                                                                              \
+    } while (0)
+
+struct store *store_new(void)
+{
+    return mem_new(sizeof(struct store));
+}
+
+static void change_release(struct baton_change *change)
+{
+    free((char *)change->record.key);
+    free((char *)change->record.value);
+}
+
+void store_free(struct store *store)
+{
+    if (store == NULL)
+        return;
+    for (size_t i = 0; i < store->record_count; i++) {
+        free((char *)store->records[i].key);
+        free((char *)store->records[i].value);
+    }
+    for (size_t i = 0; i < store->history_count; i++)
+        change_release(&store->history[i]);
+    free(store->sessions);
+    free(store->records);
+    free(store->history);
+    free(store->batch);
+    free(store);
+}
+
+uint64_t store_revision(const struct store *store)
+{
+    return store->revision;
+}
+
+uint64_t store_session_open(struct store *store)
+{
+    GROW(store->sessions, store->session_count, store->session_room);
+    store->sessions[store->session_count++] = ++store->last_session;
+    return store->last_session;
+}
+
+bool store_session_alive(const struct store *store, uint64_t session)
+{
+    for (size_t i = 0; i < store->session_count; i++)
+        if (store->sessions[i] == session)
+            return true;
+    return false;
+}
+
+/* The place of key, or where it would be. */
+static size_t place_of(const struct store *store, const char *key, bool *ret_found)
+{
+    size_t low = 0, high = store->record_count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        int order = strcmp(store->records[middle].key, key);
+        if (order == 0) {
+            *ret_found = true;
+            return middle;
+        }
+        if (order < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    *ret_found = false;
+    return low;
+}
+
+const struct baton_record *store_get(const struct store *store, const char *key)
+{
+    bool found;
+    size_t place = place_of(store, key, &found);
+    return found ? &store->records[place] : NULL;
+}
+
+static void history_add(struct store *store, enum baton_change_kind kind, const struct baton_record *record)
+{
+    if (store->history_count >= HISTORY_MAX) {
+        size_t drop = HISTORY_MAX / 2;
+        uint64_t upto = store->history[drop - 1].record.revision;
+        while (drop < store->history_count && store->history[drop].record.revision == upto)
+            drop++;
+        for (size_t i = 0; i < drop; i++)
+            change_release(&store->history[i]);
+        memmove(store->history, store->history + drop, (store->history_count - drop) * sizeof(*store->history));
+        store->history_count -= drop;
+        store->compacted = upto;
+    }
+    GROW(store->history, store->history_count, store->history_room);
+    struct baton_change *change = &store->history[store->history_count++];
+    change->kind = kind;
+    change->record = *record;
+    change->record.key = mem_text(record->key);
+    change->record.value = kind == BATON_CHANGE_PUT ? mem_text(record->value) : NULL;
+}
+
+/* Remove the record at `place` at the present revision. */
+static void record_remove(struct store *store, size_t place)
+{
+    struct baton_record *record = &store->records[place];
+    record->revision = store->revision;
+    history_add(store, BATON_CHANGE_REMOVE, record);
+    free((char *)record->key);
+    free((char *)record->value);
+    store->record_count--;
+    memmove(record, record + 1, (store->record_count - place) * sizeof(*record));
+}
+
+bool store_session_end(struct store *store, uint64_t session)
+{
+    size_t i = 0;
+    while (i < store->session_count && store->sessions[i] != session)
+        i++;
+    if (i == store->session_count)
+        return false;
+    store->session_count--;
+    memmove(&store->sessions[i], &store->sessions[i + 1], (store->session_count - i) * sizeof(*store->sessions));
+    bool spent = false;
+    for (size_t place = 0; place < store->record_count;) {
+        if (store->records[place].session != session) {
+            place++;
+            continue;
+        }
+        if (!spent)
+            store->revision++;
+        spent = true;
+        record_remove(store, place);
+    }
+    return true;
+}
+
+static bool refuse_if_illegal(const struct store *store, const struct baton_write *write, struct baton_reply *ret)
+{
+    size_t length = strlen(write->key);
+    ret->answer = BATON_ANSWER_REFUSED;
+    if (length == 0 || length > BATON_KEY_MAX) {
+        error_set(&ret->error, BATON_INVALID, "memory: a key has 1 to %d bytes, not %zu", BATON_KEY_MAX, length);
+        return true;
+    }
+    if (write->kind == BATON_WRITE_PUT && strlen(write->value) > BATON_VALUE_MAX) {
+        error_set(&ret->error, BATON_INVALID, "memory: the value of %s is longer than %d bytes", write->key,
+                  BATON_VALUE_MAX);
+        return true;
+    }
+    if (write->kind == BATON_WRITE_PUT && write->session != 0 && !store_session_alive(store, write->session)) {
+        error_set(&ret->error, BATON_LOST, "memory: session %llu is over", (unsigned long long)write->session);
+        return true;
+    }
+    return false;
+}
+
+void store_write(struct store *store, const struct baton_write *write, struct baton_reply *ret)
+{
+    memset(ret, 0, sizeof(*ret));
+    if (refuse_if_illegal(store, write, ret))
+        return;
+    bool found;
+    size_t place = place_of(store, write->key, &found);
+    uint64_t present = found ? store->records[place].revision : 0;
+    ret->revision = store->revision;
+    if (write->if_revision != BATON_REVISION_ANY && write->if_revision != present) {
+        ret->answer = BATON_ANSWER_CONFLICT;
+        return;
+    }
+    ret->answer = BATON_ANSWER_DONE;
+    if (write->kind == BATON_WRITE_REMOVE) {
+        if (found) {
+            store->revision++;
+            record_remove(store, place);
+        }
+        ret->revision = store->revision;
+        return;
+    }
+    ret->revision = ++store->revision;
+    if (!found) {
+        GROW(store->records, store->record_count, store->record_room);
+        struct baton_record *at = &store->records[place];
+        memmove(at + 1, at, (store->record_count - place) * sizeof(*at));
+        store->record_count++;
+        *at = (struct baton_record){.key = mem_text(write->key), .created = store->revision};
+    }
+    struct baton_record *record = &store->records[place];
+    free((char *)record->value);
+    record->value = mem_text(write->value);
+    record->revision = store->revision;
+    record->session = write->session;
+    history_add(store, BATON_CHANGE_PUT, record);
+}
+
+static void batch_add(struct store *store, struct baton_batch *batch, enum baton_change_kind kind,
+                      const struct baton_record *record)
+{
+    GROW(store->batch, batch->count, store->batch_room);
+    store->batch[batch->count++] = (struct baton_change){.kind = kind, .record = *record};
+    batch->changes = store->batch;
+}
+
+bool store_read(struct store *store, const char *prefix, uint64_t after, uint64_t upto, struct baton_batch *ret)
+{
+    *ret = (struct baton_batch){.revision = upto > 0 ? upto : store->revision};
+    if (after == 0 || after < store->compacted) {
+        ret->reset = true;
+        ret->revision = store->revision;
+        bool found;
+        for (size_t i = place_of(store, prefix, &found); i < store->record_count; i++) {
+            if (!text_starts(store->records[i].key, prefix))
+                break;
+            batch_add(store, ret, BATON_CHANGE_PUT, &store->records[i]);
+        }
+        return true;
+    }
+    size_t low = 0, high = store->history_count; /* the first change after `after` */
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (store->history[middle].record.revision <= after)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    for (size_t i = low; i < store->history_count; i++) {
+        const struct baton_change *change = &store->history[i];
+        if (change->record.revision > ret->revision)
+            break;
+        if (text_starts(change->record.key, prefix))
+            batch_add(store, ret, change->kind, &change->record);
+    }
+    return ret->count > 0;
+}
+
+void store_compact(struct store *store)
+{
+    for (size_t i = 0; i < store->history_count; i++)
+        change_release(&store->history[i]);
+    store->history_count = 0;
+    store->compacted = store->revision;
+}
