@@ -1,0 +1,149 @@
+/* core.h: everything that baton decides, as a function of what happened.
+ *
+ * One core is one client: one session at a time, and any number of elections that it stands in or observes. It is
+ * pure: no clock, no I/O, no threads, no randomness of its own. Everything that happened goes in by core_step, and
+ * everything to do comes out: writes, renewals, what to tell the program, and when to call again. It is
+ * level-triggered: after any event each election looks at its view and says what should be written. So a lost reply,
+ * a duplicate or a reconnect needs no case of its own.
+ *
+ * Not thread-safe: one thread at a time. Limits: ELECTIONS_MAX, REQUESTS_MAX, and those of view.h and record.h.
+ */
+#ifndef CORE_CORE_H
+#define CORE_CORE_H
+
+#include "baton/records.h"
+#include "core/roster.h"
+#include "core/rules.h"
+
+#define ELECTIONS_MAX 65536
+#define REQUESTS_MAX 1024 /* operator's requests under way, in one client */
+
+struct core;
+struct election;
+
+struct core_options {
+    const char *id, *address, *host;
+    uint32_t ttl_ms;      /* asked for; the engine may grant more */
+    uint32_t step_ms;     /* by how much candidates stagger their claims: a few round trips */
+    uint32_t watchdog_ms; /* renew only while EVENT_ALIVE comes at least this often; 0: always */
+    uint32_t broken;      /* simulation only: a bit for each rule of rules.h that is switched off */
+};
+
+struct core *core_new(const struct core_options *options);
+void core_free(struct core *core);
+
+/* ---- what happens ---- */
+
+enum event_kind {
+    EVENT_TICK,            /* time passed */
+    EVENT_SESSION_OPENED,  /* ticket; session and ttl_ms, or session 0 and reply->error */
+    EVENT_SESSION_RENEWED, /* ticket; reply */
+    EVENT_SESSION_ENDED,   /* session: the engine knows that it is over */
+    EVENT_WRITTEN,         /* ticket; reply */
+    EVENT_CHANGED,         /* watch; batch */
+    EVENT_ALIVE,           /* the program makes progress */
+    EVENT_STOPPED,         /* election: the program answers that it has stopped */
+    EVENT_RESIGN           /* election: the program ends its candidacy */
+};
+
+/* Every pointer is valid for the call only. */
+struct event {
+    enum event_kind kind;
+    int64_t now_ms;  /* CLOCK_BOOTTIME; never goes back */
+    int64_t wall_ms; /* for the records that people read */
+    uint64_t ticket, session, watch;
+    uint32_t ttl_ms;
+    const struct baton_reply *reply;
+    const struct baton_batch *batch;
+    struct election *election;
+};
+
+/* ---- what to do ---- */
+
+enum action_kind {
+    ACTION_SESSION_OPEN, /* ticket, ttl_ms */
+    ACTION_SESSION_RENEW, /* ticket, session */
+    ACTION_SESSION_END,   /* session */
+    ACTION_WATCH,         /* watch, write.key: the prefix */
+    ACTION_UNWATCH,       /* watch */
+    ACTION_WRITE,         /* ticket, write */
+    ACTION_TELL           /* tell, election and the rest */
+};
+
+enum tell_kind {
+    TELL_LEAD,      /* term */
+    TELL_STOP,      /* term, until_ms: do not use the term any more, stop, answer EVENT_STOPPED before until_ms */
+    TELL_FOLLOW,    /* term: the stop is over */
+    TELL_CHANGED,   /* the roster is new */
+    TELL_RESIGNED,  /* the candidacy is over; the election observes on */
+    TELL_DUPLICATE, /* another live candidate has our id */
+    TELL_REPLY,     /* request, code, text */
+    TELL_SESSION,   /* session, until_ms: a session began */
+    TELL_RENEWED,   /* until_ms: its deadline moved */
+    TELL_SESSION_LOST, /* session, text */
+    TELL_TROUBLE       /* code, text: the engine refused something that we need */
+};
+
+struct action {
+    enum action_kind kind;
+    uint64_t ticket, session, watch;
+    uint32_t ttl_ms;
+    struct baton_write write; /* its key and value are the action's own */
+    enum tell_kind tell;
+    struct election *election;
+    uint64_t term, request;
+    int64_t until_ms;
+    enum baton_code code;
+    char *text;
+};
+
+/* In the order in which it must be done. */
+struct update {
+    struct action *actions;
+    size_t count, room;
+    int64_t deadline_ms; /* call again at this time, at the latest (EVENT_TICK); NEVER_MS: no need */
+};
+
+void update_init(struct update *update);
+void update_clear(struct update *update);
+void update_release(struct update *update);
+
+/* Let `happened` be known; what is to be done is added to `todo`. */
+void core_step(struct core *core, const struct event *happened, struct update *todo);
+
+/* ---- elections ---- */
+
+struct stand_options {
+    int32_t priority;
+    bool preempt;
+    uint32_t stop_ms; /* what a stop may take; 0: the program asks before each use and needs no time */
+};
+
+/* Watch an election (name NULL: all of them, in one view). `user` comes back by election_user. NULL with err when there
+ * are too many. Not told to the engine until the next core_step. */
+struct election *core_observe(struct core *core, const char *name, void *user, struct baton_error *err);
+/* Stand in an election that is observed. -1: it stands already (BATON_CONFLICT) or cannot (BATON_INVALID). */
+int core_stand(struct core *core, struct election *election, const struct stand_options *options,
+               struct baton_error *err);
+/* Forget an election that does not stand (a standing one is resigned first). */
+void core_forget(struct core *core, struct election *election);
+
+/* Operator's requests; the answer is a TELL_REPLY with `request`, the caller's number. */
+void core_transfer(struct core *core, struct election *election, uint64_t request, const char *to_id, int64_t until_ms);
+void core_hold(struct core *core, struct election *election, uint64_t request, const char *why, int64_t until_ms);
+void core_release(struct core *core, struct election *election, uint64_t request, int64_t until_ms);
+
+void *election_user(const struct election *election);
+const char *election_name(const struct election *election); /* NULL: all */
+const struct view *election_view(const struct election *election);
+const struct roster *election_roster(const struct election *election); /* of a single election */
+bool election_standing(const struct election *election);
+const char *election_cid(const struct election *election); /* "" while it does not stand */
+
+/* Does this client lead, at now_ms? The term, or 0. */
+uint64_t election_leads(const struct core *core, const struct election *election, int64_t now_ms);
+
+/* The session: its id (0: none), its deadline, the granted ttl. */
+uint64_t core_session(const struct core *core, int64_t *ret_deadline_ms, uint32_t *ret_ttl_ms);
+
+#endif

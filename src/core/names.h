@@ -1,0 +1,36 @@
+/* names.h: what a name may be, and where the records of an election are kept.
+ *
+ *     elections/NAME/candidates/CID   presence of a candidate (bound)
+ *     elections/NAME/leader           the decision: who leads (lasting)
+ *     elections/NAME/hold             nobody may lead now (lasting)
+ *     elections/NAME/transfer         an operator asks for a handover (bound to the operator's session)
+ */
+#ifndef CORE_NAMES_H
+#define CORE_NAMES_H
+
+#include <stddef.h>
+
+#include "baton/records.h"
+
+#define NAME_MAX_BYTES 128
+#define CID_MAX_BYTES 160
+#define ELECTIONS_PREFIX "elections/"
+
+/* Legal names and ids: 1..NAME_MAX_BYTES of A-Z a-z 0-9 . _ - : @ +, beginning with a letter or a digit. No slash:
+ * a name is one level of a key, so that no election's prefix contains another's. 0, or -1 with words. */
+int name_check(const char *what, const char *name, struct baton_error *err);
+
+enum key_kind { KEY_OTHER, KEY_CANDIDATE, KEY_LEADER, KEY_HOLD, KEY_TRANSFER };
+
+/* Take a key apart. *ret_name points into key, *ret_name_length tells its length; *ret_cid is the CID of a
+ * candidate's key (to the end of the key), else NULL. */
+enum key_kind key_split(const char *key, const char **ret_name, size_t *ret_name_length, const char **ret_cid);
+
+/* Keys, on the heap. */
+char *key_prefix(const char *name);
+char *key_candidate(const char *name, const char *cid);
+char *key_leader(const char *name);
+char *key_hold(const char *name);
+char *key_transfer(const char *name);
+
+#endif

@@ -1,0 +1,72 @@
+/* record.h: the records of an election as JSON objects, read and written.
+ *
+ * Each object has a version, "v". A record of a newer version, or one that is not what it should be, is not used and
+ * never overwritten: reading gives an error with words, and who needs the record waits for a person. Fields that this
+ * version does not know are kept when a decision is rewritten.
+ */
+#ifndef CORE_RECORD_H
+#define CORE_RECORD_H
+
+#include "baton/records.h"
+
+#define RECORD_VERSION 1
+#define TERMS_KEPT 16
+/* The largest term: the largest integer that every JSON reader keeps exact (RFC 8259, section 6). */
+#define TERM_MAX ((1ULL << 53) - 1)
+
+/* elections/NAME/candidates/CID */
+struct candidate {
+    char *id, *address, *host;
+    int32_t priority;
+    bool preempt;
+    int64_t since_wall_ms;
+};
+
+/* One entry of a decision's history. */
+struct term_entry {
+    uint64_t term;
+    char *id; /* "": nobody */
+    char *reason;
+    int64_t since_wall_ms;
+};
+
+/* elections/NAME/leader: "so it is". terms[0] is the present one. */
+struct decision {
+    char *cid; /* "": nobody leads */
+    uint64_t term;
+    struct term_entry terms[TERMS_KEPT];
+    size_t term_count;
+};
+
+/* elections/NAME/hold and elections/NAME/transfer. `nonce` tells the asker its own record again. */
+struct hold {
+    char *by, *why, *nonce;
+    int64_t since_wall_ms;
+};
+struct transfer {
+    char *to; /* an id; "": whoever is next */
+    char *by, *nonce;
+    uint64_t term; /* of the leader that is asked; another one does not heed it */
+};
+
+/* Read a value. Returns a new object (free with its _free), or NULL with err (BATON_CORRUPT, BATON_NEWER). */
+struct candidate *candidate_read(const char *value, struct baton_error *err);
+struct decision *decision_read(const char *value, struct baton_error *err);
+struct hold *hold_read(const char *value, struct baton_error *err);
+struct transfer *transfer_read(const char *value, struct baton_error *err);
+void candidate_free(struct candidate *candidate);
+void decision_free(struct decision *decision);
+void hold_free(struct hold *hold);
+void transfer_free(struct transfer *transfer);
+
+/* Write one: a value on the heap. */
+char *candidate_write(const struct candidate *candidate);
+char *hold_write(const struct hold *hold);
+char *transfer_write(const struct transfer *transfer);
+
+/* The value that follows `before` (the present decision's value, or NULL): cid and id lead ("" and "": nobody) with
+ * `term`. Unknown fields of `before` are kept, and the last TERMS_KEPT terms. */
+char *decision_next(const char *before, const char *cid, const char *id, uint64_t term, const char *reason,
+                    int64_t wall_ms);
+
+#endif

@@ -1,0 +1,37 @@
+/* rules.h: the rules that carry the safety, each with a name.
+ *
+ * All of them always hold in production. The simulation breaks one at a time, to show that its checkers would notice:
+ * a rule whose absence nobody can see is not a rule (tests/sim/mutations.c).
+ */
+#ifndef CORE_RULES_H
+#define CORE_RULES_H
+
+#include <stdint.h>
+
+#define CORE_RULES(RULE)                                                                                               \
+    RULE(CLAIM_ON_ABSENCE, "claim only when the presence of the named leader is gone in the same view")               \
+    RULE(CLAIM_AFTER_PRESENCE, "see one's own presence in the view before claiming")                                  \
+    RULE(CLAIM_COMPARES, "claim by compare-and-set on the decision's revision")                                        \
+    RULE(FIRST_CLAIM_COMPARES, "the first claim of all says: must not exist")                                          \
+    RULE(STOP_BEFORE_HANDOVER, "the leader has stopped before it hands over")                                          \
+    RULE(STOP_IS_FINAL, "a stop is not taken back when the answer to the handover is unknown")                         \
+    RULE(HANDOVER_TO_PRESENT, "the one handed to is present in the giver's own view")                                  \
+    RULE(HANDOVER_COMPARES, "the handover is a compare-and-set on the decision's revision")                            \
+    RULE(DEADLINE_FROM_SEND, "the deadline is counted from the sending of the renewal")                                \
+    RULE(DEADLINE_NEEDS_ANSWER, "only an acknowledged renewal moves the deadline")                                     \
+    RULE(DEADLINE_IS_FINAL, "a passed deadline is final, also when a late acknowledgement arrives")                    \
+    RULE(VALID_AT_EACH_USE, "the validity of the session is checked at every use")                                     \
+    RULE(CID_IS_FRESH, "a candidate's id is never used again")                                                         \
+    RULE(TERM_GROWS, "a new decision has a larger term than the one before")                                           \
+    RULE(FIRST_TERM_FROM_REVISION, "where there is no decision, the term begins at the view's revision")               \
+    RULE(VIEW_IN_ORDER, "a view never goes back")                                                                      \
+    RULE(PRESENCE_FROM_THIS_SESSION, "presence is bound to the session whose deadline is counted")
+
+enum core_rule {
+#define RULE_NUMBER(name, text) RULE_##name,
+    CORE_RULES(RULE_NUMBER)
+#undef RULE_NUMBER
+    RULE_COUNT
+};
+
+#endif

@@ -1,0 +1,175 @@
+/* view.c: the sorted array behind a view. */
+#include "core/view.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/base.h"
+
+void view_init(struct view *view)
+{
+    *view = (struct view){0};
+}
+
+static void record_forget_parsed(struct view_record *record)
+{
+    switch (record->kind) {
+    case KEY_CANDIDATE:
+        candidate_free(record->candidate);
+        break;
+    case KEY_LEADER:
+        decision_free(record->decision);
+        break;
+    case KEY_HOLD:
+        hold_free(record->hold);
+        break;
+    case KEY_TRANSFER:
+        transfer_free(record->transfer);
+        break;
+    case KEY_OTHER:
+        break;
+    }
+    record->candidate = NULL;
+    free(record->trouble);
+    record->trouble = NULL;
+}
+
+static void record_free(struct view_record *record)
+{
+    record_forget_parsed(record);
+    free(record->key);
+    free(record->value);
+    free(record);
+}
+
+static void record_parse(struct view_record *record)
+{
+    struct baton_error err;
+    bool read = true;
+    switch (record->kind) {
+    case KEY_CANDIDATE:
+        read = (record->candidate = candidate_read(record->value, &err)) != NULL;
+        break;
+    case KEY_LEADER:
+        read = (record->decision = decision_read(record->value, &err)) != NULL;
+        break;
+    case KEY_HOLD:
+        read = (record->hold = hold_read(record->value, &err)) != NULL;
+        break;
+    case KEY_TRANSFER:
+        read = (record->transfer = transfer_read(record->value, &err)) != NULL;
+        break;
+    case KEY_OTHER:
+        break;
+    }
+    if (!read) {
+        record->trouble = mem_new(sizeof(err));
+        error_set(record->trouble, err.code, "%s %s", record->key, err.text);
+    }
+}
+
+void view_clear(struct view *view)
+{
+    for (size_t i = 0; i < view->count; i++)
+        record_free(view->records[i]);
+    view->count = 0;
+    view->ready = false;
+    view->overflown = false;
+}
+
+void view_release(struct view *view)
+{
+    view_clear(view);
+    free(view->records);
+    *view = (struct view){0};
+}
+
+size_t view_from(const struct view *view, const char *key)
+{
+    size_t low = 0, high = view->count;
+    /* A snapshot comes in order: look at the end first. */
+    if (high > 0 && strcmp(view->records[high - 1]->key, key) < 0)
+        return high;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (strcmp(view->records[middle]->key, key) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+const struct view_record *view_find(const struct view *view, const char *key)
+{
+    size_t place = view_from(view, key);
+    if (place < view->count && strcmp(view->records[place]->key, key) == 0)
+        return view->records[place];
+    return NULL;
+}
+
+static void view_remove(struct view *view, const char *key)
+{
+    size_t place = view_from(view, key);
+    if (place == view->count || strcmp(view->records[place]->key, key) != 0)
+        return;
+    record_free(view->records[place]);
+    view->count--;
+    memmove(&view->records[place], &view->records[place + 1], (view->count - place) * sizeof(view->records[0]));
+}
+
+static struct view_record *view_insert(struct view *view, size_t place, const char *key)
+{
+    if (view->count == view->room) {
+        view->room = view->room > 0 ? 2 * view->room : 4;
+        view->records = mem_grow(view->records, view->room * sizeof(view->records[0]));
+    }
+    memmove(&view->records[place + 1], &view->records[place], (view->count - place) * sizeof(view->records[0]));
+    view->count++;
+    struct view_record *record = view->records[place] = mem_new(sizeof(*record));
+    record->key = mem_text(key);
+    const char *name;
+    size_t name_length;
+    record->kind = key_split(record->key, &name, &name_length, &record->cid);
+    return record;
+}
+
+static void view_put(struct view *view, const struct baton_record *from)
+{
+    size_t place = view_from(view, from->key);
+    struct view_record *record;
+    if (place < view->count && strcmp(view->records[place]->key, from->key) == 0) {
+        record = view->records[place];
+        record_forget_parsed(record);
+        free(record->value);
+    } else {
+        if (view->count >= VIEW_RECORDS_MAX) {
+            view->overflown = true;
+            return;
+        }
+        record = view_insert(view, place, from->key);
+    }
+    record->value = mem_text(from->value);
+    record->revision = from->revision;
+    record->created = from->created;
+    record->session = from->session;
+    record_parse(record);
+}
+
+bool view_apply(struct view *view, const struct baton_batch *batch)
+{
+    if (batch->revision < view->revision || (!view->ready && !batch->reset))
+        return false;
+    if (batch->reset)
+        view_clear(view);
+    for (size_t i = 0; i < batch->count; i++) {
+        const struct baton_change *change = &batch->changes[i];
+        if (change->kind == BATON_CHANGE_PUT)
+            view_put(view, &change->record);
+        else
+            view_remove(view, change->record.key);
+    }
+    view->revision = batch->revision;
+    view->ready = !view->overflown;
+    return true;
+}

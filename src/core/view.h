@@ -1,0 +1,49 @@
+/* view.h: an ordered copy of the records under one prefix, as they were at one revision.
+ *
+ * A view is moved by whole batches only, so what it shows is always a state that the namespace really had.
+ */
+#ifndef CORE_VIEW_H
+#define CORE_VIEW_H
+
+#include "core/names.h"
+#include "core/record.h"
+
+#define VIEW_RECORDS_MAX 262144 /* more are not looked at: the view says so by `overflown` and shows nothing */
+
+struct view_record {
+    char *key, *value;
+    uint64_t revision, created, session;
+    enum key_kind kind;
+    const char *cid; /* of a candidate: points into key */
+    union {          /* by kind; NULL when it could not be read */
+        struct candidate *candidate;
+        struct decision *decision;
+        struct hold *hold;
+        struct transfer *transfer;
+    };
+    struct baton_error *trouble; /* why it could not be read, or NULL */
+};
+
+struct view {
+    bool ready;     /* it shows something: a first snapshot has arrived */
+    bool overflown; /* there is more than it can show */
+    uint64_t revision;
+    struct view_record **records; /* by key */
+    size_t count, room;
+};
+
+void view_init(struct view *view);
+void view_release(struct view *view);
+
+/* Move the view by a batch. A batch that would move it back (an older revision) is dropped: false. */
+bool view_apply(struct view *view, const struct baton_batch *batch);
+
+/* Forget everything: not ready until the next reset. */
+void view_clear(struct view *view);
+
+/* The record at key, or NULL. */
+const struct view_record *view_find(const struct view *view, const char *key);
+/* The index of the first record whose key is not below `key`. */
+size_t view_from(const struct view *view, const char *key);
+
+#endif
