@@ -25,7 +25,7 @@
     RULE(TERM_GROWS, "a new decision has a larger term than the one before")                                           \
     RULE(FIRST_TERM_FROM_REVISION, "where there is no decision, the term begins at the view's revision")               \
     RULE(VIEW_IN_ORDER, "a view never goes back")                                                                      \
-    RULE(PRESENCE_FROM_THIS_SESSION, "presence is bound to the session whose deadline is counted")
+    RULE(PRESENCE_IS_BOUND, "a presence vanishes with its session")
 
 enum core_rule {
 #define RULE_NUMBER(name, text) RULE_##name,

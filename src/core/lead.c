@@ -1,0 +1,259 @@
+/* lead.c: a candidate with a valid session and its presence in the view: it claims, leads, stops, and hands over.
+ *
+ * What carries the safety is named in rules.h. In short: the one the decision names leads, while its session is valid;
+ * a place is claimed only when the same view shows that the one named is gone; every decision is a compare-and-set on
+ * the one before; a leader stops first and writes afterwards, and never uses a term again once it was told to stop.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/state.h"
+
+bool election_fading(const struct core *core, const struct election *election)
+{
+    return core->now_ms + election->options.stop_ms >= core->session.deadline_ms;
+}
+
+static bool names_us(const struct election *election)
+{
+    const struct decision *decision = election->roster.decision;
+    return decision != NULL && election->cid[0] != '\0' && strcmp(decision->cid, election->cid) == 0;
+}
+
+/* ---- stop ---- */
+
+void election_tell_stop(struct core *core, struct election *election, int64_t until_ms, const char *why)
+{
+    if (until_ms > core->session.deadline_ms)
+        until_ms = core->session.deadline_ms;
+    struct action *tell = todo_tell(core, TELL_STOP, election, "%s", why);
+    tell->term = election->term;
+    tell->until_ms = until_ms;
+    election->role = ROLE_STOPPING;
+    election->stop_until_ms = until_ms;
+    election->spent_term = election->term;
+    if (election->options.stop_ms == 0)
+        election_stopped(core, election); /* it asks before each use: it has stopped already */
+}
+
+/* Why a leader should stop now: a word for the history, and words for people. NULL: go on. */
+static const char *reason_to_stop(const struct core *core, struct election *election, const char **ret_words)
+{
+    const struct roster *roster = &election->roster;
+    election->transfer_to[0] = '\0';
+    if (!names_us(election)) {
+        *ret_words = "the decision no longer names this candidate";
+        return "lost";
+    }
+    if (roster->decision->term != election->term) {
+        *ret_words = "the decision has another term";
+        return "lost";
+    }
+    if (election->resigning) {
+        *ret_words = "it resigns";
+        return "resign";
+    }
+    if (roster->hold_record != NULL) {
+        *ret_words = "the election is on hold";
+        return "hold";
+    }
+    const struct view_record *asked = roster->transfer_record;
+    if (asked != NULL && asked->transfer != NULL && asked->transfer->term == election->term &&
+        roster_next(roster, election->cid, asked->transfer->to) != NULL) {
+        text_copy(election->transfer_to, sizeof(election->transfer_to), asked->transfer->to);
+        *ret_words = "a transfer was asked for";
+        return "transfer";
+    }
+    const struct view_record *above = roster_preempting(roster, election->cid, election->options.priority);
+    if (above != NULL) {
+        text_copy(election->transfer_to, sizeof(election->transfer_to), above->candidate->id);
+        *ret_words = "a candidate of higher priority preempts";
+        return "preempt";
+    }
+    if (election_fading(core, election)) {
+        *ret_words = "the session could not be renewed in time";
+        return "handover";
+    }
+    return NULL;
+}
+
+static void lead(struct core *core, struct election *election)
+{
+    const char *words;
+    const char *reason = reason_to_stop(core, election, &words);
+    if (reason == NULL)
+        return;
+    election->stop_reason = reason;
+    int64_t until_ms = core->now_ms + election->options.stop_ms;
+    if (strcmp(reason, "lost") == 0)
+        until_ms = core->now_ms;
+    election_tell_stop(core, election, until_ms, words);
+}
+
+static void wait_for_stopped(struct core *core, struct election *election)
+{
+    if (core->now_ms < election->stop_until_ms) {
+        election_wake(core, election, election->stop_until_ms);
+        return;
+    }
+    /* Who does not answer in time loses the session, not the promise: it is not renewed, so the place passes on when
+     * the engine ends it, which is after the deadline that the program was given at the latest. */
+    session_condemn(core);
+}
+
+/* ---- handover ---- */
+
+/* Simulation, with RULE_HANDOVER_TO_PRESENT broken: the candidacy that will follow the one in the view. */
+static void predict_cid(char *cid, size_t size)
+{
+    char *dash = strrchr(cid, '-');
+    unsigned number = dash != NULL ? (unsigned)strtoul(dash + 1, NULL, 10) + 1 : 1;
+    char base[CID_MAX_BYTES];
+    text_copy(base, sizeof(base), cid);
+    if (dash != NULL)
+        base[dash - cid] = '\0';
+    snprintf(cid, size, "%.100s-%u", base, number);
+}
+
+static uint64_t term_after(const struct core *core, const struct election *election)
+{
+    const struct decision *decision = election->roster.decision;
+    if (decision != NULL)
+        return rule(core, RULE_TERM_GROWS) ? decision->term + 1 : decision->term;
+    if (!rule(core, RULE_FIRST_TERM_FROM_REVISION))
+        return 1;
+    /* Each term costs a revision, so every term that a deleted decision ever had is below this one. */
+    return election->view.revision + 1;
+}
+
+/* One decision, on top of the one that the view shows. */
+static void decide(struct core *core, struct election *election, const char *cid, const char *id, const char *reason,
+                   bool compare)
+{
+    const struct view_record *before = election->roster.leader_record;
+    uint64_t term = term_after(core, election);
+    if (term > TERM_MAX) {
+        todo_tell(core, TELL_TROUBLE, election, "%s has the last possible term: no decision can follow it",
+                  before != NULL ? before->key : election->name)
+            ->code = BATON_FULL;
+        election->decision.retry_ms = NEVER_MS;
+        return;
+    }
+    uint64_t if_revision = before != NULL ? before->revision : 0;
+    todo_write(core, &election->decision, election->index, BATON_WRITE_PUT, key_leader(election->name),
+               decision_next(before != NULL ? before->value : NULL, cid, id, term, reason, core->wall_ms), 0,
+               compare ? if_revision : BATON_REVISION_ANY);
+}
+
+static void hand_over(struct core *core, struct election *election)
+{
+    if (!rule(core, RULE_STOP_IS_FINAL) && election->decision.unknown) {
+        election->decision.unknown = false;
+        election->role = ROLE_LEADING;
+        todo_tell(core, TELL_LEAD, election, "%s", "")->term = election->term;
+        return;
+    }
+    if (!attempt_may(core, &election->decision)) {
+        election_wake(core, election, election->decision.retry_ms);
+        return;
+    }
+    bool held = election->roster.hold_record != NULL;
+    const struct view_record *next =
+        held ? NULL : roster_next(&election->roster, election->cid, election->transfer_to);
+    const char *reason = election->stop_reason != NULL ? election->stop_reason : "handover";
+    bool compare = rule(core, RULE_HANDOVER_COMPARES);
+    if (next == NULL) {
+        decide(core, election, "", "", reason, compare);
+        return;
+    }
+    char cid[CID_MAX_BYTES];
+    text_copy(cid, sizeof(cid), next->cid);
+    if (!rule(core, RULE_HANDOVER_TO_PRESENT))
+        predict_cid(cid, sizeof(cid));
+    decide(core, election, cid, next->candidate->id, reason, compare);
+}
+
+/* ---- follow: begin to lead, or claim ---- */
+
+static bool may_lead(const struct core *core, const struct election *election)
+{
+    return !election->resigning && election->roster.hold_record == NULL && !election_fading(core, election) &&
+           roster_elder(&election->roster, election->cid) == NULL;
+}
+
+static void named(struct core *core, struct election *election)
+{
+    uint64_t term = election->roster.decision->term;
+    if (!may_lead(core, election) || term <= election->spent_term) {
+        if (election->roster.hold_record != NULL || election->resigning || term <= election->spent_term ||
+            roster_elder(&election->roster, election->cid) != NULL) {
+            /* Named, but it must not lead: pass on without having led. */
+            election->spent_term = term;
+            election->stop_reason = election->resigning ? "resign" : "handover";
+            election->transfer_to[0] = '\0';
+            election->role = ROLE_STOPPED;
+            hand_over(core, election);
+        } /* else the session fades: wait for its renewal, or its end */
+        return;
+    }
+    election->role = ROLE_LEADING;
+    election->term = term;
+    todo_tell(core, TELL_LEAD, election, "%s", "")->term = term;
+    lead(core, election);
+}
+
+static void claim(struct core *core, struct election *election)
+{
+    const struct roster *roster = &election->roster;
+    bool vacant = roster_vacant(roster);
+    if (!rule(core, RULE_CLAIM_ON_ABSENCE))
+        vacant = vacant || (roster->decision != NULL && !names_us(election));
+    if (!vacant || !may_lead(core, election)) {
+        election->vacant = false;
+        return;
+    }
+    uint64_t revision = roster->leader_record != NULL ? roster->leader_record->revision : 0;
+    if (!election->vacant || election->vacant_revision != revision) {
+        election->vacant = true;
+        election->vacant_revision = revision;
+        election->vacant_since_ms = core->now_ms;
+    }
+    /* Everybody sees the same order: the first claims at once, the others only if nothing comes of it. */
+    size_t place = roster_place(roster, election->cid);
+    int64_t claim_ms = election->vacant_since_ms + (int64_t)place * core->options.step_ms;
+    if (core->now_ms < claim_ms || !attempt_may(core, &election->decision)) {
+        election_wake(core, election, claim_ms > election->decision.retry_ms ? claim_ms : election->decision.retry_ms);
+        return;
+    }
+    bool compare = rule(core, roster->leader_record != NULL ? RULE_CLAIM_COMPARES : RULE_FIRST_CLAIM_COMPARES);
+    decide(core, election, election->cid, core->options.id, "claim", compare);
+}
+
+void election_lead(struct core *core, struct election *election)
+{
+    if (election->role == ROLE_LEADING)
+        lead(core, election);
+    if (election->role == ROLE_STOPPING) {
+        if (!rule(core, RULE_STOP_BEFORE_HANDOVER) && names_us(election)) {
+            hand_over(core, election);
+            return;
+        }
+        wait_for_stopped(core, election);
+        return;
+    }
+    if (election->role == ROLE_STOPPED) {
+        if (names_us(election) && election->roster.decision->term <= election->spent_term) {
+            hand_over(core, election);
+            return;
+        }
+        election->role = ROLE_FOLLOWING;
+        election->decision.unknown = false;
+    }
+    if (election->role == ROLE_FOLLOWING) {
+        if (names_us(election))
+            named(core, election);
+        else
+            claim(core, election);
+    }
+}

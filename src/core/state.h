@@ -1,0 +1,179 @@
+/* state.h: what the core keeps between two steps. Private to src/core. */
+#ifndef CORE_STATE_H
+#define CORE_STATE_H
+
+#include "base/base.h"
+#include "core/core.h"
+
+/* ---- session (session.c) ---- */
+
+enum session_state { SESSION_NONE, SESSION_OPENING, SESSION_VALID };
+
+#define RENEWALS_KEPT 4 /* renewals under way whose time of sending is remembered */
+
+struct session {
+    enum session_state state;
+    uint64_t id;
+    uint32_t ttl_ms;      /* granted */
+    int64_t deadline_ms;  /* valid before this */
+    int64_t next_ms;      /* when to open or to renew */
+    uint64_t open_ticket; /* of the opening under way */
+    int64_t open_sent_ms;
+    struct {
+        uint64_t ticket;
+        int64_t sent_ms;
+    } renewals[RENEWALS_KEPT];
+    unsigned renewal_at;
+    unsigned failures;     /* openings that failed in a row */
+    bool condemned;        /* not renewed any more: somebody did not answer a stop in time */
+    int64_t alive_ms;      /* the program's last sign of progress */
+};
+
+/* ---- election (election.c) ---- */
+
+enum role {
+    ROLE_FOLLOWING,
+    ROLE_LEADING,  /* the program was told LEAD */
+    ROLE_STOPPING, /* the program was told STOP, and has not answered */
+    ROLE_STOPPED   /* it has answered; the decision may still name this candidate: its term is spent */
+};
+
+/* A write that the election has under way, or may try again later. */
+struct attempt {
+    uint64_t ticket;   /* 0: none is under way */
+    int64_t retry_ms;  /* not before */
+    uint64_t revision; /* at which it was answered: a view older than this does not show it */
+    bool unknown;      /* an answer was UNKNOWN: it may still take effect */
+};
+
+struct election {
+    char *name;     /* NULL: all elections */
+    uint32_t index; /* in core->elections */
+    void *user;
+    uint64_t watch;
+    struct view view;
+    struct roster roster;
+    bool dirty, forgotten;
+    int64_t wake_ms;
+    size_t timer; /* place in core->timers, + 1; 0: none */
+
+    bool standing, resigning;
+    struct stand_options options;
+    char cid[CID_MAX_BYTES];   /* "": no candidacy in this session yet */
+    bool presence_seen;
+    bool duplicate_told;
+    enum role role;
+    uint64_t term;       /* led, or being stopped */
+    uint64_t spent_term; /* this and lower ones are never led with again by this cid */
+    const char *stop_reason;
+    char transfer_to[NAME_MAX_BYTES + 1];
+    int64_t stop_until_ms;
+    bool vacant;
+    uint64_t vacant_revision; /* of the decision that was found vacant */
+    int64_t vacant_since_ms;
+    struct attempt presence, decision;
+};
+
+/* ---- requests (request.c) ---- */
+
+enum request_kind { REQUEST_TRANSFER, REQUEST_HOLD, REQUEST_RELEASE };
+
+struct request {
+    enum request_kind kind;
+    uint64_t number; /* the caller's; 0: this place is free */
+    struct election *election;
+    char *text; /* to whom, or why */
+    char nonce[CID_MAX_BYTES];
+    int64_t until_ms;
+    uint64_t term; /* of the leader that was asked to hand over; 0: not asked yet */
+    char *leader_id;
+    struct attempt attempt;
+    bool written;
+};
+
+struct core {
+    struct core_options options;
+    int64_t now_ms, wall_ms;
+    uint32_t next_sequence;
+    uint32_t cid_count;
+    struct session session;
+    struct election **elections; /* by index; NULL: a free place */
+    size_t election_count, election_room;
+    size_t standing_count;
+    uint32_t stop_max_ms; /* the largest stop_ms of all candidacies */
+    struct election **timers; /* a heap by wake_ms */
+    size_t timer_count, timer_room;
+    struct election **dirty;
+    size_t dirty_count, dirty_room;
+    struct request *requests;
+    size_t request_count, request_room;
+    struct update *todo; /* during a step */
+};
+
+static inline bool rule(const struct core *core, enum core_rule rule)
+{
+    return (core->options.broken & (1U << rule)) == 0;
+}
+
+/* ---- tickets (core.c): whose write it is, and a number that is not used again ---- */
+
+#define TICKET_SESSION 0xffffffffU
+#define TICKET_REQUEST 0x80000000U
+
+uint64_t ticket_new(struct core *core, uint32_t owner);
+static inline uint32_t ticket_owner(uint64_t ticket)
+{
+    return (uint32_t)ticket;
+}
+
+/* ---- todo (update.c) ---- */
+
+struct action *todo_add(struct core *core, enum action_kind kind);
+struct action *todo_tell(struct core *core, enum tell_kind tell, struct election *election, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+/* A write for `owner`: key and value (may be NULL) are taken over. Fills attempt->ticket. */
+void todo_write(struct core *core, struct attempt *attempt, uint32_t owner, enum baton_write_kind kind, char *key,
+                char *value, uint64_t session, uint64_t if_revision);
+
+/* ---- between the files ---- */
+
+/* session.c */
+bool session_valid(const struct core *core);
+void session_event(struct core *core, const struct event *happened);
+void session_check(struct core *core); /* has the deadline passed? */
+void session_step(struct core *core);  /* open, renew or end it */
+int64_t session_wake(const struct core *core);
+void session_over(struct core *core, const char *why);
+void session_condemn(struct core *core);
+
+/* election.c */
+void election_mark(struct core *core, struct election *election); /* step it in this turn */
+void elections_mark_all(struct core *core);
+void election_step(struct core *core, struct election *election);
+void election_session_over(struct core *core, struct election *election);
+void election_stopped(struct core *core, struct election *election);
+void election_resign(struct core *core, struct election *election);
+/* Close an attempt by its answer; how long to wait before the next. */
+void attempt_answered(struct core *core, struct attempt *attempt, const struct baton_reply *reply);
+bool attempt_may(const struct core *core, const struct attempt *attempt);
+
+/* lead.c: the part of a candidacy that leads, stops, hands over, claims */
+void election_lead(struct core *core, struct election *election);
+/* wake the election at this time, at the latest */
+void election_wake(struct core *core, struct election *election, int64_t at_ms);
+void election_tell_stop(struct core *core, struct election *election, int64_t until_ms, const char *why);
+bool election_fading(const struct core *core, const struct election *election);
+
+/* request.c */
+struct request *request_of_ticket(struct core *core, uint64_t ticket);
+void request_answered(struct core *core, struct request *request, const struct baton_reply *reply);
+void requests_step(struct core *core);
+int64_t requests_wake(const struct core *core);
+bool requests_need_session(const struct core *core);
+void requests_forget(struct core *core, const struct election *election);
+
+/* timers.c */
+void timer_set(struct core *core, struct election *election, int64_t wake_ms);
+void timer_remove(struct core *core, struct election *election);
+
+#endif

@@ -1,0 +1,67 @@
+/* update.c: the list of things to do that a step fills. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "core/state.h"
+
+void update_init(struct update *update)
+{
+    *update = (struct update){.deadline_ms = NEVER_MS};
+}
+
+void update_clear(struct update *update)
+{
+    for (size_t i = 0; i < update->count; i++) {
+        free((char *)update->actions[i].write.key);
+        free((char *)update->actions[i].write.value);
+        free(update->actions[i].text);
+    }
+    update->count = 0;
+    update->deadline_ms = NEVER_MS;
+}
+
+void update_release(struct update *update)
+{
+    update_clear(update);
+    free(update->actions);
+    update_init(update);
+    update->actions = NULL;
+    update->room = 0;
+}
+
+struct action *todo_add(struct core *core, enum action_kind kind)
+{
+    struct update *update = core->todo;
+    if (update == NULL)
+        IMPOSSIBLE("an action outside of a step");
+    if (update->count == update->room) {
+        update->room = update->room > 0 ? 2 * update->room : 8;
+        update->actions = mem_grow(update->actions, update->room * sizeof(*update->actions));
+    }
+    struct action *action = &update->actions[update->count++];
+    *action = (struct action){.kind = kind};
+    return action;
+}
+
+struct action *todo_tell(struct core *core, enum tell_kind tell, struct election *election, const char *format, ...)
+{
+    struct action *action = todo_add(core, ACTION_TELL);
+    action->tell = tell;
+    action->election = election;
+    va_list args;
+    va_start(args, format);
+    char text[BATON_ERROR_TEXT];
+    vsnprintf(text, sizeof(text), format, args);
+    va_end(args);
+    action->text = mem_text(text);
+    return action;
+}
+
+void todo_write(struct core *core, struct attempt *attempt, uint32_t owner, enum baton_write_kind kind, char *key,
+                char *value, uint64_t session, uint64_t if_revision)
+{
+    struct action *action = todo_add(core, ACTION_WRITE);
+    action->ticket = attempt->ticket = ticket_new(core, owner);
+    action->write = (struct baton_write){
+        .kind = kind, .key = key, .value = value, .session = session, .if_revision = if_revision};
+}
