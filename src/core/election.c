@@ -48,6 +48,12 @@ void election_wake(struct core *core, struct election *election, int64_t at_ms)
         timer_set(core, election, at_ms);
 }
 
+void attempt_wait(struct core *core, struct election *election, const struct attempt *attempt)
+{
+    if (attempt->ticket == 0)
+        election_wake(core, election, attempt->retry_ms);
+}
+
 /* ---- the candidacy ends ---- */
 
 static void forget_candidacy(struct election *election)
@@ -114,7 +120,7 @@ static void remove_key(struct core *core, struct election *election, const struc
     if (attempt_may(core, &election->presence))
         todo_write(core, &election->presence, election->index, BATON_WRITE_REMOVE, mem_text(record->key), NULL, 0,
                    record->revision);
-    election_wake(core, election, election->presence.retry_ms);
+    attempt_wait(core, election, &election->presence);
 }
 
 /* A presence of this session that is not this candidacy's: its creation was answered late, or never, and the
@@ -162,7 +168,7 @@ static void write_presence(struct core *core, struct election *election)
     if (attempt_may(core, &election->presence))
         todo_write(core, &election->presence, election->index, BATON_WRITE_PUT,
                    key_candidate(election->name, election->cid), candidate_write(&candidate), session, 0);
-    election_wake(core, election, election->presence.retry_ms);
+    attempt_wait(core, election, &election->presence);
 }
 
 /* Withdraw: no presence of ours in the view, and none on its way. */

@@ -119,12 +119,22 @@ static void predict_cid(char *cid, size_t size)
 static uint64_t term_after(const struct core *core, const struct election *election)
 {
     const struct decision *decision = election->roster.decision;
-    if (decision != NULL)
+    if (decision->term > 0)
         return rule(core, RULE_TERM_GROWS) ? decision->term + 1 : decision->term;
     if (!rule(core, RULE_FIRST_TERM_FROM_REVISION))
         return 1;
-    /* Each term costs a revision, so every term that a deleted decision ever had is below this one. */
-    return election->view.revision + 1;
+    /* Each term costs a revision, so every term of a decision that was deleted is below this one. */
+    return election->roster.leader_record->revision + 1;
+}
+
+/* Where there is no decision, the first one names nobody and has no term: "must not exist" is true again after a
+ * deletion, so a claim made from a view that old would bring an old term back. A claim on top of a record that exists
+ * cannot: its revision is never seen twice. */
+static void begin_decision(struct core *core, struct election *election)
+{
+    todo_write(core, &election->decision, election->index, BATON_WRITE_PUT, key_leader(election->name),
+               decision_next(NULL, "", "", 0, "", core->wall_ms), 0,
+               rule(core, RULE_FIRST_CLAIM_COMPARES) ? 0 : BATON_REVISION_ANY);
 }
 
 /* One decision, on top of the one that the view shows. */
@@ -134,16 +144,14 @@ static void decide(struct core *core, struct election *election, const char *cid
     const struct view_record *before = election->roster.leader_record;
     uint64_t term = term_after(core, election);
     if (term > TERM_MAX) {
-        todo_tell(core, TELL_TROUBLE, election, "%s has the last possible term: no decision can follow it",
-                  before != NULL ? before->key : election->name)
+        todo_tell(core, TELL_TROUBLE, election, "%s has the last possible term: no decision can follow it", before->key)
             ->code = BATON_FULL;
         election->decision.retry_ms = NEVER_MS;
         return;
     }
-    uint64_t if_revision = before != NULL ? before->revision : 0;
     todo_write(core, &election->decision, election->index, BATON_WRITE_PUT, key_leader(election->name),
-               decision_next(before != NULL ? before->value : NULL, cid, id, term, reason, core->wall_ms), 0,
-               compare ? if_revision : BATON_REVISION_ANY);
+               decision_next(before->value, cid, id, term, reason, core->wall_ms), 0,
+               compare ? before->revision : BATON_REVISION_ANY);
 }
 
 static void hand_over(struct core *core, struct election *election)
@@ -155,7 +163,7 @@ static void hand_over(struct core *core, struct election *election)
         return;
     }
     if (!attempt_may(core, &election->decision)) {
-        election_wake(core, election, election->decision.retry_ms);
+        attempt_wait(core, election, &election->decision);
         return;
     }
     bool held = election->roster.hold_record != NULL;
@@ -222,12 +230,18 @@ static void claim(struct core *core, struct election *election)
     /* Everybody sees the same order: the first claims at once, the others only if nothing comes of it. */
     size_t place = roster_place(roster, election->cid);
     int64_t claim_ms = election->vacant_since_ms + (int64_t)place * core->options.step_ms;
-    if (core->now_ms < claim_ms || !attempt_may(core, &election->decision)) {
-        election_wake(core, election, claim_ms > election->decision.retry_ms ? claim_ms : election->decision.retry_ms);
+    if (core->now_ms < claim_ms) {
+        election_wake(core, election, claim_ms);
         return;
     }
-    bool compare = rule(core, roster->leader_record != NULL ? RULE_CLAIM_COMPARES : RULE_FIRST_CLAIM_COMPARES);
-    decide(core, election, election->cid, core->options.id, "claim", compare);
+    if (!attempt_may(core, &election->decision)) {
+        attempt_wait(core, election, &election->decision);
+        return;
+    }
+    if (roster->leader_record == NULL)
+        begin_decision(core, election);
+    else
+        decide(core, election, election->cid, core->options.id, "claim", rule(core, RULE_CLAIM_COMPARES));
 }
 
 void election_lead(struct core *core, struct election *election)

@@ -159,7 +159,8 @@ struct decision *decision_read(const char *value, struct baton_error *err)
     struct decision *decision = mem_new(sizeof(*decision));
     decision->cid = field_text(object, "cid", TEXT_MAX);
     int64_t term = field_number(object, "term", -1);
-    if (decision->cid == NULL || term < 1 || (uint64_t)term > TERM_MAX) {
+    if (decision->cid == NULL || term < 0 || (uint64_t)term > TERM_MAX ||
+        (term == 0 && decision->cid[0] != '\0')) {
         error_set(err, BATON_CORRUPT, "is not a decision (\"cid\" or \"term\" is not right)");
         json_decref(object);
         decision_free(decision);
@@ -183,15 +184,8 @@ void decision_free(struct decision *decision)
     free(decision);
 }
 
-char *decision_next(const char *before, const char *cid, const char *id, uint64_t term, const char *reason,
-                    int64_t wall_ms)
+static void terms_add(json_t *object, const char *id, uint64_t term, const char *reason, int64_t wall_ms)
 {
-    json_t *object = before != NULL ? json_loads(before, 0, NULL) : NULL;
-    if (object == NULL)
-        object = object_new();
-    set_text(object, "cid", cid);
-    set_text(object, "id", id);
-    json_object_set_new(object, "term", json_integer((json_int_t)term));
     json_t *terms = json_object_get(object, "terms");
     if (!json_is_array(terms)) {
         json_object_set_new(object, "terms", json_array());
@@ -205,6 +199,19 @@ char *decision_next(const char *before, const char *cid, const char *id, uint64_
     json_array_insert_new(terms, 0, entry);
     while (json_array_size(terms) > TERMS_KEPT)
         json_array_remove(terms, json_array_size(terms) - 1);
+}
+
+char *decision_next(const char *before, const char *cid, const char *id, uint64_t term, const char *reason,
+                    int64_t wall_ms)
+{
+    json_t *object = before != NULL ? json_loads(before, 0, NULL) : NULL;
+    if (object == NULL)
+        object = object_new();
+    set_text(object, "cid", cid);
+    set_text(object, "id", id);
+    json_object_set_new(object, "term", json_integer((json_int_t)term));
+    if (term > 0)
+        terms_add(object, id, term, reason, wall_ms);
     char *value = object_write(object);
     json_decref(object);
     return value;

@@ -33,7 +33,7 @@ struct term_entry {
 /* elections/NAME/leader: "so it is". terms[0] is the present one. */
 struct decision {
     char *cid; /* "": nobody leads */
-    uint64_t term;
+    uint64_t term; /* 0: there was none yet, and nobody is named */
     struct term_entry terms[TERMS_KEPT];
     size_t term_count;
 };
@@ -64,7 +64,8 @@ char *candidate_write(const struct candidate *candidate);
 char *hold_write(const struct hold *hold);
 char *transfer_write(const struct transfer *transfer);
 
-/* The value that follows `before` (the present decision's value, or NULL): cid and id lead ("" and "": nobody) with
+/* (A term of 0 opens an election: nobody is named, and the history stays empty.)
+ * The value that follows `before` (the present decision's value, or NULL): cid and id lead ("" and "": nobody) with
  * `term`. Unknown fields of `before` are kept, and the last TERMS_KEPT terms. */
 char *decision_next(const char *before, const char *cid, const char *id, uint64_t term, const char *reason,
                     int64_t wall_ms);

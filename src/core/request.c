@@ -101,7 +101,7 @@ static void hold_step(struct core *core, struct request *request)
         answer(core, request, BATON_OK, "%s", "");
         return;
     }
-    if (record != NULL && !request->written) {
+    if (record != NULL && request->attempt.ticket == 0) {
         answer(core, request, BATON_CONFLICT, "the election '%s' is on hold already%s%s", election->name,
                record->hold != NULL ? ", by " : "", record->hold != NULL ? record->hold->by : "");
         return;

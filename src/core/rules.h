@@ -12,7 +12,7 @@
     RULE(CLAIM_ON_ABSENCE, "claim only when the presence of the named leader is gone in the same view")               \
     RULE(CLAIM_AFTER_PRESENCE, "see one's own presence in the view before claiming")                                  \
     RULE(CLAIM_COMPARES, "claim by compare-and-set on the decision's revision")                                        \
-    RULE(FIRST_CLAIM_COMPARES, "the first claim of all says: must not exist")                                          \
+    RULE(FIRST_CLAIM_COMPARES, "the first decision of all says: must not exist")                                      \
     RULE(STOP_BEFORE_HANDOVER, "the leader has stopped before it hands over")                                          \
     RULE(STOP_IS_FINAL, "a stop is not taken back when the answer to the handover is unknown")                         \
     RULE(HANDOVER_TO_PRESENT, "the one handed to is present in the giver's own view")                                  \
@@ -23,7 +23,7 @@
     RULE(VALID_AT_EACH_USE, "the validity of the session is checked at every use")                                     \
     RULE(CID_IS_FRESH, "a candidate's id is never used again")                                                         \
     RULE(TERM_GROWS, "a new decision has a larger term than the one before")                                           \
-    RULE(FIRST_TERM_FROM_REVISION, "where there is no decision, the term begins at the view's revision")               \
+    RULE(FIRST_TERM_FROM_REVISION, "the first term is above the revision of the decision before it")                   \
     RULE(VIEW_IN_ORDER, "a view never goes back")                                                                      \
     RULE(PRESENCE_IS_BOUND, "a presence vanishes with its session")
 

@@ -155,6 +155,8 @@ void election_stopped(struct core *core, struct election *election);
 void election_resign(struct core *core, struct election *election);
 /* Close an attempt by its answer; how long to wait before the next. */
 void attempt_answered(struct core *core, struct attempt *attempt, const struct baton_reply *reply);
+/* Wake the election when the attempt may be made again; an answer wakes it anyway. */
+void attempt_wait(struct core *core, struct election *election, const struct attempt *attempt);
 bool attempt_may(const struct core *core, const struct attempt *attempt);
 
 /* lead.c: the part of a candidacy that leads, stops, hands over, claims */

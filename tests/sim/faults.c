@@ -1,0 +1,225 @@
+/* faults.c: what goes wrong, when: phases with faults of every kind, and quiet ones in which the world must come to
+ * rest. The seed gives each kind its weight, so that each run has a character of its own. */
+#include <string.h>
+
+#include "base/base.h"
+#include "checkers.h"
+#include "world.h"
+
+enum fault {
+    FAULT_PAUSE,        /* a node stands still for a moment */
+    FAULT_LONG_PAUSE,   /* longer than a ttl: a frozen machine, a suspended laptop */
+    FAULT_CRASH,        /* a process dies; a guard may end its session at once */
+    FAULT_CUT,          /* no way to the engine */
+    FAULT_BREAK,        /* the connection of a view breaks */
+    FAULT_RESTART,      /* the engine restarts */
+    FAULT_COMPACT,      /* the engine forgets its history */
+    FAULT_TRANSFER,     /* an operator asks for a handover */
+    FAULT_HOLD,         /* an operator holds the election */
+    FAULT_RESIGN,       /* a candidate resigns, and stands again */
+    FAULT_DELETE,       /* an operator deletes a decision that names nobody */
+    FAULT_KINDS
+};
+
+static int random_node(struct world *world)
+{
+    return (int)rng_range(&world->rng, 0, world->node_count - 1);
+}
+
+static void pause_node(struct world *world, int n, int64_t us)
+{
+    struct sim_node *node = &world->nodes[n];
+    if (!node->up || node->paused_until_us > world->now_us)
+        return;
+    if (us > world->phase_end_us - world->now_us)
+        us = world->phase_end_us - world->now_us;
+    world_note(world, "n%d stands still for %.3f s", n, (double)us / 1e6);
+    node->paused_until_us = world->now_us + us;
+}
+
+static void crash_node(struct world *world, int n)
+{
+    struct sim_node *node = &world->nodes[n];
+    if (!node->up)
+        return;
+    uint64_t session = node->session;
+    node_crash(world, n);
+    if (session != 0 && rng_chance(&world->rng, 500))
+        world_plan(world, world->now_us + rng_range(&world->rng, 500, 50000), HAPPEN_DEATH)->session = session;
+    world_plan(world, world->now_us + rng_range(&world->rng, 1000, 20 * SECOND_US), HAPPEN_START)->node = n;
+}
+
+static void operator_asks(struct world *world, int n, enum fault fault)
+{
+    struct sim_node *node = &world->nodes[n];
+    if (!node->up || node->paused_until_us > world->now_us)
+        return;
+    int64_t until_ms = node_clock_ms(world, node) + rng_range(&world->rng, 500, 20000);
+    const char *to = rng_chance(&world->rng, 600) ? world->nodes[random_node(world)].id : NULL;
+    world_note(world, "operator at n%d: %s", n, fault == FAULT_HOLD ? "hold" : "transfer");
+    if (fault == FAULT_TRANSFER) {
+        core_transfer(node->core, node->election, ++world->order, to, until_ms);
+    } else {
+        core_hold(node->core, node->election, ++world->order, "maintenance", until_ms);
+        world_plan(world, world->now_us + rng_range(&world->rng, SECOND_US, 30 * SECOND_US), HAPPEN_RELEASE);
+    }
+    node_step(world, n, &(struct event){.kind = EVENT_TICK});
+}
+
+/* As an operator with the engine's own tool would: by compare-and-set, and only when nobody is named. */
+static void delete_decision(struct world *world)
+{
+    const struct baton_record *record = store_get(world->engine.store, "elections/" ELECTION "/leader");
+    if (record == NULL || strstr(record->value, "\"cid\":\"\"") == NULL)
+        return;
+    world_note(world, "operator deletes the decision at %llu", (unsigned long long)record->revision);
+    struct baton_write write = {
+        .kind = BATON_WRITE_REMOVE, .key = "elections/" ELECTION "/leader", .if_revision = record->revision};
+    struct baton_reply reply;
+    store_write(world->engine.store, &write, &reply);
+    check_stored(world, &write);
+    engine_stored(world);
+}
+
+static void release_hold(struct world *world)
+{
+    struct baton_write write = {
+        .kind = BATON_WRITE_REMOVE, .key = "elections/" ELECTION "/hold", .if_revision = BATON_REVISION_ANY};
+    struct baton_reply reply;
+    world_note(world, "operator releases the hold");
+    store_write(world->engine.store, &write, &reply);
+    engine_stored(world);
+}
+
+static void one_fault(struct world *world, enum fault fault)
+{
+    struct rng *rng = &world->rng;
+    int n = random_node(world);
+    world->result->faults++;
+    switch (fault) {
+    case FAULT_PAUSE:
+        pause_node(world, n, rng_range(rng, 1000, 2 * SECOND_US));
+        return;
+    case FAULT_LONG_PAUSE:
+        pause_node(world, n, rng_range(rng, SECOND_US, 40 * SECOND_US));
+        return;
+    case FAULT_CRASH:
+        crash_node(world, n);
+        return;
+    case FAULT_CUT:
+        world_note(world, "n%d is cut off", n);
+        world->nodes[n].cut_until_us = world->now_us + rng_range(rng, 100000, 30 * SECOND_US);
+        engine_break_watches(world, n);
+        return;
+    case FAULT_BREAK:
+        engine_break_watches(world, n);
+        return;
+    case FAULT_RESTART:
+        world_note(world, "the engine restarts");
+        engine_restart(world, rng_range(rng, 10000, 15 * SECOND_US));
+        return;
+    case FAULT_COMPACT:
+        store_compact(world->engine.store);
+        return;
+    case FAULT_TRANSFER:
+    case FAULT_HOLD:
+        operator_asks(world, n, fault);
+        return;
+    case FAULT_RESIGN: {
+        struct sim_node *node = &world->nodes[n];
+        if (node->up && node->paused_until_us <= world->now_us && node->standing)
+            node_step(world, n, &(struct event){.kind = EVENT_RESIGN, .election = node->election});
+        return;
+    }
+    case FAULT_DELETE:
+        delete_decision(world);
+        return;
+    case FAULT_KINDS:
+        break;
+    }
+    IMPOSSIBLE("fault %d", (int)fault);
+}
+
+static void plan_fault(struct world *world)
+{
+    world_plan(world, world->now_us + rng_range(&world->rng, 50000, 6 * SECOND_US), HAPPEN_FAULT);
+}
+
+static void any_fault(struct world *world)
+{
+    if (!world->faulty)
+        return;
+    int sum = 0;
+    for (int i = 0; i < FAULT_KINDS; i++)
+        sum += world->weights[i];
+    int64_t pick = rng_range(&world->rng, 0, sum - 1);
+    int fault = 0;
+    while (pick >= world->weights[fault])
+        pick -= world->weights[fault++];
+    one_fault(world, (enum fault)fault);
+    plan_fault(world);
+}
+
+/* Everything that was broken is mended, at once. */
+static void mend(struct world *world)
+{
+    world->engine.down_until_us = 0;
+    for (int n = 0; n < world->node_count; n++) {
+        struct sim_node *node = &world->nodes[n];
+        node->cut_until_us = 0;
+        if (!node->up)
+            world_plan(world, world->now_us, HAPPEN_START)->node = n;
+    }
+    release_hold(world);
+    /* A request for a hold may still be on its way: for up to 20 s. */
+    world_plan(world, world->now_us + 21 * SECOND_US, HAPPEN_RELEASE);
+}
+
+static void phase(struct world *world)
+{
+    int64_t length_us;
+    if (world->faulty) {
+        world->faulty = false;
+        length_us = 120 * SECOND_US;
+        world_note(world, "---- faults end");
+        mend(world);
+        check_quiet_begins(world);
+    } else {
+        check_quiet_ends(world);
+        world->faulty = true;
+        world->loss = (int)rng_range(&world->rng, 0, 1) * (int)rng_range(&world->rng, 1, 150);
+        length_us = rng_range(&world->rng, 60, 240) * SECOND_US;
+        world_note(world, "---- faults begin");
+        plan_fault(world);
+    }
+    world->phase_end_us = world->now_us + length_us;
+    world_plan(world, world->phase_end_us, HAPPEN_PHASE);
+}
+
+void faults_init(struct world *world)
+{
+    for (int i = 0; i < FAULT_KINDS; i++)
+        world->weights[i] = rng_chance(&world->rng, 350) ? 0 : (int)rng_range(&world->rng, 1, 10);
+    world->weights[FAULT_PAUSE]++; /* never none at all */
+    if (world->weights[FAULT_RESTART] > 2)
+        world->weights[FAULT_RESTART] = 2;
+    world->faulty = false;
+    phase(world);
+}
+
+void faults_happen(struct world *world, struct happening *happening)
+{
+    switch (happening->kind) {
+    case HAPPEN_FAULT:
+        any_fault(world);
+        return;
+    case HAPPEN_PHASE:
+        phase(world);
+        return;
+    case HAPPEN_RELEASE:
+        release_hold(world);
+        return;
+    default:
+        IMPOSSIBLE("happening %d is not a fault", (int)happening->kind);
+    }
+}

@@ -1,0 +1,212 @@
+/* node.c: one node: the production core, a program that leads and stops as the core tells it, and the supervisor that
+ * sees to it that the program is over by the deadline. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/base.h"
+#include "checkers.h"
+#include "world.h"
+
+int64_t node_clock_ms(const struct world *world, const struct sim_node *node)
+{
+    return node->clock_base_ms + (world->now_us + world->now_us / 1000 * node->clock_ppm / 1000) / 1000;
+}
+
+/* The first instant at which the node's clock shows at_ms. */
+static int64_t instant_of(const struct world *world, const struct sim_node *node, int64_t at_ms)
+{
+    int64_t left_ms = at_ms - node_clock_ms(world, node);
+    if (left_ms <= 0)
+        return world->now_us;
+    return world->now_us + left_ms * 1000 * 1000000 / (1000000 + node->clock_ppm) + 1000;
+}
+
+static struct happening *plan(struct world *world, int n, int64_t at_us, enum happening_kind kind)
+{
+    struct happening *happening = world_plan(world, at_us, kind);
+    happening->node = n;
+    happening->incarnation = world->nodes[n].incarnation;
+    return happening;
+}
+
+bool node_active(const struct world *world, const struct sim_node *node)
+{
+    return node->up && node->program != PROGRAM_IDLE && node_clock_ms(world, node) < node->program_until_ms;
+}
+
+/* ---- the program ---- */
+
+static void program_told(struct world *world, int n, const struct action *tell)
+{
+    struct sim_node *node = &world->nodes[n];
+    struct rng *rng = &world->rng;
+    switch (tell->tell) {
+    case TELL_LEAD:
+        if (node->program != PROGRAM_IDLE)
+            world_fail(world, "n%d is told to lead while its program has not stopped", n);
+        node->program = PROGRAM_WORKING;
+        node->program_term = tell->term;
+        uint32_t ttl_ms;
+        core_session(node->core, &node->program_until_ms, &ttl_ms);
+        plan(world, n, world->now_us + rng_range(rng, 0, 20000), HAPPEN_PROGRAM)->token = ++node->program_version;
+        break;
+    case TELL_RENEWED:
+        /* The supervisor lets it go on to the new deadline, unless it is being stopped. */
+        if (node->program == PROGRAM_WORKING)
+            node->program_until_ms = tell->until_ms;
+        break;
+    case TELL_STOP: {
+        node->program = PROGRAM_STOPPING;
+        if (tell->until_ms < node->program_until_ms)
+            node->program_until_ms = tell->until_ms;
+        if (node->options.stop_ms == 0)
+            break; /* answered by the core itself: the program asks before each use */
+        int64_t takes_ms = rng_range(rng, 0, node->options.stop_ms);
+        if (world->faulty && rng_chance(rng, 50))
+            takes_ms = 3 * node->options.stop_ms + 1000;
+        plan(world, n, world->now_us + takes_ms * 1000, HAPPEN_STOPPED)->token = tell->term;
+        break;
+    }
+    case TELL_FOLLOW:
+        node->program = PROGRAM_IDLE;
+        break;
+    case TELL_RESIGNED:
+        node->standing = false;
+        plan(world, n, world->now_us + rng_range(rng, 0, 5 * SECOND_US), HAPPEN_STAND);
+        break;
+    case TELL_SESSION:
+        node->session = tell->session;
+        break;
+    default:
+        break;
+    }
+}
+
+/* Ask, and act on the answer a moment later: the node may be paused in between. */
+static void program_step(struct world *world, int n)
+{
+    struct sim_node *node = &world->nodes[n];
+    uint64_t term = election_leads(node->core, node->election, node_clock_ms(world, node));
+    if (term != 0)
+        plan(world, n, world->now_us + rng_range(&world->rng, 0, 3000), HAPPEN_ACT)->token = term;
+    if (node->program == PROGRAM_WORKING)
+        plan(world, n, world->now_us + rng_range(&world->rng, 50000, 900000), HAPPEN_PROGRAM)->token =
+            node->program_version;
+}
+
+/* ---- the core ---- */
+
+static const char *const tell_names[] = {"LEAD",      "STOP",  "FOLLOW",  "CHANGED", "RESIGNED",    "DUPLICATE",
+                                         "REPLY", "SESSION", "RENEWED", "SESSION_LOST", "TROUBLE"};
+
+void node_step(struct world *world, int n, struct event *event)
+{
+    struct sim_node *node = &world->nodes[n];
+    event->now_ms = node_clock_ms(world, node);
+    event->wall_ms = 1700000000000 + world->now_us / 1000;
+    update_clear(&node->todo);
+    core_step(node->core, event, &node->todo);
+    for (size_t i = 0; i < node->todo.count; i++) {
+        const struct action *action = &node->todo.actions[i];
+        if (action->kind == ACTION_TELL) {
+            if (action->tell != TELL_CHANGED && action->tell != TELL_RENEWED)
+                world_note(world, "n%d told %s term %llu %s", n, tell_names[action->tell],
+                           (unsigned long long)action->term, action->text);
+            program_told(world, n, action);
+        } else {
+            network_send(world, n, action);
+        }
+    }
+    if (node->todo.deadline_ms != NEVER_MS)
+        plan(world, n, instant_of(world, node, node->todo.deadline_ms), HAPPEN_TICK)->token = ++node->tick_version;
+}
+
+static void stand(struct world *world, int n)
+{
+    struct sim_node *node = &world->nodes[n];
+    if (node->standing)
+        return;
+    node->standing = true;
+    struct baton_error err;
+    if (core_stand(node->core, node->election, &node->options, &err) < 0)
+        world_fail(world, "n%d cannot stand: %s", n, err.text);
+    node_step(world, n, &(struct event){.kind = EVENT_TICK});
+}
+
+void node_start(struct world *world, int n)
+{
+    struct sim_node *node = &world->nodes[n];
+    if (node->up)
+        return;
+    node->up = true;
+    node->incarnation++;
+    node->standing = false;
+    node->program = PROGRAM_IDLE;
+    node->session = 0;
+    node->paused_until_us = 0;
+    struct core_options options = {.id = node->id,
+                                   .address = "",
+                                   .host = node->id,
+                                   .ttl_ms = node->ttl_ms,
+                                   .step_ms = 150,
+                                   .broken = world->config.broken};
+    node->core = core_new(&options);
+    node->election = core_observe(node->core, ELECTION, node, NULL);
+    world_note(world, "n%d starts", n);
+    stand(world, n);
+}
+
+void node_crash(struct world *world, int n)
+{
+    struct sim_node *node = &world->nodes[n];
+    if (!node->up)
+        return;
+    world_note(world, "n%d crashes", n);
+    node->up = false;
+    node->program = PROGRAM_IDLE;
+    core_free(node->core);
+    node->core = NULL;
+    node->election = NULL;
+    for (int w = 0; w < WATCHES_MAX; w++)
+        node->watches[w].open = false;
+}
+
+void node_happen(struct world *world, struct happening *happening)
+{
+    int n = happening->node;
+    struct sim_node *node = &world->nodes[n];
+    switch (happening->kind) {
+    case HAPPEN_TICK:
+        if (happening->token == node->tick_version)
+            node_step(world, n, &(struct event){.kind = EVENT_TICK});
+        return;
+    case HAPPEN_EVENT:
+        happening->event.reply = &happening->reply;
+        node_step(world, n, &happening->event);
+        return;
+    case HAPPEN_BATCH:
+        node_step(world, n,
+                  &(struct event){
+                      .kind = EVENT_CHANGED, .watch = happening->watch, .batch = &happening->copy->batch});
+        return;
+    case HAPPEN_PROGRAM:
+        if (happening->token == node->program_version)
+            program_step(world, n);
+        return;
+    case HAPPEN_ACT:
+        check_fenced_write(world, n, happening->token);
+        return;
+    case HAPPEN_STOPPED:
+        if (node->program == PROGRAM_STOPPING && happening->token == node->program_term)
+            node_step(world, n, &(struct event){.kind = EVENT_STOPPED, .election = node->election});
+        return;
+    case HAPPEN_START:
+        node_start(world, n);
+        return;
+    case HAPPEN_STAND:
+        stand(world, n);
+        return;
+    default:
+        IMPOSSIBLE("happening %d is not a node's", (int)happening->kind);
+    }
+}

@@ -1,0 +1,209 @@
+/* world.h: one simulated world: nodes that run the production core, an engine that obeys the contract and nothing more,
+ * a network between them, faults, and checkers. One seed, one run, to the byte.
+ *
+ * Time is a number of microseconds that only the world knows. Each node and the engine have a clock of their own, with
+ * a rate that differs from it. Nothing here reads a real clock, and nothing depends on an address.
+ */
+#ifndef SIM_WORLD_H
+#define SIM_WORLD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "core/core.h"
+#include "engine/memory/store.h"
+
+#define NODES_MAX 7
+#define SECOND_US 1000000LL
+#define ELECTION "sim"
+
+/* ---- what a run is made of; all of it follows from the seed ---- */
+
+struct sim_config {
+    uint64_t seed;
+    int minutes;    /* simulated */
+    int nodes;      /* 0: 3 to 7, by the seed */
+    uint32_t broken; /* rules of the core that are switched off */
+    bool wild;      /* clock rates beyond the bound: only F and T must hold */
+    FILE *trace;    /* a readable trace, or NULL */
+};
+
+struct sim_result {
+    char failure[512]; /* "": none */
+    uint64_t hash;     /* of everything that happened */
+    uint64_t steps;
+    int64_t simulated_us;
+    unsigned terms, takeovers, faults;
+};
+
+void sim_run(const struct sim_config *config, struct sim_result *ret);
+
+/* ---- randomness: splitmix64 (Steele, Lea, Flood 2014) ---- */
+
+struct rng {
+    uint64_t state;
+};
+static inline uint64_t rng_next(struct rng *rng)
+{
+    uint64_t z = rng->state += 0x9e3779b97f4a7c15ULL;
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ULL;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebULL;
+    return z ^ (z >> 31);
+}
+/* low..high, both included */
+static inline int64_t rng_range(struct rng *rng, int64_t low, int64_t high)
+{
+    return low + (int64_t)(rng_next(rng) % (uint64_t)(high - low + 1));
+}
+static inline bool rng_chance(struct rng *rng, int per_mille)
+{
+    return (int)(rng_next(rng) % 1000) < per_mille;
+}
+
+/* ---- what is going to happen ---- */
+
+enum happening_kind {
+    HAPPEN_TICK,       /* to a node: its core asked to be called */
+    HAPPEN_EVENT,      /* to a node: an answer arrives */
+    HAPPEN_BATCH,      /* to a node: its view moves */
+    HAPPEN_PROGRAM,    /* to a node: the program does its next thing */
+    HAPPEN_ACT,        /* to a node: the program writes to the fenced resource, having asked before */
+    HAPPEN_STOPPED,    /* to a node: the program answers a stop */
+    HAPPEN_START,      /* to a node: its process starts */
+    HAPPEN_STAND,      /* to a node: the program stands again */
+    HAPPEN_REQUEST,    /* to the engine: a request arrives */
+    HAPPEN_SEND_VIEW,  /* to the engine: it sends a watch what is new */
+    HAPPEN_EXPIRE,     /* to the engine: it looks for sessions that are over */
+    HAPPEN_DEATH,      /* to the engine: a guard ends the session of a dead process */
+    HAPPEN_FAULT,      /* to the world: the next fault */
+    HAPPEN_PHASE,      /* to the world: faults end, or begin again */
+    HAPPEN_RELEASE     /* to the world: an operator releases the hold */
+};
+
+/* A change with its own text, for what is under way. */
+struct batch_copy {
+    struct baton_batch batch;
+    struct baton_change *changes;
+};
+
+struct happening {
+    int64_t at_us;
+    uint64_t order; /* among those of one instant */
+    enum happening_kind kind;
+    int node;
+    unsigned incarnation; /* of the node's process: what was meant for a dead one is dropped */
+    uint64_t token;       /* by kind: a version, a watch, a session, a term */
+    enum action_kind request;
+    uint64_t ticket, session, watch;
+    uint32_t ttl_ms;
+    char *key, *value;
+    struct baton_write write;
+    struct event event;
+    struct baton_reply reply;
+    struct batch_copy *copy;
+};
+
+/* ---- the parts ---- */
+
+#define WATCHES_MAX 4
+#define SESSIONS_MAX 4096
+
+struct sim_watch {
+    bool open, connected;
+    uint64_t id;
+    unsigned incarnation;
+    char prefix[64];
+    uint64_t sent;        /* the revision up to which it was sent */
+    int64_t last_at_us;   /* in order: nothing arrives before what was sent before */
+    bool sending;         /* a HAPPEN_SEND_VIEW is on its way */
+    struct batch_copy *old; /* an earlier batch, to be repeated */
+};
+
+enum program_state { PROGRAM_IDLE, PROGRAM_WORKING, PROGRAM_STOPPING };
+
+struct sim_node {
+    struct core *core;
+    struct election *election;
+    struct update todo;
+    unsigned incarnation;
+    bool up, standing;
+    int64_t paused_until_us;
+    int64_t clock_base_ms;
+    int64_t clock_ppm;
+    char id[16];
+    struct stand_options options;
+    uint32_t ttl_ms;
+    uint64_t tick_version;
+    /* the program, and the supervisor that kills it by the deadline */
+    enum program_state program;
+    uint64_t program_term;
+    int64_t program_until_ms; /* it is over by then, by this node's clock */
+    uint64_t program_version;
+    uint64_t session; /* the last one told */
+    struct sim_watch watches[WATCHES_MAX];
+    int64_t cut_until_us; /* the network to the engine is cut */
+};
+
+struct sim_session {
+    uint64_t id;
+    uint32_t ttl_ms;
+    int64_t expires_ms; /* by the engine's clock */
+};
+
+struct sim_engine {
+    struct store *store;
+    int64_t clock_ppm;
+    int64_t down_until_us;
+    struct sim_session sessions[SESSIONS_MAX];
+    size_t session_count;
+};
+
+struct checkers;
+
+struct world {
+    struct sim_config config;
+    struct rng rng;
+    int64_t now_us, end_us;
+    struct happening **heap;
+    size_t heap_count, heap_room;
+    uint64_t order;
+    int node_count;
+    struct sim_node nodes[NODES_MAX];
+    struct sim_engine engine;
+    struct checkers *checkers;
+    struct sim_result *result;
+    bool faulty;         /* a phase with faults */
+    int64_t phase_end_us;
+    int weights[12];     /* of each fault, by the seed */
+    int loss;            /* per mille of messages, in a faulty phase */
+    bool held;
+};
+
+/* world.c */
+struct happening *world_plan(struct world *world, int64_t at_us, enum happening_kind kind);
+void world_note(struct world *world, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void world_fail(struct world *world, const char *format, ...) __attribute__((format(printf, 2, 3)));
+struct batch_copy *batch_copy_new(const struct baton_batch *batch);
+void batch_copy_free(struct batch_copy *copy);
+
+/* node.c */
+int64_t node_clock_ms(const struct world *world, const struct sim_node *node);
+void node_start(struct world *world, int n);
+void node_crash(struct world *world, int n);
+void node_happen(struct world *world, struct happening *happening);
+void node_step(struct world *world, int n, struct event *event);
+bool node_active(const struct world *world, const struct sim_node *node); /* the program works as a leader, now */
+
+/* network.c: the engine and the way to it */
+void network_send(struct world *world, int n, const struct action *action);
+void engine_happen(struct world *world, struct happening *happening);
+void engine_stored(struct world *world); /* something changed: watches are sent to */
+void engine_restart(struct world *world, int64_t down_us);
+void engine_break_watches(struct world *world, int n);
+
+/* faults.c */
+void faults_init(struct world *world);
+void faults_happen(struct world *world, struct happening *happening);
+
+#endif
