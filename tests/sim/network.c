@@ -250,6 +250,8 @@ static void plan_expiry(struct world *world, const struct sim_session *session)
     /* Not before its time; and sometimes late. */
     int64_t left_us = (session->expires_ms - engine_clock_ms(world)) * 1000;
     left_us = left_us * 1000000 / (1000000 + world->engine.clock_ppm) + 1000;
+    if (left_us < world->engine.down_until_us - world->now_us)
+        left_us = world->engine.down_until_us - world->now_us + 1000;
     if (rng_chance(&world->rng, 200))
         left_us += rng_range(&world->rng, 0, SECOND_US);
     world_plan(world, world->now_us + left_us, HAPPEN_EXPIRE)->session = session->id;
