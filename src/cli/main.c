@@ -1,0 +1,70 @@
+/* main.c: `baton COMMAND …`: finds the command, runs it, and makes sure that what it printed was written. */
+#include <locale.h>
+#include <stdio.h>
+#include <string.h>
+#include <sysexits.h>
+
+#include "base/base.h"
+#include "cli/cli.h"
+
+#define COMMAND(name) extern const struct cli_command command_##name;
+#include "cli/commands.h"
+#undef COMMAND
+
+#define COMMAND(name) &command_##name,
+const struct cli_command *const cli_commands[] = {
+#include "cli/commands.h"
+    NULL};
+#undef COMMAND
+
+const struct cli_command *cli_command_find(const char *name)
+{
+    for (const struct cli_command *const *each = cli_commands; *each != NULL; each++)
+        if (strcmp((*each)->name, name) == 0)
+            return *each;
+    return NULL;
+}
+
+void cli_print_commands(FILE *to)
+{
+    fputs("baton: lets instances of a program agree on which one of them leads.\n"
+          "\n"
+          "Usage: baton COMMAND [OPTIONS] [ARGUMENTS]\n"
+          "\n"
+          "Commands:\n",
+          to);
+    for (const struct cli_command *const *each = cli_commands; *each != NULL; each++)
+        fprintf(to, "  %-10s %s\n", (*each)->name, (*each)->summary);
+    fputs("\n"
+          "baton COMMAND --help tells about one command, man baton about all of them.\n",
+          to);
+}
+
+static const struct cli_command *command_of(const char *word)
+{
+    if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0)
+        return cli_command_find("help");
+    if (strcmp(word, "--version") == 0 || strcmp(word, "-V") == 0)
+        return cli_command_find("version");
+    return cli_command_find(word);
+}
+
+int main(int argc, char **argv)
+{
+    setlocale(LC_CTYPE, "");
+    if (argc < 2) {
+        cli_print_commands(stderr);
+        return EX_USAGE;
+    }
+    const struct cli_command *command = command_of(argv[1]);
+    if (command == NULL) {
+        if (argv[1][0] == '-')
+            cli_error("unknown option '%s'; see baton --help", argv[1]);
+        else
+            cli_error("unknown command '%s'; see baton --help", argv[1]);
+        return EX_USAGE;
+    }
+    argv[1] = (char *)command->name;
+    int status = command->run(argc - 1, argv + 1);
+    return cli_flush() == CLI_OUT_FAILED ? EX_IOERR : status;
+}
