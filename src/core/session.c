@@ -198,6 +198,7 @@ void session_step(struct core *core)
             uint64_t id = session->id;
             session->state = SESSION_NONE;
             session->id = 0;
+            session->next_ms = core->now_ms; /* who stands again need not wait */
             todo_add(core, ACTION_SESSION_END)->session = id;
             return;
         }

@@ -1,0 +1,349 @@
+/* test_election.c: stories about elections, sessions and operators' requests, told with the production core. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "cluster.h"
+
+#define LEADER_KEY "elections/e/leader"
+
+static int setup(void **state)
+{
+    static struct cluster cluster;
+    cluster_init(&cluster);
+    *state = &cluster;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    cluster_release(*state);
+    return 0;
+}
+
+static const struct stand_options needs_time = {.stop_ms = 1000};
+
+static void test_the_first_to_stand_leads(void **state)
+{
+    struct cluster *c = *state;
+    cluster_stand(c, 0, NULL);
+    cluster_stand(c, 1, NULL);
+    assert_int_equal(cluster_leader(c), 0);
+    assert_true(cluster_term(c) > 0);
+    assert_true(cluster_told(c, 1, 0, "SESSION"));
+}
+
+static void test_a_takeover_is_one_write_whatever_the_number_of_candidates(void **state)
+{
+    struct cluster *c = *state;
+    for (int n = 0; n < 4; n++)
+        cluster_stand(c, n, NULL);
+    uint64_t term = cluster_term(c), tries = c->write_tries;
+    cluster_kill(c, 0);
+    assert_int_equal(cluster_leader(c), 1);
+    assert_int_equal(cluster_term(c), term + 1);
+    cluster_wait(c, 2000);
+    assert_int_equal(c->write_tries - tries, 1);
+}
+
+static void test_a_dead_first_candidate_does_not_block_the_claim(void **state)
+{
+    struct cluster *c = *state;
+    for (int n = 0; n < 3; n++)
+        cluster_stand(c, n, NULL);
+    c->nodes[1].cut = true; /* its session lives on for a while, but it cannot claim */
+    cluster_kill(c, 0);
+    assert_int_equal(cluster_leader(c), -1);
+    cluster_wait(c, 2 * CLUSTER_STEP_MS);
+    assert_int_equal(cluster_leader(c), 2);
+}
+
+static void test_the_highest_priority_claims_first(void **state)
+{
+    struct cluster *c = *state;
+    cluster_stand(c, 0, NULL);
+    cluster_stand(c, 1, NULL);
+    cluster_stand(c, 2, &(struct stand_options){.priority = 5});
+    assert_int_equal(cluster_leader(c), 0); /* a leader keeps its place */
+    cluster_kill(c, 0);
+    assert_int_equal(cluster_leader(c), 2);
+}
+
+static void test_preempt_asks_a_lower_priority_to_hand_over(void **state)
+{
+    struct cluster *c = *state;
+    cluster_stand(c, 0, NULL);
+    uint64_t term = cluster_term(c);
+    cluster_stand(c, 1, &(struct stand_options){.priority = 5, .preempt = true});
+    assert_int_equal(cluster_leader(c), 1);
+    assert_int_equal(cluster_term(c), term + 1);
+}
+
+static void test_a_leader_that_cannot_renew_stops_before_its_session_ends(void **state)
+{
+    struct cluster *c = *state;
+    cluster_stand(c, 0, &needs_time);
+    cluster_stand(c, 1, &needs_time);
+    c->nodes[0].cut = true;
+    cluster_wait(c, CLUSTER_TTL_MS - 1000);
+    assert_true(strncmp(c->nodes[0].told[c->nodes[0].told_count - 1], "STOP", 4) == 0);
+    assert_int_equal(cluster_leader(c), -1); /* it no longer says that it leads, and nobody else does yet */
+    cluster_event(c, 0, EVENT_STOPPED);
+    cluster_wait(c, 1200);
+    assert_int_equal(cluster_leader(c), 1);
+}
+
+static void test_the_new_leader_begins_only_after_the_old_has_stopped(void **state)
+{
+    struct cluster *c = *state;
+    cluster_stand(c, 0, &needs_time);
+    cluster_stand(c, 1, &needs_time);
+    cluster_event(c, 0, EVENT_RESIGN);
+    assert_int_equal(cluster_leader(c), -1);
+    cluster_wait(c, 500);
+    assert_int_equal(cluster_leader(c), -1);
+    uint64_t writes = c->record_writes;
+    cluster_event(c, 0, EVENT_STOPPED);
+    assert_int_equal(cluster_leader(c), 1);
+    assert_int_equal(c->record_writes - writes, 2); /* one decision, and the presence withdrawn */
+    assert_true(cluster_told(c, 0, 0, "RESIGNED"));
+}
+
+static void test_who_does_not_answer_a_stop_loses_its_session(void **state)
+{
+    struct cluster *c = *state;
+    cluster_stand(c, 0, &needs_time);
+    cluster_stand(c, 1, &needs_time);
+    cluster_event(c, 0, EVENT_RESIGN);
+    cluster_wait(c, 2000);
+    assert_int_equal(cluster_leader(c), -1); /* the promise stands: nobody leads while it may still work */
+    cluster_wait(c, CLUSTER_TTL_MS);
+    assert_int_equal(cluster_leader(c), 1);
+}
+
+static void test_a_stop_that_is_answered_late_keeps_the_session(void **state)
+{
+    struct cluster *c = *state;
+    cluster_stand(c, 0, &needs_time);
+    cluster_stand(c, 1, &needs_time);
+    cluster_event(c, 0, EVENT_RESIGN);
+    cluster_wait(c, 2000);
+    cluster_event(c, 0, EVENT_STOPPED);
+    assert_int_equal(cluster_leader(c), 1);
+}
+
+static void test_a_transfer_goes_to_the_one_that_was_named(void **state)
+{
+    struct cluster *c = *state;
+    for (int n = 0; n < 3; n++)
+        cluster_stand(c, n, NULL);
+    core_transfer(c->nodes[1].core, c->nodes[1].election, 7, "n2", c->now_ms + 5000);
+    cluster_event(c, 1, EVENT_TICK);
+    assert_int_equal(cluster_leader(c), 2);
+    assert_true(cluster_told(c, 1, 0, "REPLY ok: n2"));
+    cluster_wait(c, 1000);
+    assert_null(store_get(c->store, "elections/e/transfer"));
+}
+
+static void test_a_transfer_that_cannot_be_is_told_why(void **state)
+{
+    struct cluster *c = *state;
+    struct cluster_node *asker = &c->nodes[0];
+    cluster_stand(c, 0, NULL);
+    core_transfer(asker->core, asker->election, 1, NULL, c->now_ms + 5000);
+    cluster_event(c, 0, EVENT_TICK);
+    assert_true(cluster_told(c, 0, 0, "REPLY not-found: nobody but the leader 'n0' stands in the election 'e'"));
+    core_transfer(asker->core, asker->election, 2, "n0", c->now_ms + 5000);
+    cluster_event(c, 0, EVENT_TICK);
+    assert_true(cluster_told(c, 0, 0, "REPLY conflict: 'n0' already leads the election 'e'"));
+    cluster_stand(c, 1, NULL);
+    core_transfer(asker->core, asker->election, 3, "n9", c->now_ms + 5000);
+    cluster_event(c, 0, EVENT_TICK);
+    assert_true(
+        cluster_told(c, 0, 0, "REPLY not-found: 'n9' does not stand in the election 'e'; these do: n0, n1"));
+    assert_int_equal(cluster_leader(c), 0);
+}
+
+static void test_a_hold_stops_the_leader_until_the_release(void **state)
+{
+    struct cluster *c = *state;
+    cluster_stand(c, 0, NULL);
+    cluster_stand(c, 1, NULL);
+    uint64_t term = cluster_term(c);
+    struct cluster_node *asker = &c->nodes[1];
+    core_hold(asker->core, asker->election, 1, "upgrade", c->now_ms + 5000);
+    cluster_event(c, 1, EVENT_TICK);
+    assert_int_equal(cluster_leader(c), -1);
+    cluster_wait(c, 3 * CLUSTER_TTL_MS);
+    assert_int_equal(cluster_leader(c), -1);
+    core_hold(asker->core, asker->election, 2, "again", c->now_ms + 5000);
+    cluster_event(c, 1, EVENT_TICK);
+    assert_true(cluster_told(c, 1, 0, "REPLY conflict: the election 'e' is on hold already, by n1"));
+    core_release(asker->core, asker->election, 3, c->now_ms + 5000);
+    cluster_event(c, 1, EVENT_TICK);
+    cluster_wait(c, 1000);
+    assert_int_equal(cluster_leader(c), 0);
+    assert_true(cluster_term(c) > term);
+    core_release(asker->core, asker->election, 4, c->now_ms + 5000);
+    cluster_event(c, 1, EVENT_TICK);
+    assert_true(cluster_told(c, 1, 0, "REPLY conflict: the election 'e' is not on hold"));
+}
+
+static void test_two_with_one_id_the_younger_waits(void **state)
+{
+    struct cluster *c = *state;
+    cluster_stand(c, 0, NULL);
+    cluster_put(c, "elections/e/candidates/ff-1", "{\"v\":1,\"id\":\"n1\",\"host\":\"other\"}");
+    cluster_stand(c, 1, NULL);
+    assert_true(cluster_told(c, 1, 0, "DUPLICATE"));
+    cluster_kill(c, 0);
+    cluster_wait(c, 1000);
+    assert_int_equal(cluster_leader(c), -1);
+    cluster_remove(c, "elections/e/candidates/ff-1");
+    cluster_wait(c, 1000);
+    assert_int_equal(cluster_leader(c), 1);
+}
+
+static void test_a_decision_that_is_not_json_is_never_overwritten(void **state)
+{
+    struct cluster *c = *state;
+    cluster_put(c, LEADER_KEY, "oops");
+    cluster_stand(c, 0, NULL);
+    cluster_wait(c, 2 * CLUSTER_TTL_MS);
+    assert_int_equal(cluster_leader(c), -1);
+    assert_string_equal(store_get(c->store, LEADER_KEY)->value, "oops");
+    assert_non_null(election_roster(c->nodes[0].election)->trouble);
+    cluster_remove(c, LEADER_KEY);
+    cluster_wait(c, 1000);
+    assert_int_equal(cluster_leader(c), 0);
+}
+
+static void test_a_decision_of_a_newer_version_is_never_overwritten(void **state)
+{
+    struct cluster *c = *state;
+    const char *newer = "{\"v\":2,\"cid\":\"\",\"term\":5}";
+    cluster_put(c, LEADER_KEY, newer);
+    cluster_stand(c, 0, NULL);
+    cluster_wait(c, 2 * CLUSTER_TTL_MS);
+    assert_int_equal(cluster_leader(c), -1);
+    assert_string_equal(store_get(c->store, LEADER_KEY)->value, newer);
+    assert_int_equal(election_roster(c->nodes[0].election)->trouble->code, BATON_NEWER);
+}
+
+static void test_a_decision_that_names_a_candidate_that_never_was_is_vacant(void **state)
+{
+    struct cluster *c = *state;
+    cluster_put(c, LEADER_KEY, "{\"v\":1,\"cid\":\"ghost\",\"term\":41,\"colour\":\"blue\"}");
+    cluster_stand(c, 0, NULL);
+    assert_int_equal(cluster_leader(c), 0);
+    assert_int_equal(cluster_term(c), 42);
+    assert_non_null(strstr(store_get(c->store, LEADER_KEY)->value, "\"colour\":\"blue\""));
+}
+
+static void test_the_last_16_terms_are_kept(void **state)
+{
+    struct cluster *c = *state;
+    cluster_stand(c, 0, NULL);
+    cluster_stand(c, 1, NULL);
+    for (int i = 0; i < 30; i++) {
+        core_transfer(c->nodes[0].core, c->nodes[0].election, (uint64_t)i + 1, NULL, c->now_ms + 5000);
+        cluster_event(c, 0, EVENT_TICK);
+        cluster_wait(c, 1000);
+    }
+    const struct decision *decision = election_roster(c->nodes[0].election)->decision;
+    assert_int_equal(decision->term_count, TERMS_KEPT);
+    for (size_t i = 0; i < decision->term_count; i++)
+        assert_int_equal(decision->terms[i].term, decision->term - i);
+}
+
+static void test_a_deleted_decision_does_not_bring_old_terms_back(void **state)
+{
+    struct cluster *c = *state;
+    cluster_stand(c, 0, NULL);
+    cluster_stand(c, 1, NULL);
+    for (int i = 0; i < 5; i++) {
+        core_transfer(c->nodes[0].core, c->nodes[0].election, (uint64_t)i + 1, NULL, c->now_ms + 5000);
+        cluster_event(c, 0, EVENT_TICK);
+        cluster_wait(c, 1000);
+    }
+    uint64_t term = cluster_term(c);
+    cluster_event(c, 0, EVENT_RESIGN);
+    cluster_event(c, 1, EVENT_RESIGN);
+    cluster_remove(c, LEADER_KEY);
+    cluster_stand(c, 1, NULL);
+    assert_int_equal(cluster_leader(c), 1);
+    assert_true(cluster_term(c) > term);
+}
+
+static void test_one_session_renews_for_all_and_ends_with_the_last(void **state)
+{
+    struct cluster *c = *state;
+    cluster_stand(c, 0, NULL);
+    cluster_wait(c, 5 * CLUSTER_TTL_MS);
+    assert_int_equal(cluster_leader(c), 0);
+    assert_int_equal(c->session_count, 1);
+    uint64_t session = c->sessions[0].id;
+    assert_true(store_session_alive(c->store, session));
+    cluster_event(c, 0, EVENT_RESIGN);
+    assert_false(store_session_alive(c->store, session));
+    assert_true(cluster_told(c, 0, 0, "RESIGNED"));
+}
+
+static void test_a_lost_session_is_followed_by_a_new_candidacy(void **state)
+{
+    struct cluster *c = *state;
+    cluster_stand(c, 0, NULL);
+    uint64_t term = cluster_term(c);
+    store_session_end(c->store, c->sessions[0].id);
+    cluster_wait(c, CLUSTER_TTL_MS);
+    assert_int_equal(cluster_leader(c), 0);
+    assert_true(cluster_term(c) > term);
+    assert_int_equal(c->session_count, 2);
+}
+
+static void test_a_program_that_has_not_stopped_is_not_told_to_lead_again(void **state)
+{
+    struct cluster *c = *state;
+    cluster_stand(c, 0, &needs_time);
+    c->nodes[0].cut = true;
+    cluster_wait(c, CLUSTER_TTL_MS + 1000);
+    c->nodes[0].cut = false;
+    cluster_wait(c, 2 * CLUSTER_TTL_MS);
+    assert_int_equal(cluster_leader(c), -1);
+    cluster_event(c, 0, EVENT_STOPPED);
+    cluster_wait(c, 1000);
+    assert_int_equal(cluster_leader(c), 0);
+}
+
+int main(void)
+{
+#define STORY(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        STORY(test_the_first_to_stand_leads),
+        STORY(test_a_takeover_is_one_write_whatever_the_number_of_candidates),
+        STORY(test_a_dead_first_candidate_does_not_block_the_claim),
+        STORY(test_the_highest_priority_claims_first),
+        STORY(test_preempt_asks_a_lower_priority_to_hand_over),
+        STORY(test_a_leader_that_cannot_renew_stops_before_its_session_ends),
+        STORY(test_the_new_leader_begins_only_after_the_old_has_stopped),
+        STORY(test_who_does_not_answer_a_stop_loses_its_session),
+        STORY(test_a_stop_that_is_answered_late_keeps_the_session),
+        STORY(test_a_transfer_goes_to_the_one_that_was_named),
+        STORY(test_a_transfer_that_cannot_be_is_told_why),
+        STORY(test_a_hold_stops_the_leader_until_the_release),
+        STORY(test_two_with_one_id_the_younger_waits),
+        STORY(test_a_decision_that_is_not_json_is_never_overwritten),
+        STORY(test_a_decision_of_a_newer_version_is_never_overwritten),
+        STORY(test_a_decision_that_names_a_candidate_that_never_was_is_vacant),
+        STORY(test_the_last_16_terms_are_kept),
+        STORY(test_a_deleted_decision_does_not_bring_old_terms_back),
+        STORY(test_one_session_renews_for_all_and_ends_with_the_last),
+        STORY(test_a_lost_session_is_followed_by_a_new_candidacy),
+        STORY(test_a_program_that_has_not_stopped_is_not_told_to_lead_again),
+    };
+    return cmocka_run_group_tests_name("election", tests, NULL, NULL);
+}
