@@ -1,0 +1,191 @@
+"""The demo: three instances of a small writer elect a leader, and the leader goes in four ways.
+
+Everything is real: three processes of `baton run` on the local engine in a temporary directory, each of which would run
+demo/writer.c; only the leader's runs. The writer puts numbered rows with its term into a SQLite file. At the end the
+file is read: if two writers had ever worked at once, or a term had gone back, it would show.
+"""
+
+import os
+import selectors
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+
+LIMIT_S = 20  # for each thing that is waited for
+TTL_S = 3
+
+BUILD = sys.argv[1] if len(sys.argv) > 1 else "build"
+BATON = os.path.join(BUILD, "baton")
+WRITER = os.path.join(BUILD, "demo", "writer")
+COLOUR = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+
+
+def say(text=""):
+    print(text, flush=True)
+
+
+def title(text):
+    say()
+    say(f"\033[1m{text}\033[0m" if COLOUR else text)
+
+
+class Instance:
+    """One `baton run`, and what its command last said."""
+
+    def __init__(self, demo, name):
+        self.demo, self.name = demo, name
+        self.process = subprocess.Popen(
+            [BATON, "run", "--url", demo.url, "--id", name, "--ttl", f"{TTL_S}s", "--grace", "1s",
+             "db-writer", "--", WRITER, demo.rows, "5"],
+            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True)
+        os.set_blocking(self.process.stdout.fileno(), False)
+        self.text = b""
+        demo.selector.register(self.process.stdout, selectors.EVENT_READ, self)
+
+
+class Demo:
+    def __init__(self, folder):
+        self.url = f"local:{folder}/state"
+        self.rows = f"{folder}/rows.db"
+        self.selector = selectors.DefaultSelector()
+        self.instances = {}
+        self.leader = self.term = self.pid = None
+        self.took = []
+
+    def start(self, name):
+        self.instances[name] = Instance(self, name)
+
+    def wait_for_leader(self):
+        """Read what the commands print until one says that it writes with a new term."""
+        end = time.monotonic() + LIMIT_S
+        while time.monotonic() < end:
+            for key, _ in self.selector.select(end - time.monotonic()):
+                instance = key.data
+                part = instance.process.stdout.read()
+                if not part:
+                    self.selector.unregister(key.fileobj)
+                    continue
+                instance.text += part
+                while b"\n" in instance.text:
+                    line, instance.text = instance.text.split(b"\n", 1)
+                    word, name, term, pid, at_us = line.decode().split()
+                    if word == "writing" and (self.term is None or int(term) > self.term):
+                        self.leader, self.term, self.pid = name, int(term), int(pid)
+                        return int(at_us)
+        raise SystemExit(f"demo: nobody took over within {LIMIT_S} s")
+
+    def last_row_us(self, term):
+        with sqlite3.connect(self.rows) as db:
+            return db.execute("SELECT max(at_us) FROM rows WHERE term = ?", (term,)).fetchone()[0]
+
+    def way(self, text, act, expected):
+        title(text)
+        old, term = self.leader, self.term
+        act(self.instances[old], self.pid)
+        first_us = self.wait_for_leader()
+        gone_ms = (first_us - self.last_row_us(term)) / 1000
+        say(f"   {old} is gone; {self.leader} leads with term {self.term}, "
+            f"{gone_ms:.1f} ms after the last row of term {term} {expected}")
+        self.took.append((text, gone_ms))
+        return old
+
+    def bring_back(self, name):
+        instance = self.instances[name]
+        try:
+            instance.process.wait(LIMIT_S)
+        except subprocess.TimeoutExpired:
+            raise SystemExit(f"demo: {name} did not end within {LIMIT_S} s") from None
+        self.start(name)
+
+    def stop(self):
+        for instance in self.instances.values():
+            if instance.process.poll() is None:
+                for number in (signal.SIGTERM, signal.SIGCONT):
+                    instance.process.send_signal(number)
+        for instance in self.instances.values():
+            try:
+                instance.process.wait(LIMIT_S)
+            except subprocess.TimeoutExpired:
+                instance.process.kill()
+                instance.process.wait()
+
+
+def kill_command(instance, pid):
+    os.kill(pid, signal.SIGKILL)
+
+
+def kill_supervisor(instance, pid):
+    instance.process.kill()
+
+
+def freeze(instance, pid):
+    instance.process.send_signal(signal.SIGSTOP)
+    os.kill(pid, signal.SIGSTOP)
+
+
+def polite(instance, pid):
+    instance.process.terminate()
+
+
+def show_status(demo):
+    status = subprocess.run([BATON, "status", "--url", demo.url, "db-writer"], capture_output=True, text=True,
+                            timeout=LIMIT_S, check=False)
+    for line in status.stdout.splitlines():
+        say("   " + line)
+
+
+def judge(demo):
+    title("What the rows say")
+    with sqlite3.connect(demo.rows) as db:
+        rows = db.execute("SELECT n, id, term, pid FROM rows ORDER BY n").fetchall()
+    writers, backward, mixed = {}, 0, 0
+    newest = 0
+    for _, name, term, pid in rows:
+        backward += term < newest
+        newest = max(newest, term)
+        mixed += writers.setdefault(term, (name, pid)) != (name, pid)
+    for term, (name, _) in sorted(writers.items()):
+        count = sum(1 for row in rows if row[2] == term)
+        say(f"   term {term}: {count:5} rows by {name}")
+    say(f"   {len(rows)} rows; {backward} with an older term after a newer one; {mixed} by a second writer of a term")
+    return backward == 0 and mixed == 0
+
+
+def main():
+    folder = tempfile.mkdtemp(prefix="baton-demo-")
+    demo = Demo(folder)
+    try:
+        title("Three instances of a writer, one leader")
+        say(f"   baton run --ttl {TTL_S}s db-writer -- writer rows.db      (as a, b and c; engine {demo.url})")
+        for name in ("a", "b", "c"):
+            demo.start(name)
+        demo.wait_for_leader()
+        say(f"   {demo.leader} leads with term {demo.term}")
+        show_status(demo)
+        demo.bring_back(demo.way("1. The leader's command is killed (SIGKILL)", kill_command, ""))
+        demo.bring_back(demo.way("2. The leader's supervisor is killed: its guard kills the command", kill_supervisor,
+                                 ""))
+        frozen = demo.way("3. The leader freezes, supervisor and command (SIGSTOP)", freeze,
+                          f"(the lease is {TTL_S} s, and the old command is dead)")
+        demo.instances[frozen].process.send_signal(signal.SIGCONT)
+        say(f"   {frozen} wakes up, and follows")
+        demo.bring_back(demo.way("4. The leader is asked to stop (SIGTERM): it hands over", polite, ""))
+        subprocess.run([BATON, "history", "--url", demo.url, "db-writer"], timeout=LIMIT_S, check=False)
+        demo.stop()
+        good = judge(demo)
+    finally:
+        demo.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+    title("What to try next")
+    say("   build/baton run my-job -- ./anything       in two terminals; then kill one")
+    say("   build/baton status; build/baton watch my-job; build/baton transfer my-job")
+    say("   README.md, and man/baton.1")
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
