@@ -24,7 +24,7 @@
 
 struct cli_command {
     const char *name;
-    const char *summary; /* one line, for `baton --help` */
+    const char *summary;               /* one line, for `baton --help` */
     int (*run)(int argc, char **argv); /* argv[0] is the command's name; returns the exit status */
 };
 
@@ -45,8 +45,8 @@ enum cli_kind {
 };
 
 struct cli_option {
-    const char *name;  /* "ttl" for --ttl */
-    char letter;       /* 'j' for -j; 0: none */
+    const char *name; /* "ttl" for --ttl */
+    char letter;      /* 'j' for -j; 0: none */
     enum cli_kind kind;
     void *into;        /* what it is stored in; holds the default before */
     const char *value; /* as --help shows it: "DURATION"; NULL for a flag */
@@ -62,8 +62,9 @@ struct cli_form {
     const struct cli_option *options;
     size_t option_count;
     int operands_min, operands_max; /* before "--" */
-    const char *operands; /* how the missing are named: "a NAME" */
-    bool takes_command;   /* what follows "--" is a command; otherwise it is more operands */
+    const char *operands;           /* how the missing are named: "NAME" */
+    bool names_election;            /* the first operand is an election's name, and is checked as one */
+    bool takes_command;             /* what follows "--" is a command; otherwise it is more operands */
 };
 
 struct cli_args {

@@ -5,8 +5,8 @@
 #include <string.h>
 #include <sysexits.h>
 
-#include "baton/baton.h"
 #include "base/base.h"
+#include "baton/baton.h"
 #include "cli/cli.h"
 
 #define OPTIONS_MAX 32
@@ -181,6 +181,9 @@ static int check_operands(const struct cli_form *form, const struct cli_args *ar
 {
     if (args->operand_count < form->operands_min)
         return cli_usage_error(form->command, "%s is missing", form->operands);
+    struct baton_error err;
+    if (form->names_election && args->operand_count > 0 && baton_check_name("the name", args->operands[0], &err) < 0)
+        return cli_usage_error(form->command, "%s", err.text);
     if (args->operand_count <= form->operands_max)
         return CLI_GO;
     const char *extra = args->operands[form->operands_max];
