@@ -1,0 +1,194 @@
+/* test_cli.c: what the commands stand on: durations, exit codes, times, tables. Options are tested end to end. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+
+#include <cmocka.h>
+
+#include "base/base.h"
+#include "cli/cli.h"
+
+#define HOUR_MS 3600000
+
+static int64_t duration(const char *text)
+{
+    struct baton_error err = {0};
+    int64_t ms = -1;
+    if (cli_duration("--ttl", text, 0, INT64_MAX, &ms, &err) < 0) {
+        assert_int_equal(err.code, BATON_INVALID);
+        assert_int_equal(ms, -1); /* untouched on failure */
+        return -1;
+    }
+    return ms;
+}
+
+static void test_durations_are_read_as_people_write_them(void **state)
+{
+    assert_int_equal(duration("500ms"), 500);
+    assert_int_equal(duration("10s"), 10000);
+    assert_int_equal(duration("10"), 10000);
+    assert_int_equal(duration("1.5m"), 90000);
+    assert_int_equal(duration("2h"), 2 * HOUR_MS);
+    assert_int_equal(duration("0"), 0);
+    assert_int_equal(duration("0.1"), 100);
+    assert_int_equal(duration("0.001s"), 1);
+    assert_int_equal(duration("007s"), 7000);
+    assert_int_equal(duration("0.25h"), HOUR_MS / 4);
+    assert_int_equal(duration("1.000000s"), 1000);
+    assert_int_equal(duration("24000h"), CLI_DURATION_MAX_MS);
+}
+
+static void test_what_is_no_duration_is_refused(void **state)
+{
+    const char *const wrong[] = {"",
+                                 " ",
+                                 "s",
+                                 "ms",
+                                 "-1",
+                                 "-1s",
+                                 "+1s",
+                                 "1.s",
+                                 ".5s",
+                                 "1 s",
+                                 "1s ",
+                                 "1S",
+                                 "1d",
+                                 "1sec",
+                                 "1m30s",
+                                 "0x10",
+                                 "1e3",
+                                 "1,5s",
+                                 "nan",
+                                 "inf",
+                                 "1..5",
+                                 "1.5.",
+                                 "ten",
+                                 "0.0001s",
+                                 "0.5ms",
+                                 "½s",
+                                 "1\n",
+                                 "24001h",
+                                 "99999999999999999999",
+                                 "9999999999999999999999ms",
+                                 "1.0000001s"};
+    for (size_t i = 0; i < COUNT_OF(wrong); i++)
+        if (duration(wrong[i]) != -1)
+            fail_msg("'%s' was read as %lld ms", wrong[i], (long long)duration(wrong[i]));
+}
+
+static void refused(const char *text, int64_t min_ms, int64_t max_ms, const char *words)
+{
+    struct baton_error err = {0};
+    int64_t ms;
+    assert_int_equal(cli_duration("--ttl", text, min_ms, max_ms, &ms, &err), -1);
+    assert_int_equal(err.code, BATON_INVALID);
+    assert_string_equal(err.text, words);
+}
+
+static void test_a_refused_duration_says_what_would_do(void **state)
+{
+    refused("soon", 0, HOUR_MS, "--ttl: 'soon' is no duration; write it like 500ms, 10s, 1.5m or 2h");
+    refused("10ms", 100, HOUR_MS, "--ttl: 10ms is too short, the least is 100ms");
+    refused("0", 1, HOUR_MS, "--ttl: 0 is too short, the least is 1ms");
+    refused("90m", 100, HOUR_MS, "--ttl: 90m is too long, the most is 1h");
+}
+
+static void test_bounds_of_a_duration_are_included(void **state)
+{
+    struct baton_error err;
+    int64_t ms = -1;
+    assert_int_equal(cli_duration("--ttl", "100ms", 100, 200, &ms, &err), 0);
+    assert_int_equal(ms, 100);
+    assert_int_equal(cli_duration("--ttl", "0.2", 100, 200, &ms, &err), 0);
+    assert_int_equal(ms, 200);
+}
+
+static void test_a_duration_is_written_and_read_back_the_same(void **state)
+{
+    const int64_t each[] = {0, 1, 500, 999, 1000, 1500, 60000, 61000, 90000, HOUR_MS, 36 * HOUR_MS, 12345678};
+    char text[32];
+    for (size_t i = 0; i < COUNT_OF(each); i++)
+        assert_int_equal(duration(cli_duration_text(each[i], text)), each[i]);
+    assert_string_equal(cli_duration_text(10000, text), "10s");
+    assert_string_equal(cli_duration_text(1500, text), "1500ms");
+    assert_string_equal(cli_duration_text(2 * HOUR_MS, text), "2h");
+}
+
+static void test_exit_codes_are_those_of_sysexits(void **state)
+{
+    assert_int_equal(cli_exit_code(BATON_OK), 0);
+    assert_int_equal(cli_exit_code(BATON_INVALID), EX_USAGE);
+    assert_int_equal(cli_exit_code(BATON_CORRUPT), EX_DATAERR);
+    assert_int_equal(cli_exit_code(BATON_NOT_FOUND), EX_NOINPUT);
+    assert_int_equal(cli_exit_code(BATON_UNAVAILABLE), EX_UNAVAILABLE);
+    assert_int_equal(cli_exit_code(BATON_FULL), EX_CANTCREAT);
+    assert_int_equal(cli_exit_code(BATON_TIMEOUT), EX_TEMPFAIL);
+    assert_int_equal(cli_exit_code(BATON_NEWER), EX_PROTOCOL);
+    assert_int_equal(cli_exit_code(BATON_DENIED), EX_NOPERM);
+    assert_int_equal(cli_exit_code(BATON_UNSUPPORTED), EX_CONFIG);
+    /* None can be taken for success, or for `baton status`'s "no leader". */
+    for (int code = BATON_INVALID; code <= BATON_SYSTEM; code++)
+        assert_in_range(cli_exit_code((enum baton_code)code), EX__BASE, EX__MAX);
+}
+
+static void test_times_are_written_for_people_and_for_programs(void **state)
+{
+    char text[32];
+    setenv("TZ", "UTC", 1);
+    assert_string_equal(cli_time_text(1763906709120, text), "2025-11-23 14:05:09");
+    assert_string_equal(cli_time_iso(1763906709120, text), "2025-11-23T14:05:09.120Z");
+    assert_string_equal(cli_time_text(0, text), "-");
+    assert_null(cli_time_iso(0, text));
+}
+
+static void test_a_table_is_as_wide_as_its_widest_cell(void **state)
+{
+    struct cli_table table = {.columns = 3};
+    const char *const head[] = {"NAME", "TERM", "ADDRESS"};
+    const char *const rows[][3] = {{"a", "1234567", ""}, {"long-name", "2", "x"}};
+    cli_table_row(&table, head);
+    cli_table_row(&table, rows[0]);
+    cli_table_row(&table, rows[1]);
+    char *text;
+    size_t size;
+    FILE *to = open_memstream(&text, &size);
+    cli_table_print(&table, to, "  ");
+    fclose(to);
+    assert_string_equal(text, "  NAME       TERM     ADDRESS\n"
+                              "  a          1234567\n"
+                              "  long-name  2        x\n");
+    free(text);
+    cli_table_free(&table);
+}
+
+static void test_text_of_others_cannot_steer_a_terminal(void **state)
+{
+    char text[] = "a\033[2Jb\nc\177";
+    assert_string_equal(cli_printable(text), "a?[2Jb?c?");
+    struct cli_table table = {.columns = 1};
+    const char *const cell[] = {"x\ry"};
+    cli_table_row(&table, cell);
+    assert_string_equal(table.cells[0], "x?y");
+    cli_table_free(&table);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_durations_are_read_as_people_write_them),
+        cmocka_unit_test(test_what_is_no_duration_is_refused),
+        cmocka_unit_test(test_a_refused_duration_says_what_would_do),
+        cmocka_unit_test(test_bounds_of_a_duration_are_included),
+        cmocka_unit_test(test_a_duration_is_written_and_read_back_the_same),
+        cmocka_unit_test(test_exit_codes_are_those_of_sysexits),
+        cmocka_unit_test(test_times_are_written_for_people_and_for_programs),
+        cmocka_unit_test(test_a_table_is_as_wide_as_its_widest_cell),
+        cmocka_unit_test(test_text_of_others_cannot_steer_a_terminal),
+    };
+    return cmocka_run_group_tests_name("cli", tests, NULL, NULL);
+}
