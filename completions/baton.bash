@@ -1,0 +1,74 @@
+# bash completion of baton. Needs nothing of the bash-completion package.
+
+# The elections of the namespace in use, as far as they can be had at once.
+_baton_elections() {
+    "${COMP_WORDS[0]}" status --timeout 1s --json 2>/dev/null | sed -n 's/^{"name":"\([^"]*\)".*/\1/p'
+}
+
+_baton() {
+    local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
+    local commands='run elect status watch history transfer hold release version help'
+    local stand='--url --id --address --priority --preempt --ttl --grace --json --help'
+    COMPREPLY=()
+
+    if ((COMP_CWORD == 1)); then
+        mapfile -t COMPREPLY < <(compgen -W "$commands --help --version" -- "$current")
+        return
+    fi
+
+    local command=${COMP_WORDS[1]} word place=0
+    # After "--" it is the command's own line.
+    for ((place = 2; place < COMP_CWORD; place++)); do
+        word=${COMP_WORDS[place]}
+        if [[ $word == -- ]]; then
+            if declare -F _command_offset >/dev/null; then
+                _command_offset $((place + 1))
+            else
+                mapfile -t COMPREPLY < <(compgen -c -- "$current")
+            fi
+            return
+        fi
+    done
+
+    case $previous in
+    --restart)
+        mapfile -t COMPREPLY < <(compgen -W 'never on-failure always' -- "$current")
+        return
+        ;;
+    --url)
+        mapfile -t COMPREPLY < <(compgen -W 'local:' -- "$current")
+        return
+        ;;
+    --health | --on-lead | --on-follow)
+        mapfile -t COMPREPLY < <(compgen -c -- "$current")
+        return
+        ;;
+    --id | --address | --priority | --ttl | --grace | --watchdog | --health-every | --timeout | --to | --why)
+        return
+        ;;
+    esac
+
+    local options
+    case $command in
+    run) options="$stand --restart --watchdog --health --health-every" ;;
+    elect) options="$stand --on-lead --on-follow" ;;
+    status | history) options='--url --timeout --json --help' ;;
+    watch) options='--url --json --help' ;;
+    transfer) options='--url --to --timeout --help' ;;
+    hold) options='--url --why --timeout --help' ;;
+    release) options='--url --timeout --help' ;;
+    version) options='--help' ;;
+    help)
+        mapfile -t COMPREPLY < <(compgen -W "$commands --help" -- "$current")
+        return
+        ;;
+    *) return ;;
+    esac
+    if [[ $current == -* || $command == version ]]; then
+        mapfile -t COMPREPLY < <(compgen -W "$options" -- "$current")
+    else
+        mapfile -t COMPREPLY < <(compgen -W "$(_baton_elections)" -- "$current")
+    fi
+}
+
+complete -F _baton baton
