@@ -1,0 +1,93 @@
+/* fuzz_record.c: any value is a record or an error; and what is written of a record is read back the same. The first
+ * byte of the input chooses the kind. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/base.h"
+#include "core/record.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void check_error(const struct baton_error *err)
+{
+    assert(err->code == BATON_CORRUPT || err->code == BATON_NEWER);
+    assert(err->text[0] != '\0');
+}
+
+static void check_candidate(const char *value)
+{
+    struct baton_error err = {0};
+    struct candidate *candidate = candidate_read(value, &err);
+    if (candidate == NULL) {
+        check_error(&err);
+        return;
+    }
+    char *written = candidate_write(candidate);
+    struct candidate *again = candidate_read(written, &err);
+    assert(again != NULL && strcmp(again->id, candidate->id) == 0 && again->priority == candidate->priority);
+    candidate_free(again);
+    candidate_free(candidate);
+    free(written);
+}
+
+static void check_decision(const char *value)
+{
+    struct baton_error err = {0};
+    struct decision *decision = decision_read(value, &err);
+    if (decision == NULL) {
+        check_error(&err);
+        return;
+    }
+    assert(decision->term <= TERM_MAX && decision->term_count <= TERMS_KEPT);
+    if (decision->term < TERM_MAX) {
+        char *next = decision_next(value, "7-1", "b", decision->term + 1, "claim", 1);
+        struct decision *again = decision_read(next, &err);
+        assert(again != NULL && again->term == decision->term + 1 && strcmp(again->cid, "7-1") == 0);
+        decision_free(again);
+        free(next);
+    }
+    decision_free(decision);
+}
+
+static void check_requests(const char *value)
+{
+    struct baton_error err = {0};
+    struct hold *hold = hold_read(value, &err);
+    if (hold != NULL) {
+        char *written = hold_write(hold);
+        struct hold *again = hold_read(written, &err);
+        assert(again != NULL && strcmp(again->by, hold->by) == 0);
+        hold_free(again);
+        hold_free(hold);
+        free(written);
+    }
+    struct transfer *transfer = transfer_read(value, &err);
+    if (transfer != NULL) {
+        char *written = transfer_write(transfer);
+        struct transfer *again = transfer_read(written, &err);
+        assert(again != NULL && again->term == transfer->term && strcmp(again->to, transfer->to) == 0);
+        transfer_free(again);
+        transfer_free(transfer);
+        free(written);
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    if (size == 0)
+        return 0;
+    char *value = mem_text_n((const char *)data + 1, size - 1);
+    switch (data[0] % 3) {
+    case 0:
+        check_candidate(value);
+        break;
+    case 1:
+        check_decision(value);
+        break;
+    default:
+        check_requests(value);
+        break;
+    }
+    free(value);
+    return 0;
+}
