@@ -1,0 +1,59 @@
+# Two lines to remember:
+#
+#     make demo     real processes elect a leader, lose it in four ways, and elect another
+#     make check    everything that is checked, on everything that is needed for it
+#
+# Behind them: build, bench, soak (SECONDS=n), fuzz (SECONDS=n), lint, format, install (DESTDIR=, PREFIX=), clean.
+# Meson does the work; these are its front.
+
+BUILD := build
+PREFIX ?= /usr/local
+SECONDS ?= 60
+PYTHON := /usr/bin/python3
+
+.PHONY: all build demo check bench soak fuzz lint format install clean packages
+
+all: build
+
+packages:
+	@scripts/install-packages build
+
+build: packages
+	@test -f $(BUILD)/build.ninja || meson setup $(BUILD)
+	@ninja -C $(BUILD) --quiet
+
+demo:
+	@scripts/install-packages demo
+	@$(MAKE) --no-print-directory build
+	@scripts/demo
+
+check:
+	@scripts/install-packages check
+	@$(PYTHON) scripts/check
+
+bench:
+	@scripts/install-packages demo
+	@$(MAKE) --no-print-directory build
+	@scripts/bench
+
+# New seeds every time: they begin at the present second.
+soak: build
+	@$(BUILD)/tests/sim/sim --seconds $(SECONDS) --seeds $$(date +%s)00000- --jobs $$(nproc)
+
+fuzz:
+	@scripts/install-packages check
+	@scripts/fuzz $(SECONDS)
+
+lint:
+	@scripts/install-packages check
+	@$(PYTHON) scripts/check lint
+
+format:
+	@clang-format -i $$(git ls-files '*.c' '*.h')
+
+install: build
+	meson configure $(BUILD) -Dprefix=$(PREFIX)
+	meson install -C $(BUILD)
+
+clean:
+	rm -rf $(BUILD) build-*
