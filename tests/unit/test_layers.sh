@@ -54,7 +54,7 @@ for header in uv.h time.h unistd.h pthread.h sys/stat.h curl/curl.h sqlite3.h po
 done
 refused src/engine/local/a.c '"core/view.h"' 'engine must not include core/view.h'
 refused src/engine/local/a.c '"baton/baton.h"' 'engine must not include baton/baton.h'
-refused src/engine/local/a.c '"engine/memory/store.h"' 'engine must not include engine/memory/store.h: it is another engine'
+refused src/engine/local/a.c '"engine/memory/store.h"' 'engine must not include engine/memory/store.h: it is another'
 refused src/client/a.c '"cli/cli.h"' 'client must not include cli/cli.h'
 refused src/process/a.c '"client/client.h"' 'process must not include client/client.h'
 refused src/cli/a.c '"client/client.h"' 'cli must not include client/client.h'
