@@ -138,7 +138,9 @@ static void election_sweep(struct core *core, struct election *election)
         return;
     if (election->watch != 0)
         todo_add(core, ACTION_UNWATCH)->watch = election->watch;
+    void *user = election->user;
     election_free(core, election);
+    todo_tell(core, TELL_GONE, NULL, "%s", "")->user = user;
 }
 
 void election_mark(struct core *core, struct election *election)
@@ -165,7 +167,7 @@ void elections_mark_all(struct core *core)
 /* A view that shows what was answered is no reason to wait any more. */
 static void attempt_seen(struct attempt *attempt, const struct view *view)
 {
-    if (view->revision >= attempt->revision)
+    if (attempt->revision > 0 && view->revision >= attempt->revision)
         attempt->retry_ms = 0;
 }
 
@@ -210,6 +212,9 @@ static void written(struct core *core, const struct event *happened)
         attempt_answered(core, &election->decision, happened->reply);
     else
         return;
+    /* The view may have moved before the answer came. */
+    attempt_seen(&election->presence, &election->view);
+    attempt_seen(&election->decision, &election->view);
     election_mark(core, election);
 }
 

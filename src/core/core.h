@@ -81,7 +81,8 @@ enum tell_kind {
     TELL_SESSION,   /* session, until_ms: a session began */
     TELL_RENEWED,   /* until_ms: its deadline moved */
     TELL_SESSION_LOST, /* session, text */
-    TELL_TROUBLE       /* code, text: the engine refused something that we need */
+    TELL_TROUBLE,      /* code, text: the engine refused something that we need */
+    TELL_GONE          /* user: an election that was forgotten is freed */
 };
 
 struct action {
@@ -91,6 +92,7 @@ struct action {
     struct baton_write write; /* its key and value are the action's own */
     enum tell_kind tell;
     struct election *election;
+    void *user;
     uint64_t term, request;
     int64_t until_ms;
     enum baton_code code;

@@ -1,0 +1,449 @@
+/* client.c: libbaton's functions: they check, note what is asked, and wake the loop. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "client/client.h"
+
+#define CLOSE_EXTRA_MS 2000
+#define WHY_MAX 200
+#define PRIORITY_MAX 1000
+
+/* ---- what is ours ---- */
+
+bool client_is_ours(const struct baton *b)
+{
+    return b != NULL && atomic_load(&b->page->ours);
+}
+
+int client_check(const struct baton *b, struct baton_error *err)
+{
+    if (b == NULL)
+        return error_set(err, BATON_INVALID, "there is no client");
+    if (!client_is_ours(b))
+        return error_set(err, BATON_CLOSED,
+                         "this client belongs to the process that forked this one; open one of your own");
+    return 0;
+}
+
+void client_wake(struct baton *b)
+{
+    uv_async_send(&b->asked);
+}
+
+int64_t baton_now_ms(void)
+{
+    return clock_now_ms();
+}
+
+int baton_check_name(const char *what, const char *name, struct baton_error *err)
+{
+    return name_check(what, name, err);
+}
+
+/* ---- open ---- */
+
+void baton_options_init(struct baton_options *options)
+{
+    *options = (struct baton_options){.ttl_ms = BATON_TTL_DEFAULT_MS};
+}
+
+void baton_stand_options_init(struct baton_stand_options *options)
+{
+    *options = (struct baton_stand_options){0};
+}
+
+static void legal_host(char *host, size_t size)
+{
+    if (gethostname(host, size) < 0 || host[0] == '\0')
+        text_copy(host, size, "host");
+    host[size - 1] = '\0';
+    for (char *c = host; *c != '\0'; c++)
+        if (strchr("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.-", *c) == NULL)
+            *c = '-';
+    if (host[0] == '.' || host[0] == '-')
+        host[0] = 'h';
+}
+
+static char *new_id(const char *host)
+{
+    uint16_t random = 0;
+    (void)!getrandom(&random, sizeof(random), 0);
+    return mem_format("%.64s-%d-%04x", host, (int)getpid(), random);
+}
+
+static int check_options(struct baton *b, const struct baton_options *options, struct baton_error *err)
+{
+    if (options->id != NULL && name_check("id", options->id, err) < 0)
+        return -1;
+    if (options->address != NULL && strlen(options->address) > BATON_ADDRESS_MAX)
+        return error_set(err, BATON_INVALID, "the address is too long: %zu bytes, at most %d are allowed",
+                         strlen(options->address), BATON_ADDRESS_MAX);
+    const char *url = options->url != NULL ? options->url : getenv("BATON_URL");
+    b->url = mem_text(url != NULL && url[0] != '\0' ? url : "local:");
+    b->ops = engine_find(b->url, err);
+    if (b->ops == NULL)
+        return -1;
+    if (options->ttl_ms < b->ops->ttl_min_ms || options->ttl_ms > b->ops->ttl_max_ms)
+        return error_set(err, BATON_INVALID, "a ttl of %u ms is too %s for the engine '%s': it can do %u ms to %u ms",
+                         options->ttl_ms, options->ttl_ms < b->ops->ttl_min_ms ? "short" : "long", b->ops->scheme,
+                         b->ops->ttl_min_ms, b->ops->ttl_max_ms);
+    if (options->watchdog_ms >= options->ttl_ms && options->watchdog_ms > 0)
+        return error_set(err, BATON_INVALID, "a watchdog of %u ms is not shorter than the ttl of %u ms",
+                         options->watchdog_ms, options->ttl_ms);
+    return 0;
+}
+
+static struct shared_page *page_new(void)
+{
+    long size = sysconf(_SC_PAGESIZE);
+    struct shared_page *page = mmap(NULL, (size_t)size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (page == MAP_FAILED)
+        IMPOSSIBLE("out of memory for a page");
+    if (madvise(page, (size_t)size, MADV_WIPEONFORK) < 0)
+        IMPOSSIBLE("the kernel has no MADV_WIPEONFORK (Linux 4.14)");
+    atomic_store(&page->ours, true);
+    return page;
+}
+
+static void client_free(struct baton *b)
+{
+    while (b->elections != NULL) {
+        struct baton_election *next = b->elections->next;
+        free(b->elections->name);
+        free(b->elections);
+        b->elections = next;
+    }
+    queue_release(b);
+    core_free(b->core);
+    update_release(&b->todo);
+    if (b->event_fd >= 0)
+        close(b->event_fd);
+    if (b->due_fd >= 0)
+        close(b->due_fd);
+    munmap(b->page, (size_t)sysconf(_SC_PAGESIZE));
+    free(b->id);
+    free(b->url);
+    free(b);
+}
+
+int baton_open(const struct baton_options *options, struct baton **ret, struct baton_error *err)
+{
+    char host[65];
+    legal_host(host, sizeof(host));
+    struct baton *b = mem_new(sizeof(*b));
+    b->options = *options;
+    b->event_fd = b->due_fd = -1;
+    b->last = &b->first;
+    b->page = page_new();
+    update_init(&b->todo);
+    pthread_mutex_init(&b->mutex, NULL);
+    pthread_cond_init(&b->moved, NULL);
+    if (check_options(b, options, err) < 0)
+        goto fail;
+    b->id = options->id != NULL ? mem_text(options->id) : new_id(host);
+    b->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (b->event_fd < 0) {
+        error_errno(err, errno, "cannot make an eventfd");
+        goto fail;
+    }
+    b->core = core_new(&(struct core_options){.id = b->id,
+                                              .address = options->address,
+                                              .host = host,
+                                              .ttl_ms = options->ttl_ms,
+                                              .step_ms = b->ops->step_ms,
+                                              .watchdog_ms = options->watchdog_ms});
+    atomic_store(&b->alive_ms, clock_now_ms());
+    if (driver_start(b, err) < 0)
+        goto fail;
+    *ret = b;
+    return 0;
+fail:
+    client_free(b);
+    return -1;
+}
+
+const char *baton_id(const struct baton *b)
+{
+    return b->id;
+}
+
+const char *baton_url(const struct baton *b)
+{
+    return b->url;
+}
+
+int baton_fd(const struct baton *b)
+{
+    return b->event_fd;
+}
+
+void baton_alive(struct baton *b)
+{
+    if (!client_is_ours(b))
+        return;
+    int64_t now_ms = clock_now_ms();
+    int64_t before_ms = atomic_exchange(&b->alive_ms, now_ms);
+    /* The loop looks before it renews; it is woken only when it may have stopped renewing. */
+    if (b->options.watchdog_ms > 0 && now_ms - before_ms >= b->options.watchdog_ms / 2)
+        client_wake(b);
+}
+
+/* ---- close ---- */
+
+static int64_t longest_stop_ms(const struct baton *b)
+{
+    int64_t longest_ms = 0;
+    for (const struct baton_election *handle = b->elections; handle != NULL; handle = handle->next)
+        if (handle->standing && handle->stop_ms > longest_ms)
+            longest_ms = handle->stop_ms;
+    return longest_ms;
+}
+
+/* pthread_cond_timedwait with CLOCK_REALTIME would follow a clock that people set. */
+static bool wait_closed(struct baton *b, int64_t limit_ms)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += limit_ms / 1000;
+    until.tv_nsec += limit_ms % 1000 * 1000000;
+    if (until.tv_nsec >= 1000000000) {
+        until.tv_sec++;
+        until.tv_nsec -= 1000000000;
+    }
+    while (b->state != CLIENT_CLOSED)
+        if (pthread_cond_clockwait(&b->moved, &b->mutex, CLOCK_MONOTONIC, &until) == ETIMEDOUT)
+            return b->state == CLIENT_CLOSED;
+    return true;
+}
+
+void baton_close(struct baton *b)
+{
+    if (b == NULL)
+        return;
+    if (!client_is_ours(b)) {
+        /* The parent's: its loop, engine and thread are not here. Only this copy of the memory goes. */
+        close(b->event_fd);
+        b->event_fd = -1;
+        client_free(b);
+        return;
+    }
+    pthread_mutex_lock(&b->mutex);
+    int64_t limit_ms = longest_stop_ms(b) + CLOSE_EXTRA_MS;
+    for (struct baton_election *handle = b->elections; handle != NULL; handle = handle->next) {
+        if (!handle->standing || handle->want_resign)
+            continue;
+        b->wishes += !handle->want_stopped;
+        handle->want_resign = true;
+    }
+    b->state = CLIENT_RESIGNING;
+    client_wake(b);
+    if (!wait_closed(b, limit_ms)) {
+        b->forced = true;
+        client_wake(b);
+    }
+    pthread_mutex_unlock(&b->mutex);
+    pthread_join(b->thread, NULL);
+    pthread_mutex_destroy(&b->mutex);
+    pthread_cond_destroy(&b->moved);
+    client_free(b);
+}
+
+/* ---- elections ---- */
+
+static struct baton_election *handle_new(struct baton *b, const char *name, struct baton_error *err)
+{
+    struct baton_election *handle = mem_new(sizeof(*handle));
+    handle->client = b;
+    handle->page = b->page;
+    handle->name = mem_text(name != NULL ? name : "");
+    handle->all = name == NULL;
+    handle->core = core_observe(b->core, name, handle, err);
+    if (handle->core == NULL) {
+        free(handle->name);
+        free(handle);
+        return NULL;
+    }
+    handle->next = b->elections;
+    b->elections = handle;
+    return handle;
+}
+
+static bool stands_already(const struct baton *b, const char *name)
+{
+    for (const struct baton_election *handle = b->elections; handle != NULL; handle = handle->next)
+        if (handle->standing && strcmp(handle->name, name) == 0)
+            return true;
+    return false;
+}
+
+static int check_stand(const struct baton *b, const struct baton_stand_options *options, struct baton_error *err)
+{
+    if (options->priority < -PRIORITY_MAX || options->priority > PRIORITY_MAX)
+        return error_set(err, BATON_INVALID, "a priority of %d is not within -%d..%d", (int)options->priority,
+                         PRIORITY_MAX, PRIORITY_MAX);
+    if (options->stop_ms > b->options.ttl_ms / 2)
+        return error_set(err, BATON_INVALID,
+                         "a stop that may take %u ms does not fit a ttl of %u ms: at most half of it is left when "
+                         "renewals fail",
+                         options->stop_ms, b->options.ttl_ms);
+    return 0;
+}
+
+int baton_stand(struct baton *b, const char *name, const struct baton_stand_options *options,
+                struct baton_election **ret, struct baton_error *err)
+{
+    struct baton_stand_options defaults;
+    baton_stand_options_init(&defaults);
+    if (options == NULL)
+        options = &defaults;
+    if (client_check(b, err) < 0 || name_check("name", name, err) < 0 || check_stand(b, options, err) < 0)
+        return -1;
+    int result = -1;
+    pthread_mutex_lock(&b->mutex);
+    if (stands_already(b, name)) {
+        error_set(err, BATON_CONFLICT, "this client already stands in the election '%s'", name);
+        goto out;
+    }
+    struct baton_election *handle = handle_new(b, name, err);
+    if (handle == NULL)
+        goto out;
+    struct stand_options stand = {
+        .priority = options->priority, .preempt = options->preempt, .stop_ms = options->stop_ms};
+    core_stand(b->core, handle->core, &stand, NULL);
+    handle->standing = true;
+    handle->stop_ms = options->stop_ms;
+    b->standing++;
+    *ret = handle;
+    result = 0;
+out:
+    pthread_mutex_unlock(&b->mutex);
+    if (result == 0)
+        client_wake(b);
+    return result;
+}
+
+int baton_observe(struct baton *b, const char *name, struct baton_election **ret, struct baton_error *err)
+{
+    if (client_check(b, err) < 0 || (name != NULL && name_check("name", name, err) < 0))
+        return -1;
+    pthread_mutex_lock(&b->mutex);
+    struct baton_election *handle = handle_new(b, name, err);
+    pthread_mutex_unlock(&b->mutex);
+    if (handle == NULL)
+        return -1;
+    client_wake(b);
+    *ret = handle;
+    return 0;
+}
+
+const char *baton_election_name(const struct baton_election *e)
+{
+    return e->name;
+}
+
+bool baton_leads(const struct baton_election *e, uint64_t *ret_term)
+{
+    /* The deadline before the term: see publish() in driver.c. The clock last: what is true is true now. */
+    int64_t deadline_ms = atomic_load(&e->page->deadline_ms);
+    uint64_t term = atomic_load(&e->term);
+    if (term == 0 || clock_now_ms() >= deadline_ms)
+        return false;
+    if (ret_term != NULL)
+        *ret_term = term;
+    return true;
+}
+
+static void wish(struct baton_election *e, bool *want)
+{
+    struct baton *b = e->client;
+    if (!client_is_ours(b))
+        return;
+    pthread_mutex_lock(&b->mutex);
+    if (!*want) {
+        *want = true;
+        b->wishes++;
+    }
+    pthread_mutex_unlock(&b->mutex);
+    client_wake(b);
+}
+
+void baton_stopped(struct baton_election *e)
+{
+    wish(e, &e->want_stopped);
+}
+
+void baton_resign(struct baton_election *e)
+{
+    wish(e, &e->want_resign);
+}
+
+void baton_election_free(struct baton_election *e)
+{
+    if (e == NULL || !client_is_ours(e->client))
+        return;
+    struct baton *b = e->client;
+    pthread_mutex_lock(&b->mutex);
+    e->freed = true;
+    queue_forget(b, e);
+    core_forget(b->core, e->core);
+    pthread_mutex_unlock(&b->mutex);
+    client_wake(b);
+}
+
+/* ---- requests ---- */
+
+static uint64_t request(struct baton_election *e, uint32_t timeout_ms, int64_t *ret_until_ms)
+{
+    *ret_until_ms = clock_now_ms() + timeout_ms;
+    return ++e->client->last_request;
+}
+
+uint64_t baton_transfer(struct baton_election *e, const char *to_id, uint32_t timeout_ms)
+{
+    struct baton *b = e->client;
+    if (!client_is_ours(b))
+        return 0;
+    int64_t until_ms;
+    pthread_mutex_lock(&b->mutex);
+    uint64_t number = request(e, timeout_ms, &until_ms);
+    core_transfer(b->core, e->core, number, to_id, until_ms);
+    pthread_mutex_unlock(&b->mutex);
+    client_wake(b);
+    return number;
+}
+
+uint64_t baton_hold(struct baton_election *e, const char *why, uint32_t timeout_ms)
+{
+    struct baton *b = e->client;
+    if (!client_is_ours(b))
+        return 0;
+    char words[WHY_MAX + 1];
+    text_copy(words, sizeof(words), why != NULL ? why : "");
+    int64_t until_ms;
+    pthread_mutex_lock(&b->mutex);
+    uint64_t number = request(e, timeout_ms, &until_ms);
+    core_hold(b->core, e->core, number, words, until_ms);
+    pthread_mutex_unlock(&b->mutex);
+    client_wake(b);
+    return number;
+}
+
+uint64_t baton_release(struct baton_election *e, uint32_t timeout_ms)
+{
+    struct baton *b = e->client;
+    if (!client_is_ours(b))
+        return 0;
+    int64_t until_ms;
+    pthread_mutex_lock(&b->mutex);
+    uint64_t number = request(e, timeout_ms, &until_ms);
+    core_release(b->core, e->core, number, until_ms);
+    pthread_mutex_unlock(&b->mutex);
+    client_wake(b);
+    return number;
+}

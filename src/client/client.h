@@ -1,0 +1,102 @@
+/* client.h: what a client is made of. Private to src/client.
+ *
+ * One thread runs a libuv loop that owns the engine; engine functions are called there only. One mutex guards the core,
+ * the handles and the queue: it is held for a step of the core, never while the engine is called or anything is waited
+ * for. What another thread asks for is noted under the mutex, and the loop is woken.
+ */
+#ifndef CLIENT_CLIENT_H
+#define CLIENT_CLIENT_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <uv.h>
+
+#include "baton/baton.h"
+#include "base/base.h"
+#include "core/core.h"
+#include "engine/engine.h"
+
+/* On a page of its own that a forked child sees as zeroes (MADV_WIPEONFORK, madvise(2)): a child never leads. */
+struct shared_page {
+    _Atomic int64_t deadline_ms; /* of the session; 0: none */
+    _Atomic bool ours;
+};
+
+struct baton_election {
+    struct baton *client;
+    struct election *core;
+    char *name; /* "": every election */
+    _Atomic uint64_t term; /* that it leads with; 0: it does not */
+    struct shared_page *page;
+    uint32_t stop_ms;
+    bool standing, all;
+    bool freed;          /* by the program: nothing is told of it any more */
+    bool changed_queued; /* a BATON_CHANGED waits to be taken */
+    bool want_stopped, want_resign;
+    struct baton_election *next;
+};
+
+struct queued {
+    struct queued *next;
+    struct baton_event event;
+};
+
+/* A function that another thread wants run on the loop, and waits for. */
+struct call {
+    void (*run)(struct baton *b, void *arg);
+    void *arg;
+    bool done;
+    struct call *next;
+};
+
+enum client_state { CLIENT_OPEN, CLIENT_RESIGNING, CLIENT_CLOSING, CLIENT_CLOSED };
+
+struct baton {
+    char *id, *url;
+    struct baton_options options;
+    const struct baton_engine_ops *ops;
+    struct baton_engine *engine;
+    struct shared_page *page;
+    pthread_t thread;
+    uv_loop_t loop;
+    uv_async_t asked;
+    uv_poll_t due;
+    int due_fd;
+    _Atomic int64_t alive_ms; /* the last baton_alive */
+    int64_t alive_told_ms;
+
+    pthread_mutex_t mutex;
+    pthread_cond_t moved; /* a call is done, the state has changed */
+    /* under the mutex: */
+    struct core *core;
+    struct update todo;
+    struct baton_election *elections;
+    size_t standing;
+    size_t wishes; /* handles that want something of the loop */
+    struct queued *first, **last;
+    int event_fd;
+    struct call *calls;
+    uint64_t last_request;
+    enum client_state state;
+    bool forced; /* do not wait any longer */
+    char trouble[BATON_ERROR_TEXT]; /* the last that was told; "": none */
+    /* the loop's own: */
+    uint64_t ending; /* a session whose end was asked for, and not answered */
+};
+
+/* client.c */
+bool client_is_ours(const struct baton *b); /* false in a forked child */
+int client_check(const struct baton *b, struct baton_error *err);
+void client_wake(struct baton *b);
+
+/* driver.c */
+int driver_start(struct baton *b, struct baton_error *err);
+void driver_call(struct baton *b, void (*run)(struct baton *b, void *arg), void *arg);
+
+/* queue.c: with the mutex held */
+struct baton_event *queue_add(struct baton *b, enum baton_event_kind kind, struct baton_election *election,
+                              const char *text);
+void queue_forget(struct baton *b, const struct baton_election *election);
+void queue_release(struct baton *b);
+
+#endif

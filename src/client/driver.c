@@ -1,0 +1,394 @@
+/* driver.c: the loop between the core and the engine. What happens becomes an event, the core takes a step, and what it
+ * asks for is done. */
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "client/client.h"
+
+#define STACK_BYTES (256 * 1024)
+
+/* ---- a step ---- */
+
+static void step(struct baton *b, struct event *event);
+
+/* What baton_leads() reads. The order is what makes it safe without a lock: first no election claims a term that it
+ * was told to stop, then the deadline moves (perhaps to that of a new session), then new terms are there. A reader
+ * loads the deadline first and the term second: if it sees the deadline of a new session, it sees no term of the old. */
+static void publish(struct baton *b, int64_t now_ms)
+{
+    for (size_t i = 0; i < b->todo.count; i++) {
+        const struct action *action = &b->todo.actions[i];
+        if (action->kind == ACTION_TELL && (action->tell == TELL_STOP || action->tell == TELL_FOLLOW))
+            atomic_store(&((struct baton_election *)election_user(action->election))->term, 0);
+    }
+    int64_t deadline_ms = 0;
+    uint32_t ttl_ms;
+    if (core_session(b->core, &deadline_ms, &ttl_ms) == 0)
+        deadline_ms = 0;
+    atomic_store(&b->page->deadline_ms, deadline_ms);
+    for (size_t i = 0; i < b->todo.count; i++) {
+        const struct action *action = &b->todo.actions[i];
+        if (action->kind == ACTION_TELL && action->tell == TELL_LEAD)
+            atomic_store(&((struct baton_election *)election_user(action->election))->term,
+                         election_leads(b->core, action->election, now_ms));
+    }
+}
+
+static void gone(struct baton *b, struct baton_election *handle)
+{
+    for (struct baton_election **at = &b->elections; *at != NULL; at = &(*at)->next) {
+        if (*at != handle)
+            continue;
+        *at = handle->next;
+        free(handle->name);
+        free(handle);
+        return;
+    }
+}
+
+static void tell_trouble(struct baton *b, enum baton_code code, const char *text)
+{
+    if (strcmp(b->trouble, text) == 0)
+        return;
+    text_copy(b->trouble, sizeof(b->trouble), text);
+    queue_add(b, BATON_TROUBLE, NULL, text)->code = code;
+}
+
+static const enum baton_event_kind event_of_tell[] = {
+    [TELL_LEAD] = BATON_LEAD,         [TELL_STOP] = BATON_STOP,
+    [TELL_FOLLOW] = BATON_FOLLOW,     [TELL_CHANGED] = BATON_CHANGED,
+    [TELL_RESIGNED] = BATON_RESIGNED, [TELL_DUPLICATE] = BATON_DUPLICATE,
+    [TELL_REPLY] = BATON_REPLY,       [TELL_SESSION] = BATON_SESSION,
+    [TELL_RENEWED] = BATON_RENEWED,   [TELL_SESSION_LOST] = BATON_LOST_SESSION,
+};
+
+static void told(struct baton *b, const struct action *tell)
+{
+    struct baton_election *handle = tell->election != NULL ? election_user(tell->election) : NULL;
+    switch (tell->tell) {
+    case TELL_GONE:
+        gone(b, tell->user);
+        return;
+    case TELL_TROUBLE:
+        tell_trouble(b, tell->code, tell->text);
+        return;
+    case TELL_RENEWED:
+        if (!b->options.renewals)
+            return;
+        break;
+    case TELL_RESIGNED:
+        handle->standing = false;
+        b->standing--;
+        break;
+    case TELL_CHANGED:
+        if (handle->changed_queued)
+            return;
+        break;
+    default:
+        break;
+    }
+    if (handle != NULL && handle->freed)
+        return;
+    if (tell->tell == TELL_CHANGED)
+        handle->changed_queued = true;
+    struct baton_event *event = queue_add(b, event_of_tell[tell->tell], handle, tell->text);
+    event->term = tell->term;
+    event->session = tell->session;
+    event->until_ms = tell->until_ms;
+    event->request = tell->request;
+    event->code = tell->code;
+}
+
+static void set_due(struct baton *b, int64_t at_ms)
+{
+    struct itimerspec when = {0};
+    if (at_ms != NEVER_MS) {
+        /* 0 would disarm it. */
+        when.it_value.tv_sec = at_ms > 0 ? at_ms / 1000 : 0;
+        when.it_value.tv_nsec = at_ms > 0 ? at_ms % 1000 * 1000000 + 1 : 1;
+    }
+    timerfd_settime(b->due_fd, TFD_TIMER_ABSTIME, &when, NULL);
+}
+
+static void perform(struct baton *b, const struct action *action)
+{
+    switch (action->kind) {
+    case ACTION_SESSION_OPEN:
+        b->ops->session_open(b->engine, action->ticket, action->ttl_ms);
+        return;
+    case ACTION_SESSION_RENEW:
+        b->ops->session_renew(b->engine, action->ticket, action->session);
+        return;
+    case ACTION_SESSION_END:
+        b->ending = action->session;
+        b->ops->session_end(b->engine, action->session);
+        return;
+    case ACTION_WATCH:
+        b->ops->watch(b->engine, action->watch, action->write.key);
+        return;
+    case ACTION_UNWATCH:
+        b->ops->unwatch(b->engine, action->watch);
+        return;
+    case ACTION_WRITE:
+        b->ops->write(b->engine, action->ticket, &action->write);
+        return;
+    case ACTION_TELL:
+        return;
+    }
+    IMPOSSIBLE("action %d", (int)action->kind);
+}
+
+static void core_take(struct baton *b, struct event *event)
+{
+    core_step(b->core, event, &b->todo);
+}
+
+static void step(struct baton *b, struct event *event)
+{
+    if (b->engine == NULL)
+        return;
+    pthread_mutex_lock(&b->mutex);
+    event->now_ms = clock_now_ms();
+    event->wall_ms = clock_wall_ms();
+    update_clear(&b->todo);
+    int64_t alive_ms = atomic_load(&b->alive_ms);
+    if (alive_ms != b->alive_told_ms) {
+        b->alive_told_ms = alive_ms;
+        struct event alive = {.kind = EVENT_ALIVE, .now_ms = event->now_ms, .wall_ms = event->wall_ms};
+        core_take(b, &alive);
+    }
+    core_take(b, event);
+    publish(b, event->now_ms);
+    for (size_t i = 0; i < b->todo.count; i++)
+        if (b->todo.actions[i].kind == ACTION_TELL)
+            told(b, &b->todo.actions[i]);
+    set_due(b, b->todo.deadline_ms);
+    /* Only this thread steps, so the list stays as it is while the engine is called without the mutex. */
+    pthread_mutex_unlock(&b->mutex);
+    for (size_t i = 0; i < b->todo.count; i++)
+        perform(b, &b->todo.actions[i]);
+}
+
+/* ---- what the engine says ---- */
+
+static void on_session_opened(void *ctx, uint64_t ticket, uint64_t session, uint32_t ttl_ms,
+                              const struct baton_error *err)
+{
+    struct baton_reply reply = {.answer = BATON_ANSWER_DONE};
+    if (err != NULL)
+        reply = (struct baton_reply){.answer = BATON_ANSWER_REFUSED, .error = *err};
+    step(ctx, &(struct event){.kind = EVENT_SESSION_OPENED,
+                              .ticket = ticket,
+                              .session = session,
+                              .ttl_ms = ttl_ms,
+                              .reply = &reply});
+}
+
+static void on_session_renewed(void *ctx, uint64_t ticket, const struct baton_reply *reply)
+{
+    step(ctx, &(struct event){.kind = EVENT_SESSION_RENEWED, .ticket = ticket, .reply = reply});
+}
+
+static void maybe_close(struct baton *b);
+
+static void on_session_ended(void *ctx, uint64_t session)
+{
+    struct baton *b = ctx;
+    if (b->ending == session)
+        b->ending = 0;
+    step(b, &(struct event){.kind = EVENT_SESSION_ENDED, .session = session});
+    maybe_close(b);
+}
+
+static void on_written(void *ctx, uint64_t ticket, const struct baton_reply *reply)
+{
+    step(ctx, &(struct event){.kind = EVENT_WRITTEN, .ticket = ticket, .reply = reply});
+    maybe_close(ctx);
+}
+
+static void on_changed(void *ctx, uint64_t watch, const struct baton_batch *batch)
+{
+    step(ctx, &(struct event){.kind = EVENT_CHANGED, .watch = watch, .batch = batch});
+    maybe_close(ctx);
+}
+
+static void on_trouble(void *ctx, const struct baton_error *err)
+{
+    struct baton *b = ctx;
+    pthread_mutex_lock(&b->mutex);
+    if (err != NULL) {
+        tell_trouble(b, err->code, err->text);
+    } else if (b->trouble[0] != '\0') {
+        b->trouble[0] = '\0';
+        queue_add(b, BATON_RECOVERED, NULL, "");
+    }
+    pthread_mutex_unlock(&b->mutex);
+}
+
+static void on_closed(void *ctx)
+{
+    struct baton *b = ctx;
+    uv_close((uv_handle_t *)&b->asked, NULL);
+    uv_close((uv_handle_t *)&b->due, NULL);
+}
+
+/* ---- what the program asks ---- */
+
+static void take_wishes(struct baton *b)
+{
+    for (;;) {
+        struct event event = {0};
+        bool found = false;
+        pthread_mutex_lock(&b->mutex);
+        for (struct baton_election *handle = b->wishes > 0 ? b->elections : NULL; handle != NULL && !found;
+             handle = handle->next) {
+            if (!handle->want_stopped && !handle->want_resign)
+                continue;
+            found = true;
+            b->wishes--;
+            event.election = handle->core;
+            event.kind = handle->want_stopped ? EVENT_STOPPED : EVENT_RESIGN;
+            if (handle->want_stopped)
+                handle->want_stopped = false;
+            else
+                handle->want_resign = false;
+        }
+        pthread_mutex_unlock(&b->mutex);
+        if (!found)
+            return;
+        step(b, &event);
+    }
+}
+
+static void take_calls(struct baton *b)
+{
+    pthread_mutex_lock(&b->mutex);
+    while (b->calls != NULL) {
+        struct call *call = b->calls;
+        b->calls = call->next;
+        pthread_mutex_unlock(&b->mutex);
+        call->run(b, call->arg);
+        pthread_mutex_lock(&b->mutex);
+        call->done = true;
+        pthread_cond_broadcast(&b->moved);
+    }
+    pthread_mutex_unlock(&b->mutex);
+}
+
+void driver_call(struct baton *b, void (*run)(struct baton *b, void *arg), void *arg)
+{
+    struct call call = {.run = run, .arg = arg};
+    pthread_mutex_lock(&b->mutex);
+    call.next = b->calls;
+    b->calls = &call;
+    client_wake(b);
+    while (!call.done)
+        pthread_cond_wait(&b->moved, &b->mutex);
+    pthread_mutex_unlock(&b->mutex);
+}
+
+/* Everybody has resigned and the session has ended, or it takes too long: close the engine. */
+static void maybe_close(struct baton *b)
+{
+    if (b->engine == NULL)
+        return;
+    pthread_mutex_lock(&b->mutex);
+    bool now = b->forced || (b->state == CLIENT_RESIGNING && b->standing == 0 && b->ending == 0);
+    if (now)
+        b->state = CLIENT_CLOSING;
+    pthread_mutex_unlock(&b->mutex);
+    if (!now)
+        return;
+    struct baton_engine *engine = b->engine;
+    b->engine = NULL;
+    b->ops->close(engine);
+}
+
+static void on_asked(uv_async_t *handle)
+{
+    struct baton *b = handle->data;
+    take_wishes(b);
+    take_calls(b);
+    step(b, &(struct event){.kind = EVENT_TICK});
+    maybe_close(b);
+}
+
+static void on_due(uv_poll_t *handle, int status, int events)
+{
+    struct baton *b = handle->data;
+    uint64_t times;
+    (void)!read(b->due_fd, &times, sizeof(times));
+    step(b, &(struct event){.kind = EVENT_TICK});
+    maybe_close(b);
+}
+
+/* ---- the thread ---- */
+
+static void *run(void *context)
+{
+    struct baton *b = context;
+    uv_run(&b->loop, UV_RUN_DEFAULT);
+    if (uv_loop_close(&b->loop) != 0)
+        IMPOSSIBLE("the engine '%s' has left handles open", b->ops->scheme);
+    pthread_mutex_lock(&b->mutex);
+    b->state = CLIENT_CLOSED;
+    pthread_cond_broadcast(&b->moved);
+    pthread_mutex_unlock(&b->mutex);
+    return NULL;
+}
+
+static int start_thread(struct baton *b, struct baton_error *err)
+{
+    pthread_attr_t attributes;
+    sigset_t all, before;
+    pthread_attr_init(&attributes);
+    pthread_attr_setstacksize(&attributes, STACK_BYTES);
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int error = pthread_create(&b->thread, &attributes, run, b);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    pthread_attr_destroy(&attributes);
+    return error == 0 ? 0 : error_errno(err, error, "cannot start a thread");
+}
+
+static const struct baton_engine_callbacks callbacks = {
+    .session_opened = on_session_opened,
+    .session_renewed = on_session_renewed,
+    .session_ended = on_session_ended,
+    .written = on_written,
+    .changed = on_changed,
+    .trouble = on_trouble,
+    .closed = on_closed,
+};
+
+
+int driver_start(struct baton *b, struct baton_error *err)
+{
+    b->due_fd = timerfd_create(CLOCK_BOOTTIME, TFD_CLOEXEC | TFD_NONBLOCK);
+    if (b->due_fd < 0)
+        return error_errno(err, errno, "cannot make a timer");
+    int error = uv_loop_init(&b->loop);
+    if (error != 0)
+        return error_set(err, BATON_SYSTEM, "cannot make an event loop: %s", uv_strerror(error));
+    if (b->ops->open(b->url, &b->loop, &callbacks, b, &b->engine, err) < 0) {
+        uv_loop_close(&b->loop);
+        return -1;
+    }
+    uv_async_init(&b->loop, &b->asked, on_asked);
+    uv_poll_init(&b->loop, &b->due, b->due_fd);
+    b->asked.data = b->due.data = b;
+    uv_poll_start(&b->due, UV_READABLE, on_due);
+    if (start_thread(b, err) == 0)
+        return 0;
+    struct baton_engine *engine = b->engine;
+    b->engine = NULL;
+    b->ops->close(engine);
+    uv_run(&b->loop, UV_RUN_DEFAULT);
+    uv_loop_close(&b->loop);
+    return -1;
+}

@@ -1,0 +1,93 @@
+/* lifeline.c: what a guard needs to end the session of this process, and the guard's use of it. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "client/client.h"
+
+struct asked {
+    struct baton_lifeline *ret;
+    struct baton_error *err;
+    int result;
+};
+
+/* On the loop: the engine is called there only. */
+static void export_session(struct baton *b, void *arg)
+{
+    struct asked *asked = arg;
+    int64_t deadline_ms;
+    uint32_t ttl_ms;
+    uint64_t session = b->engine != NULL ? core_session(b->core, &deadline_ms, &ttl_ms) : 0;
+    char text[BATON_EXPORT_MAX];
+    asked->ret->fd = -1;
+    if (session == 0) {
+        asked->result = error_set(asked->err, BATON_LOST, "there is no session now");
+        return;
+    }
+    asked->result = b->ops->session_export(b->engine, session, text, &asked->ret->fd, asked->err);
+    if (asked->result < 0)
+        return;
+    int length = snprintf(asked->ret->text, sizeof(asked->ret->text), "%s %.*s", b->ops->scheme,
+                          (int)(sizeof(asked->ret->text) - 40), text);
+    asked->ret->session = session;
+    if (length < 0 || strlen(text) > sizeof(asked->ret->text) - 40) {
+        if (asked->ret->fd >= 0)
+            close(asked->ret->fd);
+        asked->result = error_set(asked->err, BATON_INVALID, "the URL is too long for a guard");
+    }
+}
+
+int baton_lifeline(struct baton *b, struct baton_lifeline *ret, struct baton_error *err)
+{
+    if (client_check(b, err) < 0)
+        return -1;
+    struct asked asked = {.ret = ret, .err = err};
+    driver_call(b, export_session, &asked);
+    return asked.result;
+}
+
+struct baton_guard {
+    const struct baton_engine_ops *ops;
+    struct baton_engine_guard *guard;
+};
+
+int baton_guard_open(const struct baton_lifeline *lifeline, struct baton_guard **ret, struct baton_error *err)
+{
+    char scheme[64];
+    const char *space = strchr(lifeline->text, ' ');
+    size_t length = space != NULL ? (size_t)(space - lifeline->text) : sizeof(scheme);
+    const struct baton_engine_ops *ops = NULL;
+    if (length < sizeof(scheme) - 1) {
+        snprintf(scheme, sizeof(scheme), "%.*s:", (int)length, lifeline->text);
+        ops = engine_find(scheme, err);
+    } else {
+        error_set(err, BATON_INVALID, "'%.100s' is not a lifeline", lifeline->text);
+    }
+    if (ops == NULL) {
+        if (lifeline->fd >= 0)
+            close(lifeline->fd);
+        return -1;
+    }
+    struct baton_guard *guard = mem_new(sizeof(*guard));
+    guard->ops = ops;
+    if (ops->guard_open(space + 1, lifeline->fd, &guard->guard, err) < 0) {
+        free(guard);
+        return -1;
+    }
+    *ret = guard;
+    return 0;
+}
+
+int baton_guard_end(struct baton_guard *guard, uint32_t timeout_ms, struct baton_error *err)
+{
+    return guard->ops->guard_end(guard->guard, timeout_ms, err);
+}
+
+void baton_guard_free(struct baton_guard *guard)
+{
+    if (guard == NULL)
+        return;
+    guard->ops->guard_close(guard->guard);
+    free(guard);
+}

@@ -1,0 +1,133 @@
+/* status.c: what is known of an election, copied for the program. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "client/client.h"
+
+static void fill_candidates(struct baton_status *status, const struct roster *roster)
+{
+    struct baton_candidate *candidates = mem_new((roster->count + 1) * sizeof(*candidates));
+    for (size_t i = 0; i < roster->count; i++) {
+        const struct candidate *from = roster->order[i]->candidate;
+        candidates[i] = (struct baton_candidate){.id = mem_text(from->id),
+                                                 .address = mem_text(from->address),
+                                                 .host = mem_text(from->host),
+                                                 .priority = from->priority,
+                                                 .preempt = from->preempt,
+                                                 .leads = roster->order[i] == roster->leader,
+                                                 .since_wall_ms = from->since_wall_ms};
+    }
+    status->candidates = candidates;
+    status->candidate_count = roster->count;
+}
+
+static void fill_terms(struct baton_status *status, const struct decision *decision)
+{
+    struct baton_term *terms = mem_new((decision->term_count + 1) * sizeof(*terms));
+    for (size_t i = 0; i < decision->term_count; i++) {
+        const struct term_entry *from = &decision->terms[i];
+        terms[i] = (struct baton_term){.term = from->term,
+                                       .id = mem_text(from->id),
+                                       .reason = mem_text(from->reason),
+                                       .since_wall_ms = from->since_wall_ms};
+    }
+    status->terms = terms;
+    status->term_count = decision->term_count;
+    status->term = decision->term;
+    if (decision->term_count > 0)
+        status->since_wall_ms = decision->terms[0].since_wall_ms;
+}
+
+static void fill(struct baton_status *status, const char *name, const struct view *view, const struct roster *roster)
+{
+    status->name = mem_text(name);
+    status->known = view->ready;
+    if (!view->ready)
+        return;
+    status->revision = view->revision;
+    fill_candidates(status, roster);
+    if (roster->decision != NULL)
+        fill_terms(status, roster->decision);
+    if (roster->leader != NULL && roster->leader->candidate != NULL)
+        status->leader = mem_text(roster->leader->candidate->id);
+    else
+        status->since_wall_ms = 0;
+    status->held = roster->hold_record != NULL;
+    if (status->held && roster->hold_record->hold != NULL) {
+        status->held_by = mem_text(roster->hold_record->hold->by);
+        status->held_why = mem_text(roster->hold_record->hold->why);
+    }
+    if (roster->trouble != NULL)
+        status->trouble = mem_text(roster->trouble->text);
+}
+
+/* Every election that has a record: the view is in the order of keys, so each one's records are together. */
+static void fill_all(const struct view *view, struct baton_status **ret, size_t *ret_count)
+{
+    struct baton_status *all = NULL;
+    size_t count = 0, room = 0;
+    struct roster roster = {0};
+    char last[NAME_MAX_BYTES + 1] = "";
+    for (size_t i = 0; i < view->count; i++) {
+        const char *name, *cid;
+        size_t length;
+        if (key_split(view->records[i]->key, &name, &length, &cid) == KEY_OTHER || length > NAME_MAX_BYTES ||
+            (strncmp(last, name, length) == 0 && last[length] == '\0'))
+            continue;
+        memcpy(last, name, length);
+        last[length] = '\0';
+        if (count == room) {
+            room = room > 0 ? 2 * room : 8;
+            all = mem_grow(all, room * sizeof(*all));
+        }
+        memset(&all[count], 0, sizeof(*all));
+        roster_read(&roster, view, last);
+        fill(&all[count++], last, view, &roster);
+    }
+    roster_release(&roster);
+    *ret = all;
+    *ret_count = count;
+}
+
+int baton_status(const struct baton_election *e, struct baton_status **ret, size_t *ret_count, struct baton_error *err)
+{
+    struct baton *b = e->client;
+    if (client_check(b, err) < 0)
+        return -1;
+    pthread_mutex_lock(&b->mutex);
+    const struct view *view = election_view(e->core);
+    if (e->all) {
+        fill_all(view, ret, ret_count);
+    } else {
+        *ret = mem_new(sizeof(**ret));
+        *ret_count = 1;
+        fill(*ret, e->name, view, election_roster(e->core));
+    }
+    pthread_mutex_unlock(&b->mutex);
+    return 0;
+}
+
+void baton_status_free(struct baton_status *status, size_t count)
+{
+    if (status == NULL)
+        return;
+    for (size_t i = 0; i < count; i++) {
+        for (size_t j = 0; j < status[i].candidate_count; j++) {
+            free((char *)status[i].candidates[j].id);
+            free((char *)status[i].candidates[j].address);
+            free((char *)status[i].candidates[j].host);
+        }
+        for (size_t j = 0; j < status[i].term_count; j++) {
+            free((char *)status[i].terms[j].id);
+            free((char *)status[i].terms[j].reason);
+        }
+        free((struct baton_candidate *)status[i].candidates);
+        free((struct baton_term *)status[i].terms);
+        free((char *)status[i].name);
+        free((char *)status[i].leader);
+        free((char *)status[i].held_by);
+        free((char *)status[i].held_why);
+        free((char *)status[i].trouble);
+    }
+    free(status);
+}

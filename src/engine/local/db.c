@@ -1,0 +1,666 @@
+/* db.c: see db.h. */
+#include "engine/local/db.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sqlite3.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/base.h"
+#include "engine/local/folder.h"
+
+#define APPLICATION_ID 0x6261746e /* "batn" */
+#define SCHEMA_VERSION 1
+#define LOG_REVISIONS 10000     /* changes are kept for so many revisions; who is further behind begins again */
+#define LOG_PRUNE_EVERY 512
+#define BOOT_JUMP (1LL << 24) /* more revisions than SQLite can lose: it syncs the WAL at each checkpoint */
+#define BUSY_MS 5000          /* writers wait for the writer's lock, not for this; only recovery may need it */
+
+/* Statements that are kept. */
+enum statement {
+    GET, PUT, REMOVE, LOG, PRUNE, META_GET, META_SET, SESSION_ADD, SESSION_GET, SESSION_REMOVE, SESSIONS, BOUND,
+    BOUND_REMOVE, CHANGES, LOG_FIRST, SNAPSHOT, BEGIN_READ, BEGIN_WRITE, COMMIT, ROLLBACK, STATEMENTS
+};
+static const char *const sql[STATEMENTS] = {
+    [GET] = "SELECT revision, created FROM records WHERE key = ?",
+    [PUT] = "INSERT INTO records(key, value, revision, created, session) VALUES(?1, ?2, ?3, ?4, ?5)"
+            " ON CONFLICT(key) DO UPDATE SET value = ?2, revision = ?3, session = ?5",
+    [REMOVE] = "DELETE FROM records WHERE key = ?",
+    [LOG] = "INSERT INTO changes(revision, kind, key, value, created, session) VALUES(?, ?, ?, ?, ?, ?)",
+    [PRUNE] = "DELETE FROM changes WHERE revision < ?",
+    [META_GET] = "SELECT value FROM meta WHERE name = ?",
+    [META_SET] = "INSERT INTO meta(name, value) VALUES(?1, ?2) ON CONFLICT(name) DO UPDATE SET value = ?2",
+    [SESSION_ADD] = "INSERT INTO sessions(id, slot, pid, pid_start, pid_namespace) VALUES(?, ?, ?, ?, ?)",
+    [SESSION_GET] = "SELECT slot FROM sessions WHERE id = ?",
+    [SESSION_REMOVE] = "DELETE FROM sessions WHERE id = ?",
+    [SESSIONS] = "SELECT id, slot, pid, pid_start, pid_namespace FROM sessions ORDER BY id",
+    [BOUND] = "SELECT key FROM records WHERE session = ? AND session != 0",
+    [BOUND_REMOVE] = "DELETE FROM records WHERE session = ? AND session != 0",
+    [CHANGES] = "SELECT revision, kind, key, value, created, session FROM changes WHERE revision > ?"
+                " ORDER BY revision, rowid",
+    [LOG_FIRST] = "SELECT min(revision) FROM changes",
+    [SNAPSHOT] = "SELECT revision, 0, key, value, created, session FROM records WHERE key >= ?1 AND key < ?2"
+                 " ORDER BY key",
+    [BEGIN_READ] = "BEGIN",
+    [BEGIN_WRITE] = "BEGIN IMMEDIATE",
+    [COMMIT] = "COMMIT",
+    [ROLLBACK] = "ROLLBACK",
+};
+
+struct db {
+    sqlite3 *handle;
+    sqlite3_stmt *statements[STATEMENTS];
+    char *path;
+    int writer_fd;
+    bool durable; /* the present setting of synchronous */
+    uint64_t revision, sessions_version, last_session, first_logged;
+    bool wrote, moved_sessions; /* in this transaction */
+};
+
+/* ---- errors and statements ---- */
+
+static int db_error(struct db *db, const char *what, struct baton_error *err)
+{
+    int code = sqlite3_extended_errcode(db->handle);
+    const char *words = sqlite3_errmsg(db->handle);
+    switch (code & 0xff) {
+    case SQLITE_FULL:
+        return error_set(err, BATON_FULL, "local: cannot %s in %s: the disk is full; free some space", what, db->path);
+    case SQLITE_READONLY:
+    case SQLITE_PERM:
+    case SQLITE_AUTH:
+        return error_set(err, BATON_DENIED, "local: cannot %s in %s: %s", what, db->path, words);
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB:
+        return error_set(err, BATON_CORRUPT,
+                         "local: %s is damaged (%s); nothing was changed; move it away, or restore it from a copy",
+                         db->path, words);
+    case SQLITE_BUSY:
+        return error_set(err, BATON_UNAVAILABLE, "local: cannot %s in %s: it is locked by another program", what,
+                         db->path);
+    case SQLITE_CANTOPEN:
+        return error_set(err, BATON_DENIED, "local: cannot open %s: %s", db->path, words);
+    default:
+        return error_set(err, BATON_SYSTEM, "local: cannot %s in %s: %s (%d)", what, db->path, words, code);
+    }
+}
+
+static sqlite3_stmt *get(struct db *db, enum statement which)
+{
+    sqlite3_stmt **kept = &db->statements[which];
+    if (*kept == NULL && sqlite3_prepare_v3(db->handle, sql[which], -1, SQLITE_PREPARE_PERSISTENT, kept, NULL) !=
+                             SQLITE_OK)
+        return NULL;
+    return *kept;
+}
+
+/* Run a statement that gives no rows. */
+static int run(struct db *db, enum statement which, struct baton_error *err)
+{
+    sqlite3_stmt *statement = get(db, which);
+    int code = statement != NULL ? sqlite3_step(statement) : SQLITE_ERROR;
+    int result = code == SQLITE_DONE ? 0 : db_error(db, "write", err);
+    if (statement != NULL)
+        sqlite3_reset(statement);
+    return result;
+}
+
+static void bind_number(struct db *db, enum statement which, int at, uint64_t number)
+{
+    sqlite3_stmt *statement = get(db, which);
+    if (statement != NULL)
+        sqlite3_bind_int64(statement, at, (sqlite3_int64)number);
+}
+
+static void bind_text(struct db *db, enum statement which, int at, const char *text)
+{
+    sqlite3_stmt *statement = get(db, which);
+    if (statement != NULL)
+        sqlite3_bind_text(statement, at, text, -1, SQLITE_STATIC);
+}
+
+static int execute(struct db *db, const char *text, struct baton_error *err)
+{
+    if (sqlite3_exec(db->handle, text, NULL, NULL, NULL) != SQLITE_OK)
+        return db_error(db, "prepare", err);
+    return 0;
+}
+
+static int meta_get(struct db *db, const char *name, uint64_t *ret, struct baton_error *err)
+{
+    sqlite3_stmt *statement = get(db, META_GET);
+    if (statement == NULL)
+        return db_error(db, "read", err);
+    sqlite3_bind_text(statement, 1, name, -1, SQLITE_STATIC);
+    int code = sqlite3_step(statement);
+    if (code == SQLITE_ROW)
+        *ret = (uint64_t)sqlite3_column_int64(statement, 0);
+    int result = code == SQLITE_ROW || code == SQLITE_DONE ? 0 : db_error(db, "read", err);
+    sqlite3_reset(statement);
+    return result;
+}
+
+static int meta_set(struct db *db, const char *name, uint64_t value, struct baton_error *err)
+{
+    bind_text(db, META_SET, 1, name);
+    bind_number(db, META_SET, 2, value);
+    return run(db, META_SET, err);
+}
+
+/* ---- opening ---- */
+
+static uint32_t big_endian(const unsigned char *bytes)
+{
+    return (uint32_t)bytes[0] << 24 | (uint32_t)bytes[1] << 16 | (uint32_t)bytes[2] << 8 | bytes[3];
+}
+
+/* Look at the file's header before SQLite does anything with it (sqlite.org/fileformat2.html, section 1.3): what is not
+ * ours is not touched. *ret_empty: there is nothing in it yet. */
+static int check_header(const char *path, bool *ret_empty, struct baton_error *err)
+{
+    unsigned char header[100];
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    *ret_empty = true;
+    if (fd < 0)
+        return errno == ENOENT ? 0 : error_errno(err, errno, "local: cannot open %s", path);
+    ssize_t got = pread(fd, header, sizeof(header), 0);
+    close(fd);
+    if (got == 0)
+        return 0;
+    *ret_empty = false;
+    if (got < (ssize_t)sizeof(header) || memcmp(header, "SQLite format 3", 16) != 0 ||
+        big_endian(header + 68) != APPLICATION_ID)
+        return error_set(err, BATON_CORRUPT,
+                         "local: %s is damaged, or is not baton's; nothing was changed; move it away, or restore it "
+                         "from a copy",
+                         path);
+    if (big_endian(header + 60) > SCHEMA_VERSION)
+        return error_set(err, BATON_NEWER,
+                         "local: %s was written by a newer baton (its version is %u, this one knows %d); nothing was "
+                         "changed; use that one",
+                         path, big_endian(header + 60), SCHEMA_VERSION);
+    return 0;
+}
+
+static const char schema[] =
+    "PRAGMA application_id = 1650553966;" /* APPLICATION_ID */
+    "PRAGMA user_version = 1;"
+    "CREATE TABLE meta(name TEXT PRIMARY KEY, value) WITHOUT ROWID;"
+    "CREATE TABLE records(key TEXT PRIMARY KEY, value TEXT NOT NULL, revision INTEGER NOT NULL,"
+    " created INTEGER NOT NULL, session INTEGER NOT NULL) WITHOUT ROWID;"
+    "CREATE INDEX records_session ON records(session) WHERE session != 0;"
+    "CREATE TABLE sessions(id INTEGER PRIMARY KEY, slot INTEGER NOT NULL, pid INTEGER NOT NULL,"
+    " pid_start INTEGER NOT NULL, pid_namespace INTEGER NOT NULL);"
+    "CREATE TABLE changes(revision INTEGER NOT NULL, kind INTEGER NOT NULL, key TEXT NOT NULL, value TEXT,"
+    " created INTEGER NOT NULL, session INTEGER NOT NULL);"
+    "CREATE INDEX changes_revision ON changes(revision);";
+
+static int create(struct db *db, const char *folder, struct baton_error *err)
+{
+    struct stat about;
+    mode_t mode = 0600;
+    if (stat(folder, &about) == 0)
+        mode |= about.st_mode & 0060;
+    (void)chmod(db->path, mode); /* -wal and -shm follow it */
+    if (execute(db, "PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;", err) < 0)
+        return -1;
+    if (execute(db, "BEGIN IMMEDIATE", err) < 0)
+        return -1;
+    if (execute(db, schema, err) < 0 || execute(db, "COMMIT", err) < 0) {
+        sqlite3_exec(db->handle, "ROLLBACK", NULL, NULL, NULL);
+        return -1;
+    }
+    /* The header is looked at by others before they open it, so it must be in the file, not only in the WAL. */
+    return execute(db, "PRAGMA wal_checkpoint(TRUNCATE)", err);
+}
+
+static int load_meta(struct db *db, struct baton_error *err)
+{
+    return meta_get(db, "revision", &db->revision, err) < 0 ||
+                   meta_get(db, "sessions_version", &db->sessions_version, err) < 0 ||
+                   meta_get(db, "last_session", &db->last_session, err) < 0
+               ? -1
+               : 0;
+}
+
+static int drop_all_sessions(struct db *db, struct baton_error *err)
+{
+    struct db_session *sessions = NULL;
+    size_t count = 0;
+    uint64_t version = UINT64_MAX;
+    int result = db_sessions(db, &version, &sessions, &count, err) < 0 ? -1 : 0;
+    for (size_t i = 0; i < count && result == 0; i++) {
+        int slot;
+        result = db_session_end(db, sessions[i].id, &slot, err);
+    }
+    free(sessions);
+    return result;
+}
+
+/* The first to open after a boot: nobody of before is alive. The writer's lock is held. */
+static int after_boot(struct db *db, const char *folder, struct baton_error *err)
+{
+    uint64_t stored = 0, boot = boot_number();
+    if (load_meta(db, err) < 0 || meta_get(db, "boot", &stored, err) < 0)
+        return -1;
+    if (stored == boot)
+        return 0;
+    if (execute(db, "PRAGMA synchronous = FULL; BEGIN IMMEDIATE", err) < 0)
+        return -1;
+    bool first = stored == 0;
+    if (!first) {
+        db->revision += BOOT_JUMP;
+        db->last_session += BOOT_JUMP;
+    }
+    if (drop_all_sessions(db, err) < 0 || meta_set(db, "boot", boot, err) < 0 ||
+        meta_set(db, "last_session", db->last_session, err) < 0 ||
+        meta_set(db, "sessions_version", db->sessions_version + 1, err) < 0 ||
+        meta_set(db, "revision", db->revision, err) < 0 || run(db, COMMIT, err) < 0) {
+        sqlite3_exec(db->handle, "ROLLBACK", NULL, NULL, NULL);
+        return -1;
+    }
+    char *heartbeats = first ? NULL : mem_format("%s/heartbeats.%08x", folder, (unsigned)stored);
+    if (heartbeats != NULL)
+        (void)unlink(heartbeats);
+    free(heartbeats);
+    return 0;
+}
+
+static int quick_check(struct db *db, struct baton_error *err)
+{
+    sqlite3_stmt *statement = NULL;
+    int result = -1;
+    if (sqlite3_prepare_v2(db->handle, "PRAGMA quick_check(1)", -1, &statement, NULL) != SQLITE_OK ||
+        sqlite3_step(statement) != SQLITE_ROW)
+        db_error(db, "read", err);
+    else if (strcmp((const char *)sqlite3_column_text(statement, 0), "ok") != 0)
+        error_set(err, BATON_CORRUPT,
+                  "local: %s is damaged (%.120s); nothing was changed; move it away, or restore it from a copy", db->path,
+                  (const char *)sqlite3_column_text(statement, 0));
+    else
+        result = 0;
+    sqlite3_finalize(statement);
+    return result;
+}
+
+static int open_locked(struct db *db, const char *folder, struct baton_error *err)
+{
+    bool empty;
+    if (check_header(db->path, &empty, err) < 0)
+        return -1;
+    int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX;
+    if (sqlite3_open_v2(db->path, &db->handle, flags, NULL) != SQLITE_OK)
+        return db->handle != NULL ? db_error(db, "open", err) : error_set(err, BATON_SYSTEM, "local: out of memory");
+    sqlite3_extended_result_codes(db->handle, 1);
+    sqlite3_busy_timeout(db->handle, BUSY_MS);
+    sqlite3_db_config(db->handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+    if (empty && create(db, folder, err) < 0)
+        return -1;
+    if (execute(db, "PRAGMA cache_size = -256; PRAGMA temp_store = MEMORY; PRAGMA wal_autocheckpoint = 500;", err) < 0)
+        return -1;
+    if (!empty && quick_check(db, err) < 0)
+        return -1;
+    return after_boot(db, folder, err);
+}
+
+struct db *db_open(const char *folder, int writer_fd, struct baton_error *err)
+{
+    struct db *db = mem_new(sizeof(*db));
+    db->path = mem_format("%s/baton.db", folder);
+    db->writer_fd = writer_fd;
+    db->durable = true;
+    int result = writer_lock(writer_fd, err);
+    if (result == 0) {
+        result = open_locked(db, folder, err);
+        writer_unlock(writer_fd);
+    }
+    if (result == 0)
+        return db;
+    db_close(db);
+    return NULL;
+}
+
+void db_batch_release(struct baton_batch *batch)
+{
+    for (size_t i = 0; i < batch->count; i++) {
+        free((char *)batch->changes[i].record.key);
+        free((char *)batch->changes[i].record.value);
+    }
+    free((struct baton_change *)batch->changes);
+    *batch = (struct baton_batch){0};
+}
+
+void db_close(struct db *db)
+{
+    if (db == NULL)
+        return;
+    for (size_t i = 0; i < STATEMENTS; i++)
+        sqlite3_finalize(db->statements[i]);
+    sqlite3_close(db->handle);
+    free(db->path);
+    free(db);
+}
+
+/* ---- transactions ---- */
+
+int db_begin(struct db *db, bool durable, struct baton_error *err)
+{
+    if (writer_lock(db->writer_fd, err) < 0)
+        return -1;
+    if (durable != db->durable) {
+        const char *set = durable ? "PRAGMA synchronous = FULL" : "PRAGMA synchronous = NORMAL";
+        if (execute(db, set, err) < 0)
+            goto fail;
+        db->durable = durable;
+    }
+    db->wrote = db->moved_sessions = false;
+    if (run(db, BEGIN_WRITE, err) < 0)
+        goto fail;
+    if (load_meta(db, err) == 0)
+        return 0;
+    run(db, ROLLBACK, NULL);
+fail:
+    writer_unlock(db->writer_fd);
+    return -1;
+}
+
+int db_commit(struct db *db, struct baton_error *err)
+{
+    int result = 0;
+    if (db->wrote)
+        result = meta_set(db, "revision", db->revision, err);
+    if (result == 0 && db->moved_sessions)
+        result = meta_set(db, "sessions_version", ++db->sessions_version, err) < 0
+                     ? -1
+                     : meta_set(db, "last_session", db->last_session, err);
+    if (result == 0 && db->wrote && db->revision % LOG_PRUNE_EVERY == 0 && db->revision > LOG_REVISIONS) {
+        bind_number(db, PRUNE, 1, db->revision - LOG_REVISIONS);
+        result = run(db, PRUNE, err);
+    }
+    if (result == 0)
+        result = run(db, COMMIT, err);
+    if (result < 0) {
+        db_rollback(db);
+        return -1;
+    }
+    writer_unlock(db->writer_fd);
+    return 0;
+}
+
+void db_rollback(struct db *db)
+{
+    if (!sqlite3_get_autocommit(db->handle))
+        run(db, ROLLBACK, NULL);
+    writer_unlock(db->writer_fd);
+}
+
+uint64_t db_revision(struct db *db)
+{
+    return db->revision;
+}
+
+/* ---- writing ---- */
+
+static int log_change(struct db *db, enum baton_change_kind kind, const struct baton_record *record,
+                      struct baton_error *err)
+{
+    sqlite3_stmt *statement = get(db, LOG);
+    if (statement == NULL)
+        return db_error(db, "write", err);
+    sqlite3_bind_int64(statement, 1, (sqlite3_int64)record->revision);
+    sqlite3_bind_int(statement, 2, (int)kind);
+    sqlite3_bind_text(statement, 3, record->key, -1, SQLITE_STATIC);
+    sqlite3_bind_text(statement, 4, record->value, -1, SQLITE_STATIC);
+    sqlite3_bind_int64(statement, 5, (sqlite3_int64)record->created);
+    sqlite3_bind_int64(statement, 6, (sqlite3_int64)record->session);
+    db->wrote = true;
+    return run(db, LOG, err);
+}
+
+static int session_alive(struct db *db, uint64_t session, bool *ret, int *ret_slot, struct baton_error *err)
+{
+    bind_number(db, SESSION_GET, 1, session);
+    sqlite3_stmt *statement = get(db, SESSION_GET);
+    int code = statement != NULL ? sqlite3_step(statement) : SQLITE_ERROR;
+    *ret = code == SQLITE_ROW;
+    *ret_slot = *ret ? sqlite3_column_int(statement, 0) : -1;
+    int result = code == SQLITE_ROW || code == SQLITE_DONE ? 0 : db_error(db, "read", err);
+    if (statement != NULL)
+        sqlite3_reset(statement);
+    return result;
+}
+
+static bool illegal(const struct baton_write *write, struct baton_reply *ret)
+{
+    size_t length = strlen(write->key);
+    if (length == 0 || length > BATON_KEY_MAX)
+        error_set(&ret->error, BATON_INVALID, "local: a key has 1 to %d bytes, not %zu", BATON_KEY_MAX, length);
+    else if (write->kind == BATON_WRITE_PUT && strlen(write->value) > BATON_VALUE_MAX)
+        error_set(&ret->error, BATON_INVALID, "local: the value of %.100s is longer than %d bytes", write->key,
+                  BATON_VALUE_MAX);
+    else
+        return false;
+    ret->answer = BATON_ANSWER_REFUSED;
+    return true;
+}
+
+static int present_revision(struct db *db, const char *key, uint64_t *ret_revision, uint64_t *ret_created,
+                            struct baton_error *err)
+{
+    bind_text(db, GET, 1, key);
+    sqlite3_stmt *statement = get(db, GET);
+    int code = statement != NULL ? sqlite3_step(statement) : SQLITE_ERROR;
+    *ret_revision = code == SQLITE_ROW ? (uint64_t)sqlite3_column_int64(statement, 0) : 0;
+    *ret_created = code == SQLITE_ROW ? (uint64_t)sqlite3_column_int64(statement, 1) : 0;
+    int result = code == SQLITE_ROW || code == SQLITE_DONE ? 0 : db_error(db, "read", err);
+    if (statement != NULL)
+        sqlite3_reset(statement);
+    return result;
+}
+
+static int put(struct db *db, const struct baton_record *record, struct baton_error *err)
+{
+    bind_text(db, PUT, 1, record->key);
+    bind_text(db, PUT, 2, record->value);
+    bind_number(db, PUT, 3, record->revision);
+    bind_number(db, PUT, 4, record->created);
+    bind_number(db, PUT, 5, record->session);
+    return run(db, PUT, err) < 0 ? -1 : log_change(db, BATON_CHANGE_PUT, record, err);
+}
+
+int db_write(struct db *db, const struct baton_write *write, struct baton_reply *ret, struct baton_error *err)
+{
+    *ret = (struct baton_reply){.revision = db->revision};
+    if (illegal(write, ret))
+        return 0;
+    if (write->kind == BATON_WRITE_PUT && write->session != 0) {
+        bool alive;
+        int slot;
+        if (session_alive(db, write->session, &alive, &slot, err) < 0)
+            return -1;
+        if (!alive) {
+            ret->answer = BATON_ANSWER_REFUSED;
+            error_set(&ret->error, BATON_LOST, "local: session %llu is over", (unsigned long long)write->session);
+            return 0;
+        }
+    }
+    uint64_t present, created;
+    if (present_revision(db, write->key, &present, &created, err) < 0)
+        return -1;
+    if (write->if_revision != BATON_REVISION_ANY && write->if_revision != present) {
+        ret->answer = BATON_ANSWER_CONFLICT;
+        return 0;
+    }
+    ret->answer = BATON_ANSWER_DONE;
+    if (write->kind == BATON_WRITE_REMOVE && present == 0)
+        return 0;
+    ret->revision = ++db->revision;
+    struct baton_record record = {.key = write->key,
+                                  .value = write->value,
+                                  .revision = db->revision,
+                                  .created = present != 0 ? created : db->revision,
+                                  .session = write->session};
+    if (write->kind == BATON_WRITE_PUT)
+        return put(db, &record, err);
+    bind_text(db, REMOVE, 1, write->key);
+    return run(db, REMOVE, err) < 0 ? -1 : log_change(db, BATON_CHANGE_REMOVE, &record, err);
+}
+
+/* ---- sessions ---- */
+
+int db_session_add(struct db *db, uint64_t *ret_session, struct baton_error *err)
+{
+    (void)err;
+    *ret_session = ++db->last_session;
+    db->moved_sessions = true;
+    return 0;
+}
+
+int db_session_place(struct db *db, uint64_t session, int slot, int pid, uint64_t pid_start, uint64_t pid_namespace,
+                     struct baton_error *err)
+{
+    bind_number(db, SESSION_ADD, 1, session);
+    bind_number(db, SESSION_ADD, 2, (uint64_t)slot);
+    bind_number(db, SESSION_ADD, 3, (uint64_t)pid);
+    bind_number(db, SESSION_ADD, 4, pid_start);
+    bind_number(db, SESSION_ADD, 5, pid_namespace);
+    return run(db, SESSION_ADD, err);
+}
+
+static int remove_bound(struct db *db, uint64_t session, struct baton_error *err)
+{
+    bind_number(db, BOUND, 1, session);
+    sqlite3_stmt *statement = get(db, BOUND);
+    if (statement == NULL)
+        return db_error(db, "read", err);
+    int result = 0, code;
+    uint64_t revision = db->revision + 1;
+    while (result == 0 && (code = sqlite3_step(statement)) == SQLITE_ROW) {
+        struct baton_record record = {.key = (const char *)sqlite3_column_text(statement, 0), .revision = revision};
+        db->revision = revision;
+        result = log_change(db, BATON_CHANGE_REMOVE, &record, err);
+    }
+    if (result == 0 && code != SQLITE_DONE)
+        result = db_error(db, "read", err);
+    sqlite3_reset(statement);
+    bind_number(db, BOUND_REMOVE, 1, session);
+    return result < 0 ? -1 : run(db, BOUND_REMOVE, err);
+}
+
+int db_session_end(struct db *db, uint64_t session, int *ret_slot, struct baton_error *err)
+{
+    bool alive;
+    if (session_alive(db, session, &alive, ret_slot, err) < 0)
+        return -1;
+    if (!alive)
+        return 0;
+    db->moved_sessions = true;
+    bind_number(db, SESSION_REMOVE, 1, session);
+    return run(db, SESSION_REMOVE, err) < 0 ? -1 : remove_bound(db, session, err);
+}
+
+int db_sessions(struct db *db, uint64_t *version, struct db_session **ret, size_t *ret_count, struct baton_error *err)
+{
+    if (*version == db->sessions_version)
+        return 0;
+    sqlite3_stmt *statement = get(db, SESSIONS);
+    if (statement == NULL)
+        return db_error(db, "read", err);
+    size_t count = 0, room = 0;
+    struct db_session *sessions = NULL;
+    int code;
+    while ((code = sqlite3_step(statement)) == SQLITE_ROW) {
+        if (count == room) {
+            room = room > 0 ? 2 * room : 8;
+            sessions = mem_grow(sessions, room * sizeof(*sessions));
+        }
+        sessions[count++] = (struct db_session){.id = (uint64_t)sqlite3_column_int64(statement, 0),
+                                                .slot = sqlite3_column_int(statement, 1),
+                                                .pid = sqlite3_column_int(statement, 2),
+                                                .pid_start = (uint64_t)sqlite3_column_int64(statement, 3),
+                                                .pid_namespace = (uint64_t)sqlite3_column_int64(statement, 4)};
+    }
+    sqlite3_reset(statement);
+    if (code != SQLITE_DONE) {
+        free(sessions);
+        return db_error(db, "read", err);
+    }
+    *version = db->sessions_version;
+    *ret = sessions;
+    *ret_count = count;
+    return 1;
+}
+
+/* ---- reading ---- */
+
+int db_read_begin(struct db *db, struct baton_error *err)
+{
+    if (run(db, BEGIN_READ, err) < 0)
+        return -1;
+    if (load_meta(db, err) == 0)
+        return 0;
+    run(db, ROLLBACK, NULL);
+    return -1;
+}
+
+void db_read_end(struct db *db)
+{
+    run(db, COMMIT, NULL);
+}
+
+static int collect(struct db *db, enum statement which, struct baton_batch *ret, struct baton_error *err)
+{
+    sqlite3_stmt *statement = get(db, which);
+    if (statement == NULL)
+        return db_error(db, "read", err);
+    struct baton_change *changes = NULL;
+    size_t count = 0, room = 0;
+    int code;
+    while ((code = sqlite3_step(statement)) == SQLITE_ROW) {
+        if (count == room) {
+            room = room > 0 ? 2 * room : 4;
+            changes = mem_grow(changes, room * sizeof(*changes));
+        }
+        changes[count++] = (struct baton_change){
+            .kind = (enum baton_change_kind)sqlite3_column_int(statement, 1),
+            .record = {.key = mem_text((const char *)sqlite3_column_text(statement, 2)),
+                       .value = mem_text((const char *)sqlite3_column_text(statement, 3)),
+                       .revision = (uint64_t)sqlite3_column_int64(statement, 0),
+                       .created = (uint64_t)sqlite3_column_int64(statement, 4),
+                       .session = (uint64_t)sqlite3_column_int64(statement, 5)}};
+    }
+    sqlite3_reset(statement);
+    *ret = (struct baton_batch){.revision = db->revision, .changes = changes, .count = count};
+    if (code == SQLITE_DONE)
+        return 0;
+    db_batch_release(ret);
+    return db_error(db, "read", err);
+}
+
+int db_changes(struct db *db, uint64_t after, struct baton_batch *ret, struct baton_error *err)
+{
+    /* Each revision that wrote is in the log until it is pruned; a boot leaves a gap, but nobody is there to see it. */
+    if (after + LOG_REVISIONS < db->revision)
+        return 1;
+    bind_number(db, CHANGES, 1, after);
+    return collect(db, CHANGES, ret, err);
+}
+
+int db_snapshot(struct db *db, const char *prefix, struct baton_batch *ret, struct baton_error *err)
+{
+    /* The first key after all that begin with prefix: its last byte, one up. Keys are text, so 0xff does not occur. */
+    char *after = mem_text(prefix);
+    size_t length = strlen(after);
+    if (length > 0)
+        after[length - 1]++;
+    bind_text(db, SNAPSHOT, 1, prefix);
+    bind_text(db, SNAPSHOT, 2, length > 0 ? after : "\xff");
+    int result = collect(db, SNAPSHOT, ret, err);
+    free(after);
+    ret->reset = true;
+    return result;
+}

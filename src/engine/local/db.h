@@ -1,0 +1,53 @@
+/* db.h: the records of a namespace in SQLite. Synchronous; used by one thread at a time (the worker, or a guard).
+ *
+ * Durability: a lasting record is on the disk before its write is answered (synchronous=FULL), so no decision, and no
+ * term, is ever given twice. Bound records and sessions do not outlive a boot and are not waited for; the first to open
+ * the namespace after a boot drops them, and moves the revision and the session ids on by more than can have been lost.
+ */
+#ifndef LOCAL_DB_H
+#define LOCAL_DB_H
+
+#include "baton/records.h"
+
+struct db;
+
+/* Open DIR/baton.db, created if it is missing. `writer_fd` is the descriptor of the writer's lock. Errors: DENIED, FULL,
+ * CORRUPT or NEWER (nothing is touched), SYSTEM. */
+struct db *db_open(const char *folder, int writer_fd, struct baton_error *err);
+void db_close(struct db *db);
+
+/* A transaction that writes: takes the writer's lock. db_commit or db_rollback gives it back. `durable`: wait for the
+ * disk. 0 or -1 with err. */
+int db_begin(struct db *db, bool durable, struct baton_error *err);
+int db_commit(struct db *db, struct baton_error *err);
+void db_rollback(struct db *db);
+
+uint64_t db_revision(struct db *db); /* as of the transaction, or the last db_read_begin */
+
+/* Inside a transaction. -1: the transaction cannot go on (disk full, ...). A conflict or a refusal is a reply. */
+int db_write(struct db *db, const struct baton_write *write, struct baton_reply *ret, struct baton_error *err);
+int db_session_add(struct db *db, uint64_t *ret_session, struct baton_error *err);
+int db_session_place(struct db *db, uint64_t session, int slot, int pid, uint64_t pid_start, uint64_t pid_namespace,
+                     struct baton_error *err);
+/* Its bound records vanish at one revision. *ret_slot: where its heartbeat was; -1: it was over already. */
+int db_session_end(struct db *db, uint64_t session, int *ret_slot, struct baton_error *err);
+
+/* A state to read, all of one revision. */
+int db_read_begin(struct db *db, struct baton_error *err);
+void db_read_end(struct db *db);
+/* Every change after `after`. 1: the log does not reach back so far. The batch is the caller's: db_batch_release. */
+int db_changes(struct db *db, uint64_t after, struct baton_batch *ret, struct baton_error *err);
+/* Everything under prefix, as a reset. */
+int db_snapshot(struct db *db, const char *prefix, struct baton_batch *ret, struct baton_error *err);
+
+void db_batch_release(struct baton_batch *batch);
+
+struct db_session {
+    uint64_t id, pid_start, pid_namespace;
+    int slot, pid;
+};
+/* The sessions, if they have changed since *version (then it is moved). *ret is the caller's to free; 0: unchanged,
+ * 1: *ret and *ret_count are filled, -1. */
+int db_sessions(struct db *db, uint64_t *version, struct db_session **ret, size_t *ret_count, struct baton_error *err);
+
+#endif

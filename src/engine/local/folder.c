@@ -1,0 +1,163 @@
+/* folder.c: see folder.h. */
+#include "engine/local/folder.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include "base/base.h"
+
+/* Locks and shared mappings do not work, or not between machines, on these; and who shares a directory over a network
+ * wants an engine that works across machines. Magic numbers: statfs(2), linux/magic.h. */
+static const struct {
+    unsigned long magic;
+    const char *name;
+} network_systems[] = {
+    {NFS_SUPER_MAGIC, "NFS"}, {0xff534d42, "CIFS"}, {0xfe534d42, "SMB"},   {SMB_SUPER_MAGIC, "SMB"},
+    {V9FS_MAGIC, "9P"},       {CEPH_SUPER_MAGIC, "Ceph"}, {AFS_SUPER_MAGIC, "AFS"}, {0x01161970, "GFS2"},
+    {0x7461636f, "OCFS2"},    {0x0bd00bd0, "Lustre"},     {CODA_SUPER_MAGIC, "Coda"}, {FUSE_SUPER_MAGIC, "FUSE"},
+};
+
+static int check_file_system(const char *folder, struct baton_error *err)
+{
+    struct statfs about;
+    if (statfs(folder, &about) < 0)
+        return error_errno(err, errno, "local: cannot look at the file system of %s", folder);
+    for (size_t i = 0; i < COUNT_OF(network_systems); i++)
+        if ((unsigned long)about.f_type == network_systems[i].magic)
+            return error_set(err, BATON_UNSUPPORTED,
+                             "local: %s is on a network file system (%s), where locks and shared memory do not hold "
+                             "between machines; use a directory on a local disk, or an engine such as etcd",
+                             folder, network_systems[i].name);
+    return 0;
+}
+
+static int make_path(const char *folder, struct baton_error *err)
+{
+    char *path = mem_text(folder);
+    int result = 0;
+    for (char *slash = path + 1; result == 0; slash++) {
+        slash = strchrnul(slash, '/');
+        char was = *slash;
+        *slash = '\0';
+        if (mkdir(path, 0700) < 0 && errno != EEXIST)
+            result = error_errno(err, errno, "local: cannot create the state directory %s", path);
+        *slash = was;
+        if (was == '\0')
+            break;
+    }
+    free(path);
+    return result;
+}
+
+static char *default_folder(struct baton_error *err)
+{
+    const char *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
+    if (geteuid() == 0)
+        return mem_text("/var/lib/baton");
+    if (state != NULL && state[0] == '/')
+        return mem_format("%s/baton", state);
+    if (home != NULL && home[0] == '/')
+        return mem_format("%s/.local/state/baton", home);
+    error_set(err, BATON_INVALID, "local: neither XDG_STATE_HOME nor HOME is set; name a directory, as in local:/path");
+    return NULL;
+}
+
+static int prepare(const char *folder, bool whole_path, struct baton_error *err)
+{
+    struct stat about;
+    if (stat(folder, &about) < 0) {
+        if (errno != ENOENT)
+            return error_errno(err, errno, "local: cannot look at the state directory %s", folder);
+        if (whole_path) {
+            if (make_path(folder, err) < 0)
+                return -1;
+        } else if (mkdir(folder, 0770) < 0 && errno != EEXIST) {
+            if (errno == ENOENT)
+                return error_set(err, BATON_NOT_FOUND,
+                                 "local: the state directory %s does not exist, nor does the one above it; create it",
+                                 folder);
+            return error_errno(err, errno, "local: cannot create the state directory %s", folder);
+        }
+    } else if (!S_ISDIR(about.st_mode)) {
+        return error_set(err, BATON_INVALID, "local: %s is not a directory", folder);
+    }
+    return check_file_system(folder, err);
+}
+
+char *folder_find(const char *url, struct baton_error *err)
+{
+    const char *path = url + strlen("local:");
+    bool whole_path = path[0] == '\0';
+    if (text_starts(path, "///"))
+        path += 2;
+    if (!whole_path && path[0] != '/') {
+        error_set(err, BATON_INVALID, "URL '%.200s' is not legal: after local: comes nothing, or an absolute path", url);
+        return NULL;
+    }
+    char *folder = whole_path ? default_folder(err) : mem_text(path);
+    if (folder == NULL)
+        return NULL;
+    for (size_t end = strlen(folder); end > 1 && folder[end - 1] == '/'; end--)
+        folder[end - 1] = '\0';
+    if (prepare(folder, whole_path, err) < 0) {
+        free(folder);
+        return NULL;
+    }
+    return folder;
+}
+
+int folder_file(const char *folder, const char *name, struct baton_error *err)
+{
+    char *path = mem_format("%s/%s", folder, name);
+    struct stat about;
+    mode_t mode = 0600;
+    if (stat(folder, &about) == 0)
+        mode |= about.st_mode & 0060;
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+    if (fd < 0 && errno == ENOENT) {
+        fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, mode);
+        if (fd >= 0)
+            (void)fchmod(fd, mode); /* not less for a umask: the directory's owner has decided */
+        else if (errno == EEXIST)
+            fd = open(path, O_RDWR | O_CLOEXEC);
+    }
+    if (fd < 0)
+        error_errno(err, errno, "local: cannot open %s for writing", path);
+    free(path);
+    return fd;
+}
+
+int writer_lock(int fd, struct baton_error *err)
+{
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    while (fcntl(fd, F_OFD_SETLKW, &lock) < 0)
+        if (errno != EINTR)
+            return error_errno(err, errno, "local: cannot lock the file 'writer'");
+    return 0;
+}
+
+void writer_unlock(int fd)
+{
+    struct flock lock = {.l_type = F_UNLCK, .l_whence = SEEK_SET};
+    (void)fcntl(fd, F_OFD_SETLK, &lock);
+}
+
+uint64_t boot_number(void)
+{
+    char text[64] = {0};
+    uint64_t number = 0;
+    int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+    if (fd >= 0) {
+        if (read(fd, text, sizeof(text) - 1) > 0)
+            for (const char *c = text; *c != '\0'; c++)
+                number = number * 31 + (unsigned char)*c;
+        close(fd);
+    }
+    return number & INT64_MAX;
+}

@@ -1,0 +1,80 @@
+/* guard.c: see guard.h. The guard has a copy of the descriptor that holds the session's lock, so the lock lasts while
+ * the guard lives; and a connection of its own, opened beforehand, so that the end takes one transaction. */
+#include "engine/local/guard.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/base.h"
+#include "engine/local/db.h"
+#include "engine/local/folder.h"
+#include "engine/local/pulse.h"
+#include "engine/local/worker.h"
+
+struct baton_engine_guard {
+    uint64_t session;
+    int slot, lock_fd, writer_fd, bell_fd;
+    struct pulse pulse;
+    struct db *db;
+};
+
+void local_guard_close(struct baton_engine_guard *guard)
+{
+    if (guard == NULL)
+        return;
+    db_close(guard->db);
+    pulse_close(&guard->pulse);
+    if (guard->lock_fd >= 0)
+        close(guard->lock_fd);
+    if (guard->writer_fd >= 0)
+        close(guard->writer_fd);
+    if (guard->bell_fd >= 0)
+        close(guard->bell_fd);
+    free(guard);
+}
+
+int local_guard_open(const char *text, int fd, struct baton_engine_guard **ret, struct baton_error *err)
+{
+    struct baton_engine_guard *guard = mem_new(sizeof(*guard));
+    guard->lock_fd = fd;
+    guard->writer_fd = guard->bell_fd = guard->pulse.lock_fd = -1;
+    unsigned long long session;
+    int path_at = 0;
+    if (sscanf(text, "1 %llu %d %n", &session, &guard->slot, &path_at) != 2 || path_at == 0 || text[path_at] != '/') {
+        error_set(err, BATON_INVALID, "local: '%.100s' does not describe a session", text);
+        goto fail;
+    }
+    const char *folder = text + path_at;
+    guard->session = session;
+    if (pulse_open(&guard->pulse, folder, err) < 0 || (guard->writer_fd = folder_file(folder, "writer", err)) < 0 ||
+        (guard->bell_fd = bell_open(folder, err)) < 0)
+        goto fail;
+    guard->db = db_open(folder, guard->writer_fd, err);
+    if (guard->db == NULL)
+        goto fail;
+    *ret = guard;
+    return 0;
+fail:
+    local_guard_close(guard);
+    return -1;
+}
+
+int local_guard_end(struct baton_engine_guard *guard, uint32_t timeout_ms, struct baton_error *err)
+{
+    int slot;
+    int result = db_begin(guard->db, false, err);
+    if (result == 0) {
+        result = db_session_end(guard->db, guard->session, &slot, err);
+        if (result == 0)
+            result = db_commit(guard->db, err);
+        else
+            db_rollback(guard->db);
+    }
+    /* Even if the disk is full: nobody holds it any more, so whoever can write may end it. */
+    pulse_end(&guard->pulse, guard->slot, guard->session);
+    if (guard->lock_fd >= 0)
+        pulse_unlock(guard->lock_fd, guard->session);
+    bell_ring(guard->bell_fd);
+    return result;
+}

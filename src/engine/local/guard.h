@@ -1,0 +1,11 @@
+/* guard.h: ending a session from another process: the guard's part of the contract. */
+#ifndef LOCAL_GUARD_H
+#define LOCAL_GUARD_H
+
+#include "baton/engine.h"
+
+int local_guard_open(const char *text, int fd, struct baton_engine_guard **ret, struct baton_error *err);
+int local_guard_end(struct baton_engine_guard *guard, uint32_t timeout_ms, struct baton_error *err);
+void local_guard_close(struct baton_engine_guard *guard);
+
+#endif

@@ -1,0 +1,463 @@
+/* local.c: the engine of one machine: no server, any number of processes, one directory.
+ *
+ * The parts: folder (where), db (records), pulse (is a session alive), others (who has died), watches (what concerns
+ * whom), worker (the one thread that touches the disk). Here they meet on the client's loop. Nothing polls: the loop
+ * wakes for the bell (inotify), for a death (pidfd), for the worker's outcomes, and for the first heartbeat that could
+ * be too old.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/inotify.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#include "base/base.h"
+#include "base/clock.h"
+#include "engine/engine.h"
+#include "engine/local/folder.h"
+#include "engine/local/guard.h"
+#include "engine/local/others.h"
+#include "engine/local/watches.h"
+#include "engine/local/worker.h"
+
+#define TTL_MIN_MS 500    /* below it, a busy machine's scheduler would decide who leads */
+#define TTL_MAX_MS 86400000
+#define STEP_MS 30        /* candidates stagger their claims by this */
+#define TROUBLE_RETRY_MS 1000
+
+struct own_session {
+    uint64_t id;
+    int slot, fd;
+};
+
+struct baton_engine {
+    const struct baton_engine_ops *ops;
+    struct baton_engine_callbacks callbacks;
+    void *ctx;
+    char *folder;
+    struct pulse pulse;
+    struct others others;
+    struct watches watches;
+    struct worker *worker;
+    struct own_session own[COUNT_OF(((struct others *)0)->own)];
+    uv_async_t outcome;
+    uv_poll_t bell, death, due;
+    int bell_fd, due_fd;
+    bool looking; /* a JOB_LOOK is under way */
+    int closing;  /* handles that are still to close */
+    int64_t retry_ms; /* look again after trouble */
+    struct job *rewatch; /* watches that could not be read */
+};
+
+/* ---- when to wake ---- */
+
+static void set_due(struct baton_engine *engine, int64_t now_ms)
+{
+    int64_t wake_ms = others_wake_ms(&engine->others, now_ms);
+    if (engine->retry_ms < wake_ms)
+        wake_ms = engine->retry_ms;
+    struct itimerspec when = {0};
+    if (wake_ms != NEVER_MS) {
+        when.it_value.tv_sec = wake_ms / 1000;
+        when.it_value.tv_nsec = wake_ms % 1000 * 1000000;
+    }
+    timerfd_settime(engine->due_fd, TFD_TIMER_ABSTIME, &when, NULL);
+}
+
+static void look(struct baton_engine *engine)
+{
+    if (engine->looking)
+        return;
+    engine->looking = true;
+    worker_add(engine->worker, job_new(JOB_LOOK));
+}
+
+static void reap_all(struct baton_engine *engine)
+{
+    int64_t now_ms = clock_now_ms();
+    const struct db_session *session;
+    while ((session = others_next(&engine->others, now_ms)) != NULL) {
+        struct job *job = job_new(JOB_REAP);
+        job->session = session->id;
+        job->slot = session->slot;
+        worker_add(engine->worker, job);
+    }
+    set_due(engine, now_ms);
+}
+
+static void on_due(uv_poll_t *handle, int status, int events)
+{
+    struct baton_engine *engine = handle->data;
+    uint64_t times;
+    (void)!read(engine->due_fd, &times, sizeof(times));
+    if (engine->retry_ms <= clock_now_ms()) {
+        engine->retry_ms = NEVER_MS;
+        for (struct job *job = engine->rewatch, *next; job != NULL; job = next) {
+            next = job->next;
+            worker_add(engine->worker, job);
+        }
+        engine->rewatch = NULL;
+        look(engine);
+    }
+    reap_all(engine);
+}
+
+static void on_death(uv_poll_t *handle, int status, int events)
+{
+    struct baton_engine *engine = handle->data;
+    others_died(&engine->others, clock_now_ms());
+    reap_all(engine);
+}
+
+static void on_bell(uv_poll_t *handle, int status, int events)
+{
+    struct baton_engine *engine = handle->data;
+    char buffer[4096];
+    while (read(engine->bell_fd, buffer, sizeof(buffer)) > 0)
+        ;
+    others_rung(&engine->others, clock_now_ms());
+    look(engine);
+    reap_all(engine);
+}
+
+/* ---- outcomes ---- */
+
+static struct own_session *own_session(struct baton_engine *engine, uint64_t id)
+{
+    for (size_t i = 0; i < COUNT_OF(engine->own); i++)
+        if (engine->own[i].id == id)
+            return &engine->own[i];
+    return NULL;
+}
+
+static void forget_own(struct baton_engine *engine, uint64_t id)
+{
+    struct own_session *own = own_session(engine, id);
+    if (id == 0 || own == NULL)
+        return;
+    pulse_unlock(own->fd, id);
+    close(own->fd);
+    *own = (struct own_session){.fd = -1};
+    struct others *others = &engine->others;
+    for (size_t i = 0; i < others->own_count; i++)
+        if (others->own[i] == id)
+            others->own[i] = others->own[--others->own_count];
+}
+
+static void session_opened(struct baton_engine *engine, struct job *job)
+{
+    struct baton_error err = job->reply.error;
+    struct own_session *own = job->session != 0 ? own_session(engine, 0) : NULL;
+    if (job->session != 0 && own == NULL) {
+        /* Unused, it ends by itself: its lock is let go of with the job. */
+        error_set(&err, BATON_FULL, "local: one client has at most %zu sessions", COUNT_OF(engine->own));
+        pulse_unlock(job->fd, job->session);
+    }
+    if (own == NULL) {
+        engine->callbacks.session_opened(engine->ctx, job->ticket, 0, 0, &err);
+        return;
+    }
+    *own = (struct own_session){.id = job->session, .slot = job->slot, .fd = job->fd};
+    job->fd = -1;
+    engine->others.own[engine->others.own_count++] = own->id;
+    engine->callbacks.session_opened(engine->ctx, job->ticket, own->id, job->ttl_ms, NULL);
+}
+
+static void watch_read(struct baton_engine *engine, struct job *job)
+{
+    struct watch *watch = watches_find(&engine->watches, job->watch, job->text);
+    if (watch == NULL)
+        return; /* closed meanwhile */
+    if (!job->done) {
+        struct job *again = job_new(JOB_WATCH);
+        again->watch = job->watch;
+        again->text = mem_text(job->text);
+        again->next = engine->rewatch;
+        engine->rewatch = again;
+        return;
+    }
+    watch->ready = true;
+    engine->callbacks.changed(engine->ctx, job->watch, &job->batch);
+}
+
+static void rewatch_all(struct baton_engine *engine)
+{
+    for (size_t i = 0; i < engine->watches.bucket_count; i++) {
+        for (struct watch *watch = engine->watches.buckets[i]; watch != NULL; watch = watch->next) {
+            watch->ready = false;
+            struct job *job = job_new(JOB_WATCH);
+            job->watch = watch->id;
+            job->text = mem_text(watch->prefix);
+            worker_add(engine->worker, job);
+        }
+    }
+}
+
+static void trouble(struct baton_engine *engine, const struct job *job)
+{
+    bool bad = job->reply.error.code != BATON_OK;
+    engine->retry_ms = bad ? clock_now_ms() + TROUBLE_RETRY_MS : NEVER_MS;
+    engine->callbacks.trouble(engine->ctx, bad ? &job->reply.error : NULL);
+}
+
+static void tell(struct baton_engine *engine, struct job *job)
+{
+    switch (job->kind) {
+    case JOB_LOOK:
+        engine->looking = false;
+        return;
+    case JOB_WATCH:
+        watch_read(engine, job);
+        return;
+    case JOB_WRITE:
+        engine->callbacks.written(engine->ctx, job->ticket, &job->reply);
+        return;
+    case JOB_OPEN:
+        session_opened(engine, job);
+        return;
+    case JOB_END:
+        forget_own(engine, job->session);
+        if (job->done)
+            engine->callbacks.session_ended(engine->ctx, job->session);
+        return;
+    case JOB_REAP:
+        return; /* if it is gone, JOB_OTHERS says so */
+    case JOB_ANSWER:
+        engine->callbacks.session_renewed(engine->ctx, job->ticket, &job->reply);
+        return;
+    case JOB_CHANGES:
+        watches_tell(&engine->watches, &job->batch, &engine->callbacks, engine->ctx);
+        return;
+    case JOB_RESET:
+        rewatch_all(engine);
+        return;
+    case JOB_OTHERS:
+        others_set(&engine->others, job->sessions, job->session_count);
+        return;
+    case JOB_TROUBLE:
+        trouble(engine, job);
+        return;
+    }
+    IMPOSSIBLE("job %d", (int)job->kind);
+}
+
+static void on_outcome(uv_async_t *handle)
+{
+    struct baton_engine *engine = handle->data;
+    struct job *next;
+    for (struct job *job = worker_take(engine->worker); job != NULL; job = next) {
+        next = job->next;
+        if (engine->closing == 0)
+            tell(engine, job);
+        job_free(job);
+    }
+    if (engine->closing == 0)
+        reap_all(engine);
+}
+
+static void wake(void *ctx)
+{
+    struct baton_engine *engine = ctx;
+    uv_async_send(&engine->outcome);
+}
+
+/* ---- the contract ---- */
+
+static void engine_free(struct baton_engine *engine)
+{
+    for (size_t i = 0; i < COUNT_OF(engine->own); i++)
+        if (engine->own[i].id != 0)
+            close(engine->own[i].fd);
+    for (struct job *job = engine->rewatch, *next; job != NULL; job = next) {
+        next = job->next;
+        job_free(job);
+    }
+    if (engine->bell_fd >= 0)
+        close(engine->bell_fd);
+    if (engine->due_fd >= 0)
+        close(engine->due_fd);
+    watches_release(&engine->watches);
+    others_release(&engine->others);
+    pulse_close(&engine->pulse);
+    free(engine->folder);
+    free(engine);
+}
+
+static int open_bell(struct baton_engine *engine, struct baton_error *err)
+{
+    engine->bell_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+    char *path = mem_format("%s/bell", engine->folder);
+    int result = 0;
+    if (engine->bell_fd < 0)
+        result = error_errno(err, errno, "local: cannot make an inotify descriptor (see fs.inotify.max_user_instances)");
+    else if (inotify_add_watch(engine->bell_fd, path, IN_MODIFY) < 0)
+        result = error_errno(err, errno, "local: cannot watch %s by inotify (see fs.inotify.max_user_watches)", path);
+    free(path);
+    return result;
+}
+
+static void start_handles(struct baton_engine *engine, uv_loop_t *loop)
+{
+    uv_poll_init(loop, &engine->bell, engine->bell_fd);
+    uv_poll_init(loop, &engine->death, engine->others.poll_fd);
+    uv_poll_init(loop, &engine->due, engine->due_fd);
+    engine->bell.data = engine->death.data = engine->due.data = engine;
+    uv_poll_start(&engine->bell, UV_READABLE, on_bell);
+    uv_poll_start(&engine->death, UV_READABLE, on_death);
+    uv_poll_start(&engine->due, UV_READABLE, on_due);
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+    struct baton_engine *engine = handle->data;
+    if (--engine->closing > 0)
+        return;
+    struct baton_engine_callbacks callbacks = engine->callbacks;
+    void *ctx = engine->ctx;
+    engine_free(engine);
+    callbacks.closed(ctx);
+}
+
+static void local_close(struct baton_engine *engine)
+{
+    engine->closing = 4;
+    worker_stop(engine->worker);
+    uv_close((uv_handle_t *)&engine->outcome, on_closed);
+    uv_close((uv_handle_t *)&engine->bell, on_closed);
+    uv_close((uv_handle_t *)&engine->death, on_closed);
+    uv_close((uv_handle_t *)&engine->due, on_closed);
+}
+
+static int local_open(const char *url, uv_loop_t *loop, const struct baton_engine_callbacks *callbacks, void *ctx,
+                      struct baton_engine **ret, struct baton_error *err)
+{
+    char *folder = folder_find(url, err);
+    if (folder == NULL)
+        return -1;
+    struct baton_engine *engine = mem_new(sizeof(*engine));
+    engine->ops = &engine_local;
+    engine->callbacks = *callbacks;
+    engine->ctx = ctx;
+    engine->folder = folder;
+    engine->bell_fd = engine->due_fd = engine->others.poll_fd = engine->pulse.lock_fd = -1;
+    engine->retry_ms = NEVER_MS;
+    watches_init(&engine->watches);
+    if (pulse_open(&engine->pulse, folder, err) < 0 || others_init(&engine->others, &engine->pulse, err) < 0)
+        goto fail;
+    engine->due_fd = timerfd_create(CLOCK_BOOTTIME, TFD_CLOEXEC | TFD_NONBLOCK);
+    if (engine->due_fd < 0) {
+        error_errno(err, errno, "local: cannot make a timer");
+        goto fail;
+    }
+    /* The async handle must be there before the worker can wake it. */
+    uv_async_init(loop, &engine->outcome, on_outcome);
+    engine->outcome.data = engine;
+    engine->worker = worker_start(folder, &engine->pulse, wake, engine, err);
+    if (engine->worker == NULL || open_bell(engine, err) < 0)
+        goto fail_async;
+    start_handles(engine, loop);
+    look(engine);
+    *ret = engine;
+    return 0;
+fail_async:
+    if (engine->worker != NULL)
+        worker_stop(engine->worker);
+    uv_close((uv_handle_t *)&engine->outcome, NULL);
+    uv_run(loop, UV_RUN_NOWAIT);
+fail:
+    engine_free(engine);
+    return -1;
+}
+
+static void local_session_open(struct baton_engine *engine, uint64_t ticket, uint32_t ttl_ms)
+{
+    struct job *job = job_new(JOB_OPEN);
+    job->ticket = ticket;
+    job->ttl_ms = ttl_ms < TTL_MIN_MS ? TTL_MIN_MS : ttl_ms;
+    worker_add(engine->worker, job);
+}
+
+static void local_session_renew(struct baton_engine *engine, uint64_t ticket, uint64_t session)
+{
+    struct job *job = job_new(JOB_ANSWER);
+    job->ticket = ticket;
+    struct own_session *own = session != 0 ? own_session(engine, session) : NULL;
+    if (own != NULL && pulse_renew(&engine->pulse, own->slot, session, clock_now_ms())) {
+        job->reply.answer = BATON_ANSWER_DONE;
+    } else {
+        job->reply.answer = BATON_ANSWER_REFUSED;
+        error_set(&job->reply.error, BATON_LOST, "local: session %llu is over: its heartbeat was too old",
+                  (unsigned long long)session);
+    }
+    worker_answer(engine->worker, job);
+}
+
+static void local_session_end(struct baton_engine *engine, uint64_t session)
+{
+    struct job *job = job_new(JOB_END);
+    job->session = session;
+    worker_add(engine->worker, job);
+}
+
+static int local_session_export(struct baton_engine *engine, uint64_t session, char text[BATON_EXPORT_MAX], int *ret_fd,
+                                struct baton_error *err)
+{
+    const struct own_session *own = session != 0 ? own_session(engine, session) : NULL;
+    if (own == NULL)
+        return error_set(err, BATON_LOST, "local: session %llu is over", (unsigned long long)session);
+    int length = snprintf(text, BATON_EXPORT_MAX, "1 %llu %d %s", (unsigned long long)session, own->slot, engine->folder);
+    if (length >= BATON_EXPORT_MAX)
+        return error_set(err, BATON_INVALID, "local: the path of the directory is too long for a guard");
+    int fd = fcntl(own->fd, F_DUPFD_CLOEXEC, 3);
+    if (fd < 0)
+        return error_errno(err, errno, "local: cannot copy a descriptor");
+    *ret_fd = fd;
+    return 0;
+}
+
+static void local_write(struct baton_engine *engine, uint64_t ticket, const struct baton_write *write)
+{
+    struct job *job = job_new(JOB_WRITE);
+    job->ticket = ticket;
+    job->write = *write;
+    job->write.key = job->text = mem_text(write->key);
+    job->write.value = job->value = mem_text(write->value);
+    worker_add(engine->worker, job);
+}
+
+static void local_watch(struct baton_engine *engine, uint64_t watch, const char *prefix)
+{
+    watches_add(&engine->watches, watch, prefix);
+    struct job *job = job_new(JOB_WATCH);
+    job->watch = watch;
+    job->text = mem_text(prefix);
+    worker_add(engine->worker, job);
+}
+
+static void local_unwatch(struct baton_engine *engine, uint64_t watch)
+{
+    watches_remove(&engine->watches, watch);
+}
+
+const struct baton_engine_ops engine_local = {
+    .abi = BATON_ENGINE_ABI,
+    .scheme = "local",
+    .ttl_min_ms = TTL_MIN_MS,
+    .ttl_max_ms = TTL_MAX_MS,
+    .step_ms = STEP_MS,
+    .open = local_open,
+    .close = local_close,
+    .session_open = local_session_open,
+    .session_renew = local_session_renew,
+    .session_end = local_session_end,
+    .session_export = local_session_export,
+    .write = local_write,
+    .watch = local_watch,
+    .unwatch = local_unwatch,
+    .guard_open = local_guard_open,
+    .guard_end = local_guard_end,
+    .guard_close = local_guard_close,
+};

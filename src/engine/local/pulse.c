@@ -1,0 +1,153 @@
+/* pulse.c: see pulse.h. Locks are those of open file descriptions (F_OFD_SETLK, fcntl(2)): they belong to the
+ * description, so a guard that has a copy of the descriptor holds the lock, too. */
+#include "engine/local/pulse.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/base.h"
+#include "base/clock.h"
+#include "engine/local/folder.h"
+
+#define PULSE_BYTES (PULSE_SLOTS * sizeof(struct pulse_slot))
+
+int pulse_open(struct pulse *pulse, const char *folder, struct baton_error *err)
+{
+    *pulse = (struct pulse){.lock_fd = -1, .folder = mem_text(folder)};
+    char name[32];
+    snprintf(name, sizeof(name), "heartbeats.%08x", (unsigned)boot_number());
+    int fd = folder_file(folder, name, err);
+    if (fd < 0)
+        goto fail;
+    struct stat about;
+    /* Space is taken now: a mapping without space behind it would kill the process when the disk is full. */
+    int error = fstat(fd, &about) < 0 ? errno : 0;
+    if (error == 0 && about.st_size < (off_t)PULSE_BYTES)
+        error = posix_fallocate(fd, 0, PULSE_BYTES);
+    if (error != 0) {
+        error_errno(err, error, "local: cannot make %s/%s %zu KiB long", folder, name, PULSE_BYTES / 1024);
+        goto fail;
+    }
+    void *memory = mmap(NULL, PULSE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (memory == MAP_FAILED) {
+        error_errno(err, errno, "local: cannot map %s/%s", folder, name);
+        goto fail;
+    }
+    pulse->slots = memory;
+    close(fd);
+    pulse->lock_fd = folder_file(folder, "sessions", err);
+    if (pulse->lock_fd >= 0)
+        return 0;
+    fd = -1;
+fail:
+    if (fd >= 0)
+        close(fd);
+    pulse_close(pulse);
+    return -1;
+}
+
+void pulse_close(struct pulse *pulse)
+{
+    if (pulse->slots != NULL)
+        munmap(pulse->slots, PULSE_BYTES);
+    if (pulse->lock_fd >= 0)
+        close(pulse->lock_fd);
+    free(pulse->folder);
+    *pulse = (struct pulse){.lock_fd = -1};
+}
+
+static struct flock lock_of(uint64_t session, short type)
+{
+    return (struct flock){.l_type = type, .l_whence = SEEK_SET, .l_start = (off_t)session, .l_len = 1};
+}
+
+int pulse_begin(struct pulse *pulse, uint64_t session, uint32_t ttl_ms, int *ret_fd, struct baton_error *err)
+{
+    int slot = 0;
+    while (slot < PULSE_SLOTS && atomic_load(&pulse->slots[slot].session) != 0)
+        slot++;
+    if (slot == PULSE_SLOTS)
+        return error_set(err, BATON_FULL, "local: %s has %d sessions, and room for no more", pulse->folder, PULSE_SLOTS);
+    int fd = folder_file(pulse->folder, "sessions", err);
+    if (fd < 0)
+        return -1;
+    struct flock lock = lock_of(session, F_WRLCK);
+    if (fcntl(fd, F_OFD_SETLK, &lock) < 0) {
+        error_errno(err, errno, "local: cannot lock byte %llu of %s/sessions", (unsigned long long)session,
+                    pulse->folder);
+        close(fd);
+        return -1;
+    }
+    atomic_store(&pulse->slots[slot].ttl_ms, ttl_ms);
+    atomic_store(&pulse->slots[slot].beat_ms, clock_now_ms());
+    atomic_store(&pulse->slots[slot].session, session);
+    *ret_fd = fd;
+    return slot;
+}
+
+static struct pulse_slot *slot_of(const struct pulse *pulse, int slot, uint64_t session)
+{
+    if (slot < 0 || slot >= PULSE_SLOTS || atomic_load(&pulse->slots[slot].session) != session)
+        return NULL;
+    return &pulse->slots[slot];
+}
+
+void pulse_end(struct pulse *pulse, int slot, uint64_t session)
+{
+    struct pulse_slot *at = slot_of(pulse, slot, session);
+    if (at == NULL)
+        return;
+    atomic_store(&at->beat_ms, PULSE_DEAD);
+    atomic_store(&at->session, 0);
+}
+
+bool pulse_renew(struct pulse *pulse, int slot, uint64_t session, int64_t now_ms)
+{
+    struct pulse_slot *at = slot_of(pulse, slot, session);
+    if (at == NULL)
+        return false;
+    int64_t was_ms = atomic_load(&at->beat_ms);
+    while (was_ms != PULSE_DEAD)
+        if (atomic_compare_exchange_weak(&at->beat_ms, &was_ms, now_ms))
+            return true;
+    return false;
+}
+
+bool pulse_unlocked(const struct pulse *pulse, uint64_t session)
+{
+    struct flock lock = lock_of(session, F_WRLCK);
+    return fcntl(pulse->lock_fd, F_OFD_GETLK, &lock) == 0 && lock.l_type == F_UNLCK;
+}
+
+int64_t pulse_expires_ms(const struct pulse *pulse, int slot, uint64_t session)
+{
+    const struct pulse_slot *at = slot_of(pulse, slot, session);
+    if (at == NULL)
+        return 0;
+    int64_t beat_ms = atomic_load(&((struct pulse_slot *)at)->beat_ms);
+    return beat_ms == PULSE_DEAD ? 0 : beat_ms + atomic_load(&((struct pulse_slot *)at)->ttl_ms);
+}
+
+bool pulse_expire(struct pulse *pulse, int slot, uint64_t session, int64_t now_ms)
+{
+    struct pulse_slot *at = slot_of(pulse, slot, session);
+    if (at == NULL)
+        return true;
+    int64_t beat_ms = atomic_load(&at->beat_ms);
+    if (beat_ms == PULSE_DEAD)
+        return true;
+    if (now_ms < beat_ms + (int64_t)atomic_load(&at->ttl_ms))
+        return false;
+    return atomic_compare_exchange_strong(&at->beat_ms, &beat_ms, PULSE_DEAD);
+}
+
+void pulse_unlock(int fd, uint64_t session)
+{
+    struct flock lock = lock_of(session, F_UNLCK);
+    (void)fcntl(fd, F_OFD_SETLK, &lock);
+}

@@ -1,0 +1,53 @@
+/* pulse.h: is a session alive? While somebody holds its kernel lock, and its heartbeat is fresh.
+ *
+ * The heartbeat is a word in a mapping that all processes share: CLOCK_BOOTTIME of the last renewal, one clock for all.
+ * To renew is a compare-and-swap, and so is to find it dead; so a renewal either comes before the finding, or is refused.
+ */
+#ifndef LOCAL_PULSE_H
+#define LOCAL_PULSE_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "baton/error.h"
+
+#define PULSE_SLOTS 8192 /* sessions alive in one namespace */
+#define PULSE_DEAD (-1)
+
+struct pulse_slot {
+    _Atomic uint64_t session; /* 0: free */
+    _Atomic int64_t beat_ms;  /* of the last renewal, or PULSE_DEAD */
+    _Atomic uint32_t ttl_ms;
+    uint32_t unused;
+};
+
+struct pulse {
+    struct pulse_slot *slots;
+    int lock_fd; /* for looking at locks; never locks */
+    char *folder;
+};
+
+int pulse_open(struct pulse *pulse, const char *folder, struct baton_error *err);
+void pulse_close(struct pulse *pulse);
+
+/* With the writer's lock held: take a free slot for a new session, and its kernel lock. *ret_fd is the lock's open file
+ * description: the lock is there while any descriptor of it is open. The slot's number, or -1 with err. */
+int pulse_begin(struct pulse *pulse, uint64_t session, uint32_t ttl_ms, int *ret_fd, struct baton_error *err);
+/* Give the slot back, if it is still this session's. */
+void pulse_end(struct pulse *pulse, int slot, uint64_t session);
+
+/* false: the session is over. */
+bool pulse_renew(struct pulse *pulse, int slot, uint64_t session, int64_t now_ms);
+
+/* Nobody holds the session's lock. */
+bool pulse_unlocked(const struct pulse *pulse, uint64_t session);
+/* When its heartbeat is too old; in the past if it is dead or not there. */
+int64_t pulse_expires_ms(const struct pulse *pulse, int slot, uint64_t session);
+/* If the heartbeat is too old at now_ms, mark it dead for good: true. Also if it is dead already or not there. */
+bool pulse_expire(struct pulse *pulse, int slot, uint64_t session, int64_t now_ms);
+
+/* Let go of a session's lock, for every process that has a descriptor of it. */
+void pulse_unlock(int fd, uint64_t session);
+
+#endif

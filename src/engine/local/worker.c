@@ -1,0 +1,421 @@
+/* worker.c: see worker.h. */
+#include "engine/local/worker.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/base.h"
+#include "base/clock.h"
+#include "engine/local/folder.h"
+
+#define STACK_BYTES (256 * 1024)
+
+struct queue {
+    struct job *first, **last;
+};
+
+struct worker {
+    struct db *db;
+    struct pulse *pulse;
+    int writer_fd, bell_fd;
+    void (*wake)(void *ctx);
+    void *ctx;
+    pthread_t thread;
+    pthread_mutex_t mutex;
+    pthread_cond_t work;
+    struct queue jobs, outcomes; /* under the mutex */
+    bool quit;
+    /* the worker's own */
+    uint64_t seen;    /* every watch has been told up to this revision */
+    bool seen_any, troubled;
+    uint64_t sessions_version;
+    int pid;
+    uint64_t pid_start, pid_namespace;
+};
+
+/* ---- queues ---- */
+
+static void queue_init(struct queue *queue)
+{
+    queue->first = NULL;
+    queue->last = &queue->first;
+}
+
+static void queue_add(struct queue *queue, struct job *job)
+{
+    job->next = NULL;
+    *queue->last = job;
+    queue->last = &job->next;
+}
+
+static struct job *queue_take(struct queue *queue)
+{
+    struct job *jobs = queue->first;
+    queue_init(queue);
+    return jobs;
+}
+
+struct job *job_new(enum job_kind kind)
+{
+    struct job *job = mem_new(sizeof(*job));
+    job->kind = kind;
+    job->fd = -1;
+    return job;
+}
+
+void job_free(struct job *job)
+{
+    if (job->fd >= 0)
+        close(job->fd);
+    free(job->text);
+    free(job->value);
+    free(job->sessions);
+    db_batch_release(&job->batch);
+    free(job);
+}
+
+void worker_add(struct worker *worker, struct job *job)
+{
+    pthread_mutex_lock(&worker->mutex);
+    queue_add(&worker->jobs, job);
+    pthread_cond_signal(&worker->work);
+    pthread_mutex_unlock(&worker->mutex);
+}
+
+void worker_answer(struct worker *worker, struct job *job)
+{
+    pthread_mutex_lock(&worker->mutex);
+    queue_add(&worker->outcomes, job);
+    pthread_mutex_unlock(&worker->mutex);
+    worker->wake(worker->ctx);
+}
+
+struct job *worker_take(struct worker *worker)
+{
+    pthread_mutex_lock(&worker->mutex);
+    struct job *outcomes = queue_take(&worker->outcomes);
+    pthread_mutex_unlock(&worker->mutex);
+    return outcomes;
+}
+
+/* ---- the bell ---- */
+
+int bell_open(const char *folder, struct baton_error *err)
+{
+    return folder_file(folder, "bell", err);
+}
+
+void bell_ring(int fd)
+{
+    /* One byte, always the same: the write is what inotify tells. A full disk cannot refuse it: the byte is there. */
+    (void)!pwrite(fd, "!", 1, 0);
+}
+
+/* ---- writing ---- */
+
+static bool writes(const struct job *job)
+{
+    return job->kind == JOB_WRITE || job->kind == JOB_OPEN || job->kind == JOB_END || job->kind == JOB_REAP;
+}
+
+/* A decision must be on the disk before it is answered; presence and sessions need not. */
+static bool durable(const struct job *job)
+{
+    return job->kind == JOB_WRITE && !(job->write.kind == BATON_WRITE_PUT && job->write.session != 0);
+}
+
+static int open_session(struct worker *worker, struct job *job, struct baton_error *err)
+{
+    if (db_session_add(worker->db, &job->session, err) < 0)
+        return -1;
+    job->slot = pulse_begin(worker->pulse, job->session, job->ttl_ms, &job->fd, err);
+    if (job->slot < 0)
+        return -1;
+    if (db_session_place(worker->db, job->session, job->slot, worker->pid, worker->pid_start, worker->pid_namespace,
+                         err) == 0)
+        return 0;
+    pulse_end(worker->pulse, job->slot, job->session);
+    return -1;
+}
+
+static int end_session(struct worker *worker, struct job *job, struct baton_error *err)
+{
+    if (db_session_end(worker->db, job->session, &job->slot, err) < 0)
+        return -1;
+    job->done = true;
+    return 0;
+}
+
+static int reap(struct worker *worker, struct job *job, struct baton_error *err)
+{
+    /* Proof, looked at again under the writer's lock: its processes are gone, or its heartbeat is too old. */
+    if (!pulse_unlocked(worker->pulse, job->session) &&
+        !pulse_expire(worker->pulse, job->slot, job->session, clock_now_ms()))
+        return 0;
+    return end_session(worker, job, err);
+}
+
+static int do_write(struct worker *worker, struct job *job, struct baton_error *err)
+{
+    switch (job->kind) {
+    case JOB_WRITE:
+        return db_write(worker->db, &job->write, &job->reply, err);
+    case JOB_OPEN:
+        return open_session(worker, job, err);
+    case JOB_END:
+        return end_session(worker, job, err);
+    default:
+        return reap(worker, job, err);
+    }
+}
+
+/* None of the jobs took effect (or, if unknown, perhaps): tell each. */
+static void fail_writes(struct worker *worker, struct job *jobs, enum baton_answer answer, const struct baton_error *err)
+{
+    for (struct job *job = jobs; job != NULL; job = job->next) {
+        if (!writes(job))
+            continue;
+        if (job->kind == JOB_OPEN && job->fd >= 0) {
+            pulse_end(worker->pulse, job->slot, job->session);
+            close(job->fd);
+            job->fd = -1;
+        }
+        if (job->kind == JOB_OPEN)
+            job->session = 0;
+        job->done = false;
+        job->reply = (struct baton_reply){.answer = answer, .error = *err};
+    }
+}
+
+/* All that is to be written, in one transaction. true: something was. */
+static bool do_writes(struct worker *worker, struct job *jobs)
+{
+    bool any = false, to_disk = false;
+    for (struct job *job = jobs; job != NULL; job = job->next) {
+        any = any || writes(job);
+        to_disk = to_disk || durable(job);
+    }
+    if (!any)
+        return false;
+    struct baton_error err = {0};
+    if (db_begin(worker->db, to_disk, &err) < 0) {
+        fail_writes(worker, jobs, BATON_ANSWER_REFUSED, &err);
+        return false;
+    }
+    for (struct job *job = jobs; job != NULL; job = job->next) {
+        if (!writes(job) || do_write(worker, job, &err) == 0)
+            continue;
+        db_rollback(worker->db);
+        fail_writes(worker, jobs, BATON_ANSWER_REFUSED, &err);
+        return false;
+    }
+    if (db_commit(worker->db, &err) < 0) {
+        /* A full disk rolls back for sure; after an I/O error nobody knows what the disk will show. */
+        fail_writes(worker, jobs, err.code == BATON_SYSTEM ? BATON_ANSWER_UNKNOWN : BATON_ANSWER_REFUSED, &err);
+        return false;
+    }
+    for (struct job *job = jobs; job != NULL; job = job->next)
+        if ((job->kind == JOB_END || job->kind == JOB_REAP) && job->done)
+            pulse_end(worker->pulse, job->slot, job->session);
+    return true;
+}
+
+/* ---- reading ---- */
+
+static int read_changes(struct worker *worker, struct queue *out, struct baton_error *err)
+{
+    struct job *outcome = job_new(JOB_CHANGES);
+    int result = 0;
+    if (!worker->seen_any) {
+        worker->seen = db_revision(worker->db);
+        worker->seen_any = true;
+    } else if (worker->seen != db_revision(worker->db)) {
+        result = db_changes(worker->db, worker->seen, &outcome->batch, err);
+    }
+    if (result == 1)
+        outcome->kind = JOB_RESET;
+    if (result >= 0)
+        worker->seen = db_revision(worker->db);
+    if (result == 1 || outcome->batch.count > 0)
+        queue_add(out, outcome);
+    else
+        job_free(outcome);
+    return result < 0 ? -1 : 0;
+}
+
+static int read_others(struct worker *worker, struct queue *out, struct baton_error *err)
+{
+    struct job *outcome = job_new(JOB_OTHERS);
+    int result =
+        db_sessions(worker->db, &worker->sessions_version, &outcome->sessions, &outcome->session_count, err);
+    if (result == 1)
+        queue_add(out, outcome);
+    else
+        job_free(outcome);
+    return result;
+}
+
+static int read_all(struct worker *worker, struct job *jobs, struct queue *out, struct baton_error *err)
+{
+    if (db_read_begin(worker->db, err) < 0)
+        return -1;
+    int result = read_changes(worker, out, err);
+    if (result == 0)
+        result = read_others(worker, out, err);
+    for (struct job *job = jobs; job != NULL && result >= 0; job = job->next)
+        if (job->kind == JOB_WATCH)
+            result = db_snapshot(worker->db, job->text, &job->batch, err);
+    db_read_end(worker->db);
+    return result < 0 ? -1 : 0;
+}
+
+static void tell_trouble(struct worker *worker, struct queue *out, const struct baton_error *err)
+{
+    if (err == NULL && !worker->troubled)
+        return;
+    worker->troubled = err != NULL;
+    struct job *outcome = job_new(JOB_TROUBLE);
+    if (err != NULL)
+        outcome->reply.error = *err;
+    queue_add(out, outcome);
+}
+
+static void work(struct worker *worker, struct job *jobs)
+{
+    if (do_writes(worker, jobs))
+        bell_ring(worker->bell_fd);
+    struct queue read, out;
+    queue_init(&read);
+    queue_init(&out);
+    struct baton_error err = {0};
+    bool readable = read_all(worker, jobs, &read, &err) == 0;
+    tell_trouble(worker, &out, readable ? NULL : &err);
+    /* Changes before the new watches' first states, which are as of the same revision. */
+    struct job *next;
+    for (struct job *job = queue_take(&read); job != NULL; job = next) {
+        next = job->next;
+        queue_add(&out, job);
+    }
+    for (struct job *job = jobs; job != NULL; job = next) {
+        next = job->next;
+        if (job->kind == JOB_WATCH)
+            job->done = readable;
+        queue_add(&out, job);
+    }
+    pthread_mutex_lock(&worker->mutex);
+    *worker->outcomes.last = out.first;
+    if (out.first != NULL)
+        worker->outcomes.last = out.last;
+    pthread_mutex_unlock(&worker->mutex);
+    worker->wake(worker->ctx);
+}
+
+static void *run(void *context)
+{
+    struct worker *worker = context;
+    for (;;) {
+        pthread_mutex_lock(&worker->mutex);
+        while (worker->jobs.first == NULL && !worker->quit)
+            pthread_cond_wait(&worker->work, &worker->mutex);
+        struct job *jobs = worker->quit ? NULL : queue_take(&worker->jobs);
+        pthread_mutex_unlock(&worker->mutex);
+        if (jobs == NULL)
+            return NULL;
+        work(worker, jobs);
+    }
+}
+
+/* ---- life ---- */
+
+/* Who we are, for others that hold a pidfd: a pid is used again, a start time with it is not (proc(5), field 22). */
+static void identify(struct worker *worker)
+{
+    struct stat about;
+    worker->pid = getpid();
+    worker->pid_namespace = stat("/proc/self/ns/pid", &about) == 0 ? (uint64_t)about.st_ino : 0;
+    char text[1024] = {0};
+    int fd = open("/proc/self/stat", O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return;
+    ssize_t got = read(fd, text, sizeof(text) - 1);
+    close(fd);
+    const char *field = got > 0 ? strrchr(text, ')') : NULL;
+    for (int i = 2; field != NULL && i < 22; i++)
+        field = strchr(field + 1, ' ');
+    if (field != NULL)
+        worker->pid_start = strtoull(field, NULL, 10);
+}
+
+static void worker_free(struct worker *worker)
+{
+    db_close(worker->db);
+    if (worker->writer_fd >= 0)
+        close(worker->writer_fd);
+    if (worker->bell_fd >= 0)
+        close(worker->bell_fd);
+    for (struct job *job = queue_take(&worker->jobs), *next; job != NULL; job = next) {
+        next = job->next;
+        job_free(job);
+    }
+    for (struct job *job = queue_take(&worker->outcomes), *next; job != NULL; job = next) {
+        next = job->next;
+        job_free(job);
+    }
+    free(worker);
+}
+
+static int start_thread(struct worker *worker, struct baton_error *err)
+{
+    pthread_attr_t attributes;
+    sigset_t all, before;
+    pthread_attr_init(&attributes);
+    pthread_attr_setstacksize(&attributes, STACK_BYTES);
+    pthread_mutex_init(&worker->mutex, NULL);
+    pthread_cond_init(&worker->work, NULL);
+    sigfillset(&all); /* signals are the program's */
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int error = pthread_create(&worker->thread, &attributes, run, worker);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    pthread_attr_destroy(&attributes);
+    return error == 0 ? 0 : error_errno(err, error, "local: cannot start a thread");
+}
+
+struct worker *worker_start(const char *folder, struct pulse *pulse, void (*wake)(void *ctx), void *ctx,
+                            struct baton_error *err)
+{
+    struct worker *worker = mem_new(sizeof(*worker));
+    worker->pulse = pulse;
+    worker->wake = wake;
+    worker->ctx = ctx;
+    worker->bell_fd = -1;
+    worker->sessions_version = UINT64_MAX;
+    queue_init(&worker->jobs);
+    queue_init(&worker->outcomes);
+    identify(worker);
+    worker->writer_fd = folder_file(folder, "writer", err);
+    if (worker->writer_fd < 0 || (worker->bell_fd = bell_open(folder, err)) < 0 ||
+        (worker->db = db_open(folder, worker->writer_fd, err)) == NULL || start_thread(worker, err) < 0) {
+        worker_free(worker);
+        return NULL;
+    }
+    return worker;
+}
+
+void worker_stop(struct worker *worker)
+{
+    pthread_mutex_lock(&worker->mutex);
+    worker->quit = true;
+    pthread_cond_signal(&worker->work);
+    pthread_mutex_unlock(&worker->mutex);
+    pthread_join(worker->thread, NULL);
+    pthread_mutex_destroy(&worker->mutex);
+    pthread_cond_destroy(&worker->work);
+    worker_free(worker);
+}

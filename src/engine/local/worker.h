@@ -1,0 +1,65 @@
+/* worker.h: the one thread of an engine that touches the disk.
+ *
+ * Jobs go in and outcomes come out, in order. What has queued up is done in one transaction; after it, everything that
+ * has changed since the last look is read, in one state, so that views move by whole states only.
+ */
+#ifndef LOCAL_WORKER_H
+#define LOCAL_WORKER_H
+
+#include <stdint.h>
+
+#include "engine/local/db.h"
+#include "engine/local/pulse.h"
+
+enum job_kind {
+    JOB_LOOK,    /* look for changes: the bell has rung */
+    JOB_WATCH,   /* watch, text: the prefix */
+    JOB_WRITE,   /* ticket, write */
+    JOB_OPEN,    /* ticket, ttl_ms */
+    JOB_END,     /* session */
+    JOB_REAP,    /* session, slot: end it, if its process is dead or its heartbeat too old */
+    JOB_ANSWER,  /* nothing to do: the outcome is ready (a renewal) */
+    JOB_CHANGES, /* outcome only: batch, for every watch */
+    JOB_RESET,   /* outcome only: every watch is asked for again */
+    JOB_OTHERS,  /* outcome only: the sessions there are */
+    JOB_TROUBLE  /* outcome only: reply.error: reading failed; OK: it works again */
+};
+
+struct job {
+    struct job *next;
+    enum job_kind kind;
+    uint64_t ticket, watch, session;
+    uint32_t ttl_ms;
+    int slot;
+    char *text, *value;
+    struct baton_write write;
+    /* the outcome */
+    struct baton_reply reply;
+    struct baton_batch batch;
+    int fd; /* of a new session's lock */
+    bool done; /* of JOB_REAP: it has ended; of JOB_WATCH: it was read */
+    struct db_session *sessions;
+    size_t session_count;
+};
+
+struct worker;
+
+/* Opens the database in the caller's thread; `wake(ctx)` is called from the worker's thread when there are outcomes. */
+struct worker *worker_start(const char *folder, struct pulse *pulse, void (*wake)(void *ctx), void *ctx,
+                            struct baton_error *err);
+/* Waits for the job that is being done; the rest is dropped. */
+void worker_stop(struct worker *worker);
+
+struct job *job_new(enum job_kind kind);
+void job_free(struct job *job);
+void worker_add(struct worker *worker, struct job *job);
+/* An outcome of the loop's own, behind those that are there. */
+void worker_answer(struct worker *worker, struct job *job);
+/* All outcomes, in order; the caller frees each. */
+struct job *worker_take(struct worker *worker);
+
+/* Tell the other processes that something has changed. */
+int bell_open(const char *folder, struct baton_error *err);
+void bell_ring(int fd);
+
+#endif
