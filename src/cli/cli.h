@@ -64,7 +64,7 @@ struct cli_form {
     int operands_min, operands_max; /* before "--" */
     const char *operands;           /* how the missing are named: "NAME" */
     bool names_election;            /* the first operand is an election's name, and is checked as one */
-    bool takes_command;             /* what follows "--" is a command; otherwise it is more operands */
+    bool takes_command;             /* a command must follow "--"; otherwise what follows is more operands */
 };
 
 struct cli_args {

@@ -1,0 +1,256 @@
+"""What the end-to-end tests stand on: the built command, a state directory, processes that are surely ended.
+
+Nothing here sleeps: a test waits for a line, for a leader, or for the end of a process, always with a limit. Every
+process that a test starts, and everything that those start, carries the test's mark in its environment; at the end of
+the test whoever still carries it is killed.
+
+BATON_BIN names another build of the command (build-asan/baton).
+"""
+
+import json
+import os
+import re
+import select
+import shutil
+import signal
+import subprocess
+import time
+import uuid
+
+import pytest
+
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+BATON = os.path.abspath(os.environ.get("BATON_BIN", os.path.join(TOP, "build", "baton")))
+LIMIT_S = 20  # for anything that should happen at once; machines are noisy
+
+
+class Result:
+    """What a command that has ended said."""
+
+    def __init__(self, code, out, err):
+        self.code, self.out, self.err = code, out, err
+
+    @property
+    def lines(self):
+        return self.out.splitlines()
+
+    @property
+    def objects(self):
+        """The JSON objects of its output, one a line."""
+        return [json.loads(line) for line in self.lines]
+
+    def __repr__(self):
+        return f"exit {self.code}\n--- stdout\n{self.out}--- stderr\n{self.err}"
+
+
+class Process:
+    """A command that runs, and what it has said so far. stderr is in a file of its own."""
+
+    def __init__(self, command, errors, **kwargs):
+        self.command = command
+        self.errors = errors
+        self.seen = []  # every line of stdout
+        self.rest = b""
+        self.open = True
+        with open(errors, "wb") as file:
+            self.popen = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=file,
+                                          **kwargs)
+
+    @property
+    def pid(self):
+        return self.popen.pid
+
+    @property
+    def stderr(self):
+        with open(self.errors, encoding="utf-8", errors="replace") as file:
+            return file.read()
+
+    def __repr__(self):
+        out = "\n".join(self.seen)
+        return f"{self.command}, status {self.popen.poll()}\n--- stdout\n{out}\n--- stderr\n{self.stderr}"
+
+    def _read(self, deadline):
+        """Read some output; False at its end or at the deadline."""
+        if not self.open:
+            return False
+        ready, _, _ = select.select([self.popen.stdout], [], [], max(0, deadline - time.monotonic()))
+        if not ready:
+            return False
+        data = os.read(self.popen.stdout.fileno(), 65536)
+        if not data:
+            self.open = False
+            return False
+        *lines, self.rest = (self.rest + data).split(b"\n")
+        self.seen += [line.decode("utf-8", "replace") for line in lines]
+        return True
+
+    def wait_line(self, pattern, limit=LIMIT_S, after=0):
+        """The first line from the place `after` on that has the pattern. Returns its match and the place after it."""
+        deadline = time.monotonic() + limit
+        place = after
+        while True:
+            for place in range(place, len(self.seen)):
+                match = re.search(pattern, self.seen[place])
+                if match:
+                    return match, place + 1
+            place = len(self.seen)
+            if not self._read(deadline):
+                pytest.fail(f"no line with {pattern!r} within {limit} s from {self!r}")
+
+    def wait_object(self, limit=LIMIT_S, **fields):
+        """The first JSON line, from the last one that was waited for on, that has these fields."""
+        deadline = time.monotonic() + limit
+        place = getattr(self, "place", 0)
+        while True:
+            for place in range(place, len(self.seen)):
+                if not self.seen[place].startswith("{"):
+                    continue
+                value = json.loads(self.seen[place])
+                if all(value.get(name) == field for name, field in fields.items()):
+                    self.place = place + 1
+                    return value
+            place = len(self.seen)
+            if not self._read(deadline):
+                pytest.fail(f"no object with {fields} within {limit} s from {self!r}")
+
+    def wait_exit(self, limit=LIMIT_S):
+        """Its exit status, after all of its output was read."""
+        deadline = time.monotonic() + limit
+        while self.open and time.monotonic() < deadline:
+            self._read(deadline)
+        try:
+            return self.popen.wait(max(0.1, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            pytest.fail(f"did not end within {limit} s: {self!r}")
+
+    def signal(self, number):
+        os.kill(self.pid, number)
+
+    def stop(self, limit=LIMIT_S):
+        """A polite end."""
+        self.signal(signal.SIGTERM)
+        return self.wait_exit(limit)
+
+
+class World:
+    """One namespace and the processes of one test."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.state = os.path.join(folder, "state")
+        self.mark = f"BATON_TEST_MARK={uuid.uuid4().hex}"
+        name, value = self.mark.split("=")
+        self.env = {key: os.environ[key] for key in ("PATH", "LANG", "USER", "ASAN_OPTIONS", "UBSAN_OPTIONS",
+                                                     "TSAN_OPTIONS") if key in os.environ}
+        self.env.update({"BATON_URL": f"local:{self.state}", "HOME": folder, "LC_ALL": "C.UTF-8", "TZ": "UTC",
+                         name: value})
+        self.processes = []
+
+    @property
+    def url(self):
+        return self.env["BATON_URL"]
+
+    def environment(self, changes):
+        env = dict(self.env)
+        for name, value in (changes or {}).items():
+            if value is None:
+                env.pop(name, None)
+            else:
+                env[name] = value
+        return env
+
+    def run(self, *args, env=None, limit=LIMIT_S, **kwargs):
+        """Run `baton ARGS` to its end."""
+        return self.run_command([BATON, *args], env=env, limit=limit, **kwargs)
+
+    def run_command(self, command, env=None, limit=LIMIT_S, **kwargs):
+        kwargs.setdefault("stdout", subprocess.PIPE)
+        try:
+            done = subprocess.run(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=limit,
+                                  env=self.environment(env), check=False, cwd=self.folder, **kwargs)
+        except subprocess.TimeoutExpired as error:
+            pytest.fail(f"{command} did not end within {limit} s: {error.stdout} {error.stderr}")
+        out = done.stdout.decode("utf-8", "replace") if done.stdout is not None else ""
+        return Result(done.returncode, out, done.stderr.decode("utf-8", "replace"))
+
+    def start(self, *args, env=None, **kwargs):
+        """Start `baton ARGS`."""
+        return self.start_command([BATON, *args], env=env, **kwargs)
+
+    def start_command(self, command, env=None, **kwargs):
+        errors = os.path.join(self.folder, f"stderr-{len(self.processes)}")
+        kwargs.setdefault("cwd", self.folder)
+        process = Process(command, errors, env=self.environment(env), **kwargs)
+        self.processes.append(process)
+        return process
+
+    def watch(self, *names):
+        """A `baton watch --json`: its wait_object waits for a change."""
+        return self.start("watch", "--json", *names)
+
+    def stand(self, name, instance, *options, command=("sleep", "1000"), **kwargs):
+        """An instance under `baton run`."""
+        return self.start("run", "--id", instance, *options, name, "--", *command, **kwargs)
+
+    def marked(self):
+        """The pids of everything that carries the mark."""
+        pids = []
+        for entry in os.listdir("/proc"):
+            if not entry.isdigit() or int(entry) == os.getpid():
+                continue
+            try:
+                with open(f"/proc/{entry}/environ", "rb") as file:
+                    if self.mark.encode() in file.read().split(b"\0"):
+                        pids.append(int(entry))
+            except OSError:
+                pass
+        return pids
+
+    def close(self):
+        """End everything, whatever state it is in. A process may be just about to start another one: look again."""
+        for _ in range(100):
+            pids = self.marked()
+            if not pids:
+                break
+            for pid in pids:
+                try:
+                    fd = os.pidfd_open(pid)
+                except OSError:
+                    continue
+                try:
+                    signal.pidfd_send_signal(fd, signal.SIGKILL)
+                    select.select([fd], [], [], 5)
+                except OSError:
+                    pass
+                finally:
+                    os.close(fd)
+            for process in self.processes:
+                process.popen.poll()
+        for process in self.processes:
+            process.popen.wait(10)
+            process.popen.stdout.close()
+
+
+@pytest.fixture
+def world(tmp_path):
+    """A namespace of the local engine in a directory of its own."""
+    if not os.access(BATON, os.X_OK):
+        pytest.fail(f"there is no {BATON}; run: make build")
+    made = World(str(tmp_path))
+    try:
+        yield made
+    finally:
+        made.close()
+        shutil.rmtree(made.state, ignore_errors=True)
+
+
+@pytest.fixture
+def led(world):
+    """A world in which `alpha` leads the election `db`, and `beta` stands."""
+    changes = world.watch("db")
+    world.alpha = world.stand("db", "alpha")
+    changes.wait_object(change="lead", id="alpha")
+    world.beta = world.stand("db", "beta")
+    changes.wait_object(change="join", id="beta")
+    world.changes = changes
+    return world
