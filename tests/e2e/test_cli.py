@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 
 import pytest
@@ -174,24 +175,25 @@ def complete_fish(world, line):
 
 
 def complete_zsh(world, line):
-    """What zsh offers: a real interactive zsh on a terminal of its own, asked by the Tab key."""
-    folder = os.path.dirname(BATON)
+    """What a real interactive zsh offers, on a terminal of its own."""
+    os.makedirs(f"{world.folder}/zsh", exist_ok=True)
+    shutil.copy(f"{TOP}/tests/e2e/complete.zsh", f"{world.folder}/zsh/.zshrc")
+    hits = f"{world.folder}/zsh/hits"
+    open(hits, "w", encoding="utf-8").close()
+    env = {"ZDOTDIR": f"{world.folder}/zsh", "COMPLETIONS": f"{TOP}/completions", "HITS": hits, "TERM": "dumb",
+           "PATH": os.path.dirname(BATON) + ":" + world.env["PATH"]}
     script = f"""
         zmodload zsh/zpty
-        zpty z PATH={folder}:$PATH COLUMNS=200 zsh -f -i
-        zpty -w z 'PS1= PROMPT_EOL_MARK= ; fpath=({TOP}/completions $fpath); autoload -Uz compinit; compinit -u -D'
-        zpty -w z "zstyle ':completion:*' list-grouped false; LISTMAX=0"
-        zpty -w z 'compadd () {{ if [[ ${{@[1,(i)(-|--)]}} == *-(O|A|D)\\ * ]]; then builtin compadd "$@"; return; fi
-            local -a __hits; builtin compadd -O __hits "$@"; print -r -- "HIT:"$^__hits; }}'
-        zpty -w z 'complete-now () {{ print BEGIN; compstate[insert]=; _main_complete; print END }}'
-        zpty -w z 'zle -C complete-now complete-word complete-now; bindkey "^T" complete-now'
+        zpty z zsh -i
+        zpty -r -m z told '*READY*'
         zpty -w -n z $'{line}\\C-T'
-        zpty -r -m z told '*END*'
-        print -r -- $told
+        zpty -r -m z told '*DONE*'
         zpty -d z
     """
-    told = world.run_command(["zsh", "-f", "-c", script])
-    return sorted(set(re.findall(r"HIT:([^\r\n]+)", told.out)))
+    told = world.run_command(["zsh", "-f", "-c", script], env=env)
+    assert told.code == 0 and told.err == "", told
+    with open(hits, encoding="utf-8") as file:
+        return sorted(set(file.read().split("\n")) - {""})
 
 
 @pytest.mark.parametrize("command", COMMANDS)
