@@ -38,6 +38,7 @@ void cli_print_commands(FILE *to);
 enum cli_kind {
     CLI_FLAG,     /* bool *: set to true */
     CLI_TEXT,     /* const char **: as it is; points into argv */
+    CLI_URL,      /* const char **: not empty, the rest is the engine's to say */
     CLI_ID,       /* const char **: checked by baton_check_name */
     CLI_NUMBER,   /* int32_t *: min..max */
     CLI_DURATION, /* uint32_t *: in ms, min..max */
@@ -82,7 +83,7 @@ int cli_parse(const struct cli_form *form, int argc, char **argv, struct cli_arg
 /* The options that several commands have; each is one row of a table. */
 #define CLI_OPTION_URL(place)                                                                                          \
     {                                                                                                                  \
-        .name = "url", .kind = CLI_TEXT, .into = (place), .value = "URL",                                              \
+        .name = "url", .kind = CLI_URL, .into = (place), .value = "URL",                                               \
         .help = "the engine and namespace (default: $BATON_URL, else local:)"                                          \
     }
 #define CLI_OPTION_ID(place)                                                                                           \

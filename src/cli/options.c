@@ -106,6 +106,13 @@ static int take(const struct cli_option *option, const char *value, struct baton
             return -1;
         *(const char **)option->into = value;
         return 0;
+    case CLI_URL:
+        /* Of a variable that is not set, in a script: not the moment to fall back to another namespace. */
+        if (value[0] == '\0')
+            return error_set(err, BATON_INVALID,
+                             "--%s is empty; without it, it is $BATON_URL, else local:", option->name);
+        *(const char **)option->into = value;
+        return 0;
     case CLI_TEXT:
         *(const char **)option->into = value;
         return 0;
@@ -190,7 +197,8 @@ static int check_operands(const struct cli_form *form, const struct cli_args *ar
         return CLI_GO;
     const char *extra = args->operands[form->operands_max];
     if (form->takes_command && args->command == NULL)
-        return cli_usage_error(form->command, "'%.60s' is one argument too many; the command comes after \"--\"", extra);
+        return cli_usage_error(form->command, "'%.60s' is one argument too many; the command comes after \"--\"",
+                               extra);
     return cli_usage_error(form->command, "'%.60s' is one argument too many", extra);
 }
 
