@@ -1,4 +1,5 @@
 /* The commands of `baton`, in the order of `baton --help`. Each is defined in the file of its name as command_NAME. */
+COMMAND(run)
 COMMAND(status)
 COMMAND(watch)
 COMMAND(history)

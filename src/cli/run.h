@@ -1,0 +1,71 @@
+/* run.h: one `baton run`: a candidacy, a guard, and the command between them. */
+#ifndef CLI_RUN_H
+#define CLI_RUN_H
+
+#include "baton/baton.h"
+#include "process/guard.h"
+#include "process/health.h"
+#include "process/notify.h"
+
+/* A kill, and the wait for the last descendant, take this long at most on a busy machine: it is taken off the end of
+ * the lease. For short ttls a tenth of them. */
+#define RUN_SLACK_MS 200
+#define RUN_GRACE_MS 3000
+#define RUN_BACKOFF_FIRST_MS 100
+#define RUN_BACKOFF_LAST_MS 5000
+#define RUN_UNHEALTHY 124 /* as timeout(1): the command was ended because it did not show that it was well */
+
+enum run_restart { RESTART_NEVER, RESTART_ON_FAILURE, RESTART_ALWAYS };
+
+struct run_options {
+    const char *url, *id, *address, *name, *health;
+    int32_t priority;
+    bool preempt, json, grace_given;
+    uint32_t ttl_ms, grace_ms, slack_ms, watchdog_ms, health_every_ms;
+    enum run_restart restart;
+    char *const *command;
+};
+
+struct run {
+    const struct run_options *options;
+    struct baton *client;
+    struct baton_election *election;
+    struct baton_stand_options stand;
+    struct guard guard;
+    struct notify_socket notify;
+    struct health health;
+    int signal_fd;
+
+    uint64_t term;     /* led now; 0: none */
+    bool stopping;     /* BATON_STOP was told, and not answered */
+    int64_t until_ms;  /* of the stop */
+    bool running;      /* descendants of the command may be left */
+    int stop_signal;   /* what the command is ended with */
+    bool unhealthy;    /* it is being ended because of the watchdog or the health check */
+    int wait_status;   /* of the last command that ended */
+    bool ended;        /* there is one */
+    bool leaving;      /* for good: resign, then exit */
+    bool resigned, stand_again;
+    int status;        /* to exit with */
+    int64_t restart_ms; /* when to start the command again; NEVER_MS */
+    int64_t backoff_ms;
+    int64_t watchdog_at_ms; /* when the command's silence is too long; NEVER_MS */
+    int64_t say_alive_ms;   /* when to tell systemd that we are */
+    unsigned say_alive_every_ms;
+    bool said_ready;
+    int64_t duplicate_until_ms; /* when another one with our id is no remnant any more; NEVER_MS */
+    char duplicate[BATON_ERROR_TEXT];
+};
+
+/* run_events.c: what happens, one function each */
+void run_on_baton(struct run *run);
+void run_on_guard(struct run *run);
+void run_on_signals(struct run *run);
+void run_on_notify(struct run *run);
+void run_on_time(struct run *run);
+int64_t run_wake_ms(const struct run *run);
+
+/* run_say.c: for people, for programs (--json), and for systemd */
+void run_say(const struct run *run, const char *event, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+#endif

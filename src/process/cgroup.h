@@ -1,0 +1,20 @@
+/* cgroup.h: a cgroup of its own for a command, where that is permitted (cgroups(7), version 2). It is a second net: the
+ * kernel kills all of it at once, also what forks faster than anybody can list. */
+#ifndef PROCESS_CGROUP_H
+#define PROCESS_CGROUP_H
+
+#include <limits.h>
+#include <stdbool.h>
+
+struct cgroup {
+    char path[PATH_MAX]; /* "": none */
+};
+
+/* Make one below the caller's own. Without permission, or without version 2, there is none. */
+void cgroup_make(struct cgroup *cgroup);
+/* The calling process enters it (async-signal-safe: after fork). */
+void cgroup_enter(const struct cgroup *cgroup);
+void cgroup_kill(const struct cgroup *cgroup);
+void cgroup_remove(struct cgroup *cgroup);
+
+#endif

@@ -1,0 +1,152 @@
+/* guard.c: the supervisor's side of its guard. */
+#include "process/guard.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/base.h"
+#include "base/clock.h"
+#include "process/message.h"
+#include "process/tree.h"
+
+int guard_start(struct guard *guard, char *const *argv, struct baton_error *err)
+{
+    int pair[2];
+    pid_t self = getpid();
+    int self_pidfd = (int)syscall(SYS_pidfd_open, self, 0);
+    if (self_pidfd < 0)
+        return error_errno(err, errno, "cannot make a pidfd (Linux 5.3 is needed)");
+    if (prctl(PR_SET_CHILD_SUBREAPER, 1) < 0 || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) {
+        error_errno(err, errno, "cannot prepare the guard");
+        close(self_pidfd);
+        return -1;
+    }
+    pid_t pid = fork();
+    if (pid == 0) {
+        close(pair[0]);
+        guard_main(pair[1], self, self_pidfd, argv);
+    }
+    close(pair[1]);
+    close(self_pidfd);
+    if (pid < 0) {
+        close(pair[0]);
+        return error_errno(err, errno, "cannot fork the guard");
+    }
+    *guard = (struct guard){.pid = pid, .fd = pair[0], .pidfd = (int)syscall(SYS_pidfd_open, pid, 0)};
+    if (guard->pidfd < 0)
+        return error_errno(err, errno, "cannot make a pidfd of the guard");
+    return 0;
+}
+
+/* The guard reads at once, and there are few orders: the socket is never full. If it is dead, its pidfd says so. */
+static void order(struct guard *guard, const struct order *order, int fd)
+{
+    struct iovec part = {.iov_base = (void *)order, .iov_len = sizeof(*order)};
+    union {
+        struct cmsghdr header;
+        char space[CMSG_SPACE(sizeof(int))];
+    } control = {0};
+    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
+    if (fd >= 0) {
+        message.msg_control = &control;
+        message.msg_controllen = sizeof(control);
+        control.header = (struct cmsghdr){
+            .cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
+        memcpy(CMSG_DATA(&control.header), &fd, sizeof(fd));
+    }
+    (void)!sendmsg(guard->fd, &message, MSG_NOSIGNAL);
+}
+
+void guard_spawn(struct guard *guard, const struct guard_environment *environment)
+{
+    order(guard, &(struct order){.kind = ORDER_SPAWN, .environment = *environment}, -1);
+}
+
+void guard_signal(struct guard *guard, int number)
+{
+    order(guard, &(struct order){.kind = ORDER_SIGNAL, .number = number}, -1);
+}
+
+void guard_stop(struct guard *guard, int number, int64_t kill_at_ms)
+{
+    order(guard, &(struct order){.kind = ORDER_STOP, .number = number, .at_ms = kill_at_ms}, -1);
+}
+
+void guard_deadline(struct guard *guard, int64_t deadline_ms, int64_t grace_ms, int64_t slack_ms)
+{
+    order(guard,
+          &(struct order){
+              .kind = ORDER_DEADLINE, .at_ms = deadline_ms, .grace_ms = grace_ms, .slack_ms = slack_ms},
+          -1);
+}
+
+void guard_lifeline(struct guard *guard, struct baton_lifeline *lifeline)
+{
+    struct order message = {.kind = ORDER_LIFELINE};
+    message.lifeline.session = lifeline->session;
+    text_copy(message.lifeline.text, sizeof(message.lifeline.text), lifeline->text);
+    order(guard, &message, lifeline->fd);
+    if (lifeline->fd >= 0)
+        close(lifeline->fd);
+    lifeline->fd = -1;
+}
+
+void guard_bye(struct guard *guard)
+{
+    if (guard->pid <= 0)
+        return;
+    order(guard, &(struct order){.kind = ORDER_BYE}, -1);
+    struct pollfd dead = {.fd = guard->pidfd, .events = POLLIN};
+    if (poll(&dead, 1, 2000) <= 0)
+        kill(guard->pid, SIGKILL);
+    waitpid(guard->pid, NULL, 0);
+    close(guard->fd);
+    close(guard->pidfd);
+    guard->pid = 0;
+}
+
+enum guard_news guard_next(struct guard *guard, struct guard_message *ret)
+{
+    *ret = (struct guard_message){.news = GUARD_NOTHING};
+    if (guard->pid <= 0)
+        return GUARD_NOTHING;
+    ssize_t got = recv(guard->fd, ret, sizeof(*ret), MSG_DONTWAIT);
+    if (got == (ssize_t)sizeof(*ret))
+        return ret->news;
+    ret->news = got < 0 && errno == EAGAIN ? GUARD_NOTHING : GUARD_DEAD;
+    return ret->news;
+}
+
+static void ignore_death(void *ctx, pid_t pid, int status)
+{
+    (void)ctx, (void)pid, (void)status;
+}
+
+bool guard_replace(struct guard *guard, int64_t limit_ms)
+{
+    int64_t end_ms = clock_now_ms() + limit_ms;
+    close(guard->fd);
+    close(guard->pidfd);
+    guard->pid = 0;
+    sigset_t child;
+    sigemptyset(&child);
+    sigaddset(&child, SIGCHLD);
+    for (;;) {
+        tree_kill(0);
+        if (tree_reap(0, ignore_death, NULL))
+            return true;
+        int64_t left_ms = end_ms - clock_now_ms();
+        if (left_ms <= 0)
+            return false;
+        /* The next death, or soon: a process that was just born has sent none. */
+        struct timespec wait = {.tv_nsec = 20000000};
+        (void)sigtimedwait(&child, NULL, &wait);
+    }
+}

@@ -1,0 +1,368 @@
+/* guard_main.c: the guard itself. One thread, one poll, no allocation that grows; see guard.h for what it promises. */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/timerfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/base.h"
+#include "base/clock.h"
+#include "process/cgroup.h"
+#include "process/message.h"
+#include "process/tree.h"
+
+#define END_LIMIT_MS 10000 /* for the engine, to end the session of a dead supervisor */
+
+struct watch {
+    int fd, supervisor_pidfd, signal_fd, timer_fd;
+    char *const *argv;
+    struct cgroup cgroup;
+    pid_t command;  /* 0: it does not run */
+    bool any;       /* descendants may be left */
+    bool killing;   /* SIGKILL was sent to all: again at each death, until none is left */
+    bool orphaned;  /* the supervisor is dead, or has let the deadline come near: the session is ended when all are gone */
+    bool dead_supervisor, bye;
+    int64_t deadline_ms, grace_ms, slack_ms;
+    int64_t kill_at_ms; /* of a stop; NEVER_MS */
+    bool terminated;    /* SIGTERM was sent because of the deadline */
+    struct baton_guard *guard;
+};
+
+static void say(struct watch *watch, const struct guard_message *message)
+{
+    if (!watch->dead_supervisor)
+        (void)!send(watch->fd, message, sizeof(*message), MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+static void say_trouble(struct watch *watch, const char *what, const struct baton_error *err)
+{
+    struct guard_message message = {.news = GUARD_TROUBLE};
+    snprintf(message.text, sizeof(message.text), "%s: %.400s", what, err->text);
+    say(watch, &message);
+}
+
+/* ---- the command ---- */
+
+static void set_environment(const struct guard_environment *environment)
+{
+    char term[24];
+    snprintf(term, sizeof(term), "%llu", (unsigned long long)environment->term);
+    setenv("BATON_NAME", environment->name, 1);
+    setenv("BATON_ID", environment->id, 1);
+    setenv("BATON_URL", environment->url, 1);
+    setenv("BATON_TERM", term, 1);
+    /* Our own notify socket and watchdog are not the command's. */
+    unsetenv("WATCHDOG_PID");
+    unsetenv("WATCHDOG_USEC");
+    setenv("NOTIFY_SOCKET", environment->notify, 1);
+    if (environment->watchdog_us[0] != '\0')
+        setenv("WATCHDOG_USEC", environment->watchdog_us, 1);
+}
+
+static void become_command(struct watch *watch, const struct guard_environment *environment, pid_t guard, int report)
+{
+    setpgid(0, 0);
+    cgroup_enter(&watch->cgroup);
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != guard)
+        _exit(1); /* the guard has died before that was set */
+    for (int number = 1; number < SIGRTMIN; number++)
+        signal(number, SIG_DFL);
+    sigset_t none;
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    set_environment(environment);
+    execvp(watch->argv[0], watch->argv);
+    int error = errno;
+    (void)!write(report, &error, sizeof(error));
+    _exit(127);
+}
+
+static void spawn(struct watch *watch, const struct guard_environment *environment)
+{
+    struct guard_message message = {.news = GUARD_STARTED};
+    int report[2], error = 0;
+    pid_t guard = getpid(), pid = -1;
+    if (pipe2(report, O_CLOEXEC) < 0 || (pid = fork()) < 0) {
+        message.news = GUARD_FAILED;
+        message.error = errno;
+        say(watch, &message);
+        return;
+    }
+    if (pid == 0)
+        become_command(watch, environment, guard, report[1]);
+    close(report[1]);
+    ssize_t got = read(report[0], &error, sizeof(error)); /* ends at the exec */
+    close(report[0]);
+    if (got == (ssize_t)sizeof(error)) {
+        waitpid(pid, NULL, 0);
+        message.news = GUARD_FAILED;
+        message.error = error;
+    } else {
+        watch->command = message.pid = pid;
+        watch->any = true;
+        watch->killing = watch->terminated = watch->orphaned = false;
+        watch->kill_at_ms = NEVER_MS;
+    }
+    say(watch, &message);
+}
+
+static void kill_all(struct watch *watch)
+{
+    watch->killing = true;
+    watch->kill_at_ms = NEVER_MS;
+    cgroup_kill(&watch->cgroup);
+    tree_kill(0);
+}
+
+static void signal_command(struct watch *watch, int number)
+{
+    if (watch->command <= 0 || number <= 0)
+        return;
+    kill(-watch->command, number);
+    /* What is stopped cannot end: wake it, so that it sees the signal. */
+    if (number == SIGTERM || number == SIGINT || number == SIGQUIT || number == SIGHUP)
+        kill(-watch->command, SIGCONT);
+}
+
+/* ---- the end ---- */
+
+static void end_session(struct watch *watch)
+{
+    struct baton_error err;
+    if (watch->guard == NULL)
+        return;
+    if (baton_guard_end(watch->guard, END_LIMIT_MS, &err) < 0)
+        say_trouble(watch, "the session could not be ended", &err);
+    baton_guard_free(watch->guard);
+    watch->guard = NULL;
+}
+
+static void gone(struct watch *watch)
+{
+    watch->any = watch->killing = false;
+    watch->kill_at_ms = NEVER_MS;
+    say(watch, &(struct guard_message){.news = GUARD_GONE});
+    if (watch->orphaned)
+        end_session(watch);
+}
+
+static void died(void *ctx, pid_t pid, int status)
+{
+    struct watch *watch = ctx;
+    if (pid != watch->command)
+        return;
+    watch->command = 0;
+    say(watch, &(struct guard_message){.news = GUARD_EXITED, .pid = pid, .status = status});
+    watch->killing = true; /* what it leaves behind does not outlive it */
+}
+
+static void reap(struct watch *watch)
+{
+    if (!watch->any)
+        return;
+    bool none = tree_reap(0, died, watch);
+    if (none)
+        gone(watch);
+    else if (watch->killing)
+        kill_all(watch);
+}
+
+static void supervisor_died(struct watch *watch)
+{
+    watch->dead_supervisor = watch->orphaned = true;
+    if (watch->any)
+        kill_all(watch);
+    reap(watch);
+    if (!watch->any)
+        end_session(watch);
+}
+
+/* ---- time ---- */
+
+static int64_t next_ms(const struct watch *watch)
+{
+    int64_t next = watch->any ? watch->kill_at_ms : NEVER_MS;
+    if (watch->any && watch->deadline_ms != NEVER_MS && !watch->killing) {
+        int64_t at = watch->deadline_ms - watch->slack_ms - (watch->terminated ? 0 : watch->grace_ms);
+        if (at < next)
+            next = at;
+    }
+    return next;
+}
+
+static void set_timer(struct watch *watch)
+{
+    struct itimerspec when = {0};
+    int64_t at_ms = next_ms(watch);
+    if (watch->killing && watch->any)
+        at_ms = clock_now_ms() + 20; /* look again: one that was just born may have escaped the last kill */
+    if (at_ms != NEVER_MS) {
+        at_ms = at_ms > 0 ? at_ms : 1;
+        when.it_value.tv_sec = at_ms / 1000;
+        when.it_value.tv_nsec = at_ms % 1000 * 1000000;
+    }
+    timerfd_settime(watch->timer_fd, TFD_TIMER_ABSTIME, &when, NULL);
+}
+
+static void on_timer(struct watch *watch)
+{
+    uint64_t times;
+    (void)!read(watch->timer_fd, &times, sizeof(times));
+    int64_t now_ms = clock_now_ms();
+    if (!watch->any)
+        return;
+    if (watch->killing || now_ms >= watch->kill_at_ms) {
+        kill_all(watch);
+        reap(watch);
+        return;
+    }
+    if (watch->deadline_ms == NEVER_MS)
+        return;
+    if (now_ms >= watch->deadline_ms - watch->slack_ms) {
+        watch->orphaned = true;
+        kill_all(watch);
+        reap(watch);
+    } else if (now_ms >= watch->deadline_ms - watch->slack_ms - watch->grace_ms && !watch->terminated) {
+        watch->terminated = watch->orphaned = true;
+        signal_command(watch, SIGTERM);
+    }
+}
+
+/* ---- orders ---- */
+
+static void take_lifeline(struct watch *watch, const struct order *order, int fd)
+{
+    struct baton_error err;
+    struct baton_lifeline lifeline = {.session = order->lifeline.session, .fd = fd};
+    text_copy(lifeline.text, sizeof(lifeline.text), order->lifeline.text);
+    baton_guard_free(watch->guard);
+    watch->guard = NULL;
+    if (baton_guard_open(&lifeline, &watch->guard, &err) < 0)
+        say_trouble(watch, "the guard cannot end the session when it must", &err);
+}
+
+static void obey(struct watch *watch, const struct order *order, int fd)
+{
+    switch (order->kind) {
+    case ORDER_SPAWN:
+        spawn(watch, &order->environment);
+        return;
+    case ORDER_SIGNAL:
+        signal_command(watch, order->number);
+        return;
+    case ORDER_STOP:
+        if (!watch->any)
+            return;
+        watch->kill_at_ms = order->at_ms;
+        signal_command(watch, order->number);
+        return;
+    case ORDER_DEADLINE:
+        watch->deadline_ms = order->at_ms;
+        watch->grace_ms = order->grace_ms;
+        watch->slack_ms = order->slack_ms;
+        return;
+    case ORDER_LIFELINE:
+        take_lifeline(watch, order, fd);
+        return;
+    case ORDER_BYE:
+        watch->bye = true;
+        return;
+    }
+}
+
+static void on_orders(struct watch *watch)
+{
+    struct order order;
+    union {
+        struct cmsghdr header;
+        char space[CMSG_SPACE(sizeof(int))];
+    } control;
+    for (;;) {
+        struct iovec part = {.iov_base = &order, .iov_len = sizeof(order)};
+        struct msghdr message = {
+            .msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
+        ssize_t got = recvmsg(watch->fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+        if (got == 0)
+            supervisor_died(watch); /* it has closed its end: the same */
+        if (got != (ssize_t)sizeof(order))
+            return;
+        int fd = -1;
+        struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+        if (header != NULL && header->cmsg_type == SCM_RIGHTS)
+            memcpy(&fd, CMSG_DATA(header), sizeof(fd));
+        obey(watch, &order, fd);
+    }
+}
+
+/* ---- life ---- */
+
+static void oom_spare(void)
+{
+    /* Not the first to be killed when memory is short; lowering needs a privilege, and is not needed. */
+    int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+    if (fd < 0)
+        return;
+    (void)!write(fd, "-900", 4);
+    close(fd);
+}
+
+static void watch_init(struct watch *watch)
+{
+    sigset_t all;
+    sigfillset(&all);
+    sigprocmask(SIG_SETMASK, &all, NULL); /* a signal to the group or the terminal does not reach it */
+    setsid();
+    prctl(PR_SET_NAME, "baton-guard");
+    prctl(PR_SET_CHILD_SUBREAPER, 1);
+    oom_spare();
+    sigset_t child;
+    sigemptyset(&child);
+    sigaddset(&child, SIGCHLD);
+    watch->signal_fd = signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
+    watch->timer_fd = timerfd_create(CLOCK_BOOTTIME, TFD_CLOEXEC | TFD_NONBLOCK);
+    if (watch->signal_fd < 0 || watch->timer_fd < 0)
+        IMPOSSIBLE("the guard cannot make its descriptors (%d)", errno);
+    watch->deadline_ms = watch->kill_at_ms = NEVER_MS;
+    cgroup_make(&watch->cgroup);
+}
+
+void guard_main(int fd, pid_t supervisor, int supervisor_pidfd, char *const *argv)
+{
+    struct watch watch = {.fd = fd, .supervisor_pidfd = supervisor_pidfd, .argv = argv};
+    (void)supervisor;
+    watch_init(&watch);
+    while (!watch.bye && !(watch.dead_supervisor && !watch.any)) {
+        struct pollfd polled[] = {{.fd = fd, .events = POLLIN},
+                                  {.fd = supervisor_pidfd, .events = POLLIN},
+                                  {.fd = watch.signal_fd, .events = POLLIN},
+                                  {.fd = watch.timer_fd, .events = POLLIN}};
+        set_timer(&watch);
+        if (watch.dead_supervisor)
+            polled[0].fd = polled[1].fd = -1;
+        if (poll(polled, COUNT_OF(polled), -1) < 0)
+            continue;
+        if (polled[0].revents != 0)
+            on_orders(&watch);
+        if (polled[1].revents != 0 && !watch.dead_supervisor)
+            supervisor_died(&watch);
+        if (polled[2].revents != 0) {
+            struct signalfd_siginfo info;
+            while (read(watch.signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info))
+                ;
+            reap(&watch);
+        }
+        if (polled[3].revents != 0)
+            on_timer(&watch);
+    }
+    cgroup_remove(&watch.cgroup);
+    _exit(0);
+}

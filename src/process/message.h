@@ -1,0 +1,25 @@
+/* message.h: what the supervisor and its guard say to each other, over a SOCK_SEQPACKET pair: one struct, one message. */
+#ifndef PROCESS_MESSAGE_H
+#define PROCESS_MESSAGE_H
+
+#include "process/guard.h"
+
+enum order_kind { ORDER_SPAWN, ORDER_SIGNAL, ORDER_STOP, ORDER_DEADLINE, ORDER_LIFELINE, ORDER_BYE };
+
+struct order {
+    enum order_kind kind;
+    int number;
+    int64_t at_ms, grace_ms, slack_ms;
+    union {
+        struct guard_environment environment;
+        struct {
+            uint64_t session;
+            char text[BATON_LIFELINE_MAX];
+        } lifeline;
+    };
+};
+
+/* The guard's main function; does not return. */
+void guard_main(int fd, pid_t supervisor, int supervisor_pidfd, char *const *argv) __attribute__((noreturn));
+
+#endif

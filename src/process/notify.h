@@ -1,0 +1,35 @@
+/* notify.h: systemd's notify protocol (sd_notify(3)), in both directions. */
+#ifndef PROCESS_NOTIFY_H
+#define PROCESS_NOTIFY_H
+
+#include <stdbool.h>
+
+#include "baton/error.h"
+
+/* ---- toward the command: a socket of an address that the kernel chooses (abstract: no file to clean up) ---- */
+
+struct notify_socket {
+    int fd;
+    char address[108]; /* for NOTIFY_SOCKET: "@..." */
+};
+int notify_listen(struct notify_socket *socket, struct baton_error *err);
+void notify_close(struct notify_socket *socket);
+
+/* What a command has said, all datagrams since the last look together. Fields that are not here (MAINPID, ERRNO, FDSTORE,
+ * EXTEND_TIMEOUT_USEC, ...) are ignored. */
+struct notify_said {
+    bool ready, stopping, watchdog;
+    bool watchdog_trigger; /* WATCHDOG=trigger: it gives itself up */
+    char status[200];      /* STATUS=; "": not said */
+};
+/* false: nothing. Datagrams of other users' processes are dropped. */
+bool notify_read(struct notify_socket *socket, struct notify_said *ret);
+
+/* ---- toward whoever started us, if $NOTIFY_SOCKET says so ---- */
+
+/* Remember and remove NOTIFY_SOCKET and WATCHDOG_* from the environment. Returns how often to say WATCHDOG=1, in ms; 0:
+ * not at all. */
+unsigned notify_init(void);
+void notify_say(const char *text); /* "READY=1\nSTATUS=..." */
+
+#endif
