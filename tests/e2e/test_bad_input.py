@@ -1,0 +1,390 @@
+"""What can be wrong, and the exact words and exit code that it gets.
+
+Where a case needs another user or a file system of its own, it runs in namespaces that the test makes (as root: mounts
+and setpriv; otherwise in a user namespace of its own).
+"""
+
+import json
+import os
+import re
+import signal
+import sqlite3
+import stat
+
+import pytest
+
+from conftest import BATON
+from fuse import FuseMount
+
+ROOT = os.geteuid() == 0
+NEED_ROOT = pytest.mark.skipif(not ROOT, reason="needs root: another user, or a mount")
+NAME_WORDS = "is not one of A-Z a-z 0-9 . _ - : @ +"
+
+
+def usage(command, words):
+    return f"baton {command}: {words}; see baton {command} --help\n"
+
+
+# ---- the command line ----
+
+@pytest.mark.parametrize("args, words", [
+    (["db"], 'a command is missing; it comes after "--"'),
+    (["db", "--"], 'a command is missing; it comes after "--"'),
+    (["--"], "NAME is missing"),
+    ([], "NAME is missing"),
+    (["--", "true"], "NAME is missing"),
+    (["db", "true"], "'true' is one argument too many; the command comes after \"--\""),
+    (["db", "x", "--", "true"], "'x' is one argument too many"),
+    (["--foo", "db", "--", "true"], "unknown option '--foo'"),
+    (["db", "--foo", "--", "true"], "unknown option '--foo'"),
+    (["--restart", "sometimes", "db", "--", "true"],
+     "--restart: 'sometimes' is none of never|on-failure|always"),
+    (["--priority", "1001", "db", "--", "true"],
+     "--priority: '1001' is no whole number from -1000 to 1000"),
+    (["--priority", "high", "db", "--", "true"],
+     "--priority: 'high' is no whole number from -1000 to 1000"),
+    (["--ttl", "soon", "db", "--", "true"],
+     "--ttl: 'soon' is no duration; write it like 500ms, 10s, 1.5m or 2h"),
+])
+def test_run_without_what_it_needs(world, args, words):
+    told = world.run("run", *args)
+    assert (told.code, told.out, told.err) == (64, "", usage("run", words))
+    assert not os.path.exists(world.state)
+
+
+NAMES = [
+    ("", "is empty; it needs 1 to 128 characters"),
+    ("x" * 129, "is too long: 129 bytes, at most 128 are allowed"),
+    ("a b", f"'a b' is not legal: character 2 {NAME_WORDS}"),
+    ("a/b", f"'a/b' is not legal: character 2 {NAME_WORDS}"),
+    ("dömäne", f"'dömäne' is not legal: character 2 {NAME_WORDS}"),
+    (".a", "'.a' is not legal: it must begin with a letter or a digit"),
+    ("a\nb", f"'a?b' is not legal: character 2 {NAME_WORDS}"),
+]
+
+
+@pytest.mark.parametrize("command", ["run", "elect", "status", "watch", "history", "transfer", "hold", "release"])
+@pytest.mark.parametrize("name, words", NAMES)
+def test_a_name_that_cannot_be(world, command, name, words):
+    told = world.run(command, name, *(["--", "true"] if command == "run" else []))
+    assert (told.code, told.out, told.err) == (64, "", usage(command, f"the name {words}"))
+
+
+@pytest.mark.parametrize("name, words", NAMES)
+def test_an_id_that_cannot_be(world, name, words):
+    told = world.run("run", "--id", name, "db", "--", "true")
+    assert (told.code, told.out, told.err) == (64, "", usage("run", f"--id {words}"))
+
+
+def test_the_longest_name_and_id_are_taken(world):
+    name = "n" * 128
+    world.watch(name)
+    changes = world.watch(name)
+    world.stand(name, "i" * 128)
+    changes.wait_object(change="lead", id="i" * 128)
+
+
+@pytest.mark.parametrize("url, code, words", [
+    ("nonsense", 64, "URL 'nonsense' is not legal: it must begin with an engine and a colon, as in local:/var/lib/baton"),
+    (":x", 64, "URL ':x' is not legal: it must begin with an engine and a colon, as in local:/var/lib/baton"),
+    ("local:x", 64, "URL 'local:x' is not legal: after local: comes nothing, or an absolute path"),
+    ("local:/dev/null", 64, "local: /dev/null is not a directory"),
+])
+@pytest.mark.parametrize("command", [["status"], ["watch"], ["run", "db", "--", "true"]])
+def test_a_url_that_cannot_be(world, command, url, code, words):
+    for told in (world.run(*command, env={"BATON_URL": url}), world.run(command[0], "--url", url, *command[1:])):
+        assert (told.code, told.out, told.err) == (code, "", f"baton: {words}\n")
+
+
+def test_an_empty_url_is_not_taken_for_the_default(world):
+    told = world.run("status", "--url", "")
+    assert (told.code, told.out) == (64, "")
+    assert told.err == usage("status", "--url is empty; without it, it is $BATON_URL, else local:")
+
+
+def test_an_unknown_scheme(world):
+    told = world.run("status", "--url", "foo://h/x")
+    assert (told.code, told.out) == (78, "")
+    assert re.fullmatch(r"baton: URL 'foo://h/x': there is no engine 'foo' \(\S+/libbaton-foo\.so cannot be loaded\); "
+                        r"this baton has: [a-z, ]+\n", told.err)
+
+
+def test_a_ttl_below_the_minimum_of_the_engine(world):
+    told = world.run("run", "--ttl", "1ms", "--grace", "0", "db", "--", "true")
+    assert (told.code, told.out) == (64, "")
+    assert re.fullmatch(r"baton: a ttl of 1 ms is too short for the engine 'local': it can do \d+ ms to \d+ ms\n",
+                        told.err)
+
+
+def test_a_ttl_that_does_not_fit_the_grace_shows_the_sum(world):
+    told = world.run("run", "--ttl", "4s", "--grace", "3s", "db", "--", "true")
+    assert (told.code, told.out) == (64, "")
+    assert re.search(r"4000 ms|4s", told.err) and re.search(r"3000 ms|3s", told.err)
+    assert not world.run("status", "--json").out
+
+
+# ---- the command that is run ----
+
+def test_a_command_that_is_not_there(world):
+    changes = world.watch("db")
+    told = world.run("run", "db", "--", "/no/such/command")
+    assert (told.code, told.out) == (127, "")
+    assert "/no/such/command" in told.err and told.err.startswith("baton: ")
+    world.stand("db", "next")
+    changes.wait_object(change="lead", id="next")
+
+
+def test_a_command_that_is_not_executable(world):
+    path = f"{world.folder}/command"
+    with open(path, "w", encoding="utf-8") as file:
+        file.write("#!/bin/sh\n")
+    told = world.run("run", "db", "--", path)
+    assert (told.code, told.out) == (126, "")
+    assert path in told.err and told.err.startswith("baton: ")
+    assert world.run("status", "db").code in (1, 66)
+
+
+# ---- the state directory ----
+
+def test_a_state_directory_whose_parent_is_missing(world):
+    told = world.run("status", "--url", f"local:{world.folder}/a/b")
+    assert (told.code, told.out) == (66, "")
+    assert told.err == (f"baton: local: the state directory {world.folder}/a/b does not exist, nor does the one above "
+                        "it; create it\n")
+
+
+def test_a_state_directory_is_made_with_a_mode_that_keeps_others_out(world):
+    assert world.run("status").code == 0
+    assert stat.S_IMODE(os.stat(world.state).st_mode) & 0o007 == 0
+
+
+def as_nobody(world, *args):
+    """Run baton as a user who owns nothing. The way to the test's folder is opened for it."""
+    folder = world.folder
+    while folder not in ("/", "/tmp"):
+        os.chmod(folder, stat.S_IMODE(os.stat(folder).st_mode) | 0o755)
+        folder = os.path.dirname(folder)
+    return world.run_command(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", BATON, *args])
+
+
+@NEED_ROOT
+def test_a_state_directory_without_permission(world):
+    os.mkdir(world.state, 0o755)
+    told = as_nobody(world, "status")
+    assert (told.code, told.out) == (77, "")
+    assert re.fullmatch(rf"baton: local: cannot open {world.state}/\S+ for writing: Permission denied\n", told.err)
+    assert os.listdir(world.state) == []
+
+
+@NEED_ROOT
+def test_a_state_directory_that_cannot_be_made(world):
+    told = as_nobody(world, "status")
+    assert (told.code, told.out) == (77, "")
+    assert told.err == f"baton: local: cannot create the state directory {world.state}: Permission denied\n"
+
+
+def in_mount(world, options, script):
+    """Run a shell script where the state directory is a file system of its own."""
+    os.makedirs(world.state, exist_ok=True)
+    namespaces = ["--mount"] if ROOT else ["--mount", "--map-root-user"]
+    return world.run_command(["unshare", *namespaces, "sh", "-c",
+                              f"mount -t tmpfs -o {options} none {world.state} && {script}"])
+
+
+def test_a_read_only_state_directory(world):
+    told = in_mount(world, "ro", f"{BATON} status")
+    assert (told.code, told.out) == (77, "")
+    assert re.fullmatch(rf"baton: local: cannot open {world.state}/\S+ for writing: Read-only file system\n", told.err)
+
+
+def test_a_full_disk_before_the_first_use(world):
+    told = in_mount(world, "size=64k", f"{{ dd if=/dev/zero of={world.state}/fill status=none; {BATON} status; }}")
+    assert (told.code, told.out) == (73, "")
+    assert "No space left on device" in told.err and told.err.count("baton: ") == 1
+    assert f"local: cannot make {world.state}/heartbeats." in told.err
+
+
+def test_a_full_disk_later(world):
+    told = in_mount(world, "size=1m", f"{BATON} status && {{ dd if=/dev/zero of={world.state}/fill status=none; "
+                    f"{BATON} hold --timeout 5s db; }}")
+    assert told.code == 73
+    assert told.err.endswith("baton: local: cannot write in "
+                             f"{world.state}/baton.db: the disk is full; free some space\n")
+
+
+@pytest.mark.skipif(not ROOT or not os.path.exists("/dev/fuse"), reason="needs root and /dev/fuse")
+def test_a_network_file_system(world):
+    os.mkdir(world.state)
+    with FuseMount(world.state):
+        told = world.run("status")
+    assert (told.code, told.out) == (78, "")
+    assert told.err == (f"baton: local: {world.state} is on a network file system (FUSE), where locks and shared memory "
+                        "do not hold between machines; use a directory on a local disk, or an engine such as etcd\n")
+
+
+# ---- what is stored ----
+
+def contents(folder):
+    """Every file that is stored, to the byte; not those that only live while somebody runs."""
+    found = {}
+    for name in sorted(os.listdir(folder)):
+        if name.startswith("baton.db") and not name.endswith("-shm"):
+            with open(os.path.join(folder, name), "rb") as file:
+                found[name] = file.read()
+    return found
+
+
+def quiet(world):
+    """An election that was led once, and now nobody uses; all of it in the database itself."""
+    changes = world.watch("db")
+    alpha = world.stand("db", "alpha")
+    changes.wait_object(change="lead")
+    alpha.stop()
+    changes.wait_object(change="leave")
+    changes.stop()
+    with sqlite3.connect(f"{world.state}/baton.db") as db:
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def test_a_database_that_is_something_else(world):
+    os.mkdir(world.state)
+    path = f"{world.state}/baton.db"
+    with open(path, "w", encoding="utf-8") as file:
+        file.write("shopping list\n" * 100)
+    before = contents(world.state)
+    for command in (["status"], ["run", "db", "--", "true"]):
+        told = world.run(*command)
+        assert (told.code, told.out) == (65, "")
+        assert told.err == (f"baton: local: {path} is damaged, or is not baton's; nothing was changed; move it away, or "
+                            "restore it from a copy\n")
+    assert contents(world.state) == before
+
+
+def test_a_damaged_database(world):
+    quiet(world)
+    path = f"{world.state}/baton.db"
+    with open(path, "r+b") as file:
+        size = file.seek(0, os.SEEK_END)
+        for place in range(4096, size, 4096):
+            file.seek(place)
+            file.write(b"\xa5" * 512)
+    before = contents(world.state)
+    told = world.run("status")
+    assert (told.code, told.out) == (65, "")
+    assert re.fullmatch(rf"baton: local: {path} is damaged \(.*\); nothing was changed; move it away, or restore it from "
+                        r"a copy\n", told.err)
+    assert contents(world.state) == before
+
+
+def test_a_database_of_a_newer_version(world):
+    quiet(world)
+    path = f"{world.state}/baton.db"
+    with sqlite3.connect(path) as db:
+        [[version]] = db.execute("PRAGMA user_version").fetchall()
+        db.execute(f"PRAGMA user_version = {version + 1}")
+    with sqlite3.connect(path) as db:
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    before = contents(world.state)
+    told = world.run("run", "db", "--", "true")
+    assert (told.code, told.out) == (76, "")
+    assert told.err == (f"baton: local: {path} was written by a newer baton (its version is {version + 1}, this one "
+                        f"knows {version}); nothing was changed; use that one\n")
+    assert contents(world.state) == before
+
+
+def write_by_hand(world, key, value):
+    """What a person with sqlite3 might do to a record that exists."""
+    with sqlite3.connect(f"{world.state}/baton.db") as db:
+        assert db.execute("UPDATE records SET value = ? WHERE key = ?", (value, key)).rowcount == 1
+
+
+def stored(world, key):
+    with sqlite3.connect(f"{world.state}/baton.db") as db:
+        return db.execute("SELECT value FROM records WHERE key = ?", (key,)).fetchone()[0]
+
+
+@pytest.mark.parametrize("value, words", [
+    ("nonsense", "JSON"),
+    ('{"v":2,"cid":"","id":"","term":9,"terms":[]}', "newer"),
+    ('{"v":1,"cid":"x","id":"y","term":-1,"terms":[]}', "term"),
+    ("[]", "object"),
+])
+def test_a_decision_written_by_hand_is_told_and_left_alone(world, value, words):
+    quiet(world)
+    write_by_hand(world, "elections/db/leader", value)
+    alpha = world.stand("db", "alpha")
+    changes = world.watch("db")
+    changes.wait_object(change="join", id="alpha")
+    told = world.run("status", "db")
+    assert told.code == 1
+    trouble = [line for line in told.lines if line.startswith("trouble: ")]
+    assert len(trouble) == 1 and "elections/db/leader" in trouble[0] and words in trouble[0]
+    assert world.run("status", "--json", "db").objects[0]["trouble"] == trouble[0][len("trouble: "):]
+    assert "trouble" in world.run("status").out
+    assert stored(world, "elections/db/leader") == value
+    alpha.stop()
+    assert stored(world, "elections/db/leader") == value
+
+
+def test_a_decision_that_names_a_candidate_that_never_was_is_a_vacancy(world):
+    quiet(world)
+    decision = json.loads(stored(world, "elections/db/leader"))
+    decision.update(cid="dead-1", id="ghost", term=decision["term"] + 5)
+    write_by_hand(world, "elections/db/leader", json.dumps(decision))
+    assert world.run("status", "db").code == 1
+    changes = world.watch("db")
+    world.stand("db", "alpha")
+    assert changes.wait_object(change="lead", id="alpha")["term"] == decision["term"] + 1
+
+
+def test_fields_of_a_newer_version_are_kept(world):
+    quiet(world)
+    decision = json.loads(stored(world, "elections/db/leader"))
+    decision["colour"] = {"of": "tomorrow"}
+    write_by_hand(world, "elections/db/leader", json.dumps(decision))
+    changes = world.watch("db")
+    world.stand("db", "alpha")
+    changes.wait_object(change="lead", id="alpha")
+    assert json.loads(stored(world, "elections/db/leader"))["colour"] == {"of": "tomorrow"}
+
+
+# ---- identities ----
+
+def test_two_instances_with_one_id_the_younger_waits_and_says_so(world):
+    changes = world.watch("db")
+    elder = world.stand("db", "same")
+    changes.wait_object(change="lead", id="same")
+    younger = world.stand("db", "same", "--json")
+    changes.wait_object(change="join", id="same")
+    [told] = world.run("status", "--json", "db").objects
+    assert [(each["id"], each["leads"]) for each in told["candidates"]] == [("same", True), ("same", False)]
+    transfer = world.run("transfer", "db")
+    assert (transfer.code, transfer.out) == (66, "")
+    assert transfer.err == "baton: nobody but the leader 'same' stands in the election 'db'\n"
+    elder.signal(signal.SIGKILL)
+    changes.wait_object(change="lead", id="same")
+    assert younger.popen.poll() is None
+
+
+REUSE = """
+set -e
+# Everything of the leader dies while nobody looks; then its process id is given to somebody else.
+{baton} run --id alpha db -- sleep 1000 & supervisor=$!
+{baton} watch --json db | grep -m1 '"change":"lead"' >/dev/null
+kill -9 $(ls /proc | grep -x '[0-9]*' | grep -vx -e 1 -e $$) 2>/dev/null || :
+wait $supervisor 2>/dev/null || :
+echo $((supervisor - 1)) >/proc/sys/kernel/ns_last_pid
+sleep 1000 & reused=$!
+test $reused = $supervisor
+{baton} status --json db
+{baton} run --id beta db -- sh -c 'echo beta leads; kill -9 '$reused
+"""
+
+
+@NEED_ROOT
+def test_a_process_id_that_is_used_again_is_not_taken_for_the_dead_leader(world):
+    told = world.run_command(["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c",
+                              REUSE.format(baton=BATON)], limit=40)
+    assert told.code == 0, told
+    assert json.loads(told.lines[0])["leader"] is None
+    assert told.lines[1] == "beta leads"
