@@ -1,0 +1,576 @@
+/* conformance.c: what every engine promises (baton/engine.h), as one suite: `conformance memory:`, `conformance local:`.
+ *
+ * Each test has a namespace of its own: the URL of the command line, with a directory or a name put behind it. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/base.h"
+#include "base/clock.h"
+#include "harness.h"
+
+#define ANY BATON_REVISION_ANY
+#define TTL_MS 1000
+#define LATE_MS 3000 /* how much later than its ttl a session may be seen to end, on a machine that is busy */
+
+static const char *base_url;
+static char folder[] = "/tmp/baton-conformance-XXXXXX";
+static unsigned spaces;
+
+struct world {
+    uv_loop_t loop;
+    char url[200];
+    struct client *a, *b;
+};
+
+static int setup(void **state)
+{
+    struct world *w = mem_new(sizeof(*w));
+    uv_loop_init(&w->loop);
+    spaces++;
+    if (strcmp(base_url, "local:") == 0)
+        snprintf(w->url, sizeof(w->url), "local:%s/%u", folder, spaces);
+    else
+        snprintf(w->url, sizeof(w->url), "%sconformance%u", base_url, spaces);
+    w->a = client_new(w->url, &w->loop);
+    w->b = client_new(w->url, &w->loop);
+    *state = w;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct world *w = *state;
+    if (w->a != NULL)
+        client_free(w->a);
+    if (w->b != NULL)
+        client_free(w->b);
+    assert_int_equal(uv_loop_close(&w->loop), 0); /* nothing is left on it */
+    free(w);
+    return 0;
+}
+
+static void expect_done(const struct baton_reply *reply)
+{
+    if (reply->answer != BATON_ANSWER_DONE)
+        fail_msg("answer %d, not done: %s", (int)reply->answer, reply->error.text);
+}
+
+static void expect_conflict(const struct baton_reply *reply)
+{
+    assert_int_equal(reply->answer, BATON_ANSWER_CONFLICT);
+}
+
+static void expect_refused(const struct baton_reply *reply, enum baton_code code)
+{
+    assert_int_equal(reply->answer, BATON_ANSWER_REFUSED);
+    assert_string_equal(baton_code_name(reply->error.code), baton_code_name(code));
+}
+
+/* ---- writes ---- */
+
+static void test_must_not_exist_lets_one_write_through(void **state)
+{
+    struct world *w = *state;
+    expect_done(put(w->a, "e/x", "1", 0, 0));
+    expect_conflict(put(w->b, "e/x", "2", 0, 0));
+    client_watch(w->b, 0, "e/");
+    wait_key(w->b, 0, "e/x", true);
+    assert_string_equal(view_get(w->b, 0, "e/x")->value, "1");
+}
+
+static void test_a_write_needs_the_present_revision(void **state)
+{
+    struct world *w = *state;
+    expect_done(put(w->a, "e/x", "1", 0, 0));
+    uint64_t first = w->a->reply.revision;
+    expect_done(put(w->b, "e/x", "2", 0, first));
+    uint64_t second = w->b->reply.revision;
+    assert_true(second > first);
+    expect_conflict(put(w->a, "e/x", "3", 0, first));
+    expect_conflict(put(w->a, "e/x", "3", 0, second + 1));
+    expect_conflict(removal(w->a, "e/x", first));
+    expect_done(put(w->a, "e/x", "4", 0, ANY));
+    expect_done(removal(w->a, "e/x", w->a->reply.revision));
+    expect_conflict(put(w->a, "e/x", "5", 0, second)); /* it is gone: it has no revision */
+}
+
+static void test_a_removal_of_nothing_is_done(void **state)
+{
+    struct world *w = *state;
+    expect_done(removal(w->a, "e/none", ANY));
+    expect_done(removal(w->a, "e/none", 0));
+    expect_conflict(removal(w->a, "e/none", 5));
+    expect_done(put(w->a, "e/x", "1", 0, 0));
+    expect_conflict(removal(w->a, "e/x", 0));
+}
+
+static void test_created_stays_until_the_record_is_made_again(void **state)
+{
+    struct world *w = *state;
+    client_watch(w->b, 0, "e/");
+    expect_done(put(w->a, "e/x", "1", 0, 0));
+    uint64_t first = w->a->reply.revision;
+    expect_done(put(w->a, "e/x", "2", 0, first));
+    wait_view(w->b, 0, w->a->reply.revision);
+    assert_int_equal(view_get(w->b, 0, "e/x")->created, first);
+    assert_int_equal(view_get(w->b, 0, "e/x")->revision, w->a->reply.revision);
+    expect_done(removal(w->a, "e/x", ANY));
+    expect_done(put(w->a, "e/x", "3", 0, 0));
+    wait_view(w->b, 0, w->a->reply.revision);
+    assert_int_equal(view_get(w->b, 0, "e/x")->created, w->a->reply.revision);
+}
+
+static void test_limits_of_keys_and_values(void **state)
+{
+    struct world *w = *state;
+    char *key = mem_new(BATON_KEY_MAX + 2), *value = mem_new(BATON_VALUE_MAX + 2);
+    memset(key, 'k', BATON_KEY_MAX);
+    memset(value, 'v', BATON_VALUE_MAX);
+    expect_done(put(w->a, key, value, 0, 0));
+    client_watch(w->b, 0, "");
+    wait_key(w->b, 0, key, true);
+    assert_string_equal(view_get(w->b, 0, key)->value, value);
+    value[BATON_VALUE_MAX] = 'v';
+    expect_refused(put(w->a, key, value, 0, ANY), BATON_INVALID);
+    key[BATON_KEY_MAX] = 'k';
+    expect_refused(put(w->a, key, "", 0, 0), BATON_INVALID);
+    expect_refused(put(w->a, "", "x", 0, 0), BATON_INVALID);
+    free(key);
+    free(value);
+}
+
+static bool all_answered(void *ctx)
+{
+    const struct client *client = ctx;
+    return client->answers == client->last_ticket;
+}
+
+static void test_each_request_is_answered_once(void **state)
+{
+    struct world *w = *state;
+    char key[32];
+    for (int i = 0; i < 500; i++) {
+        snprintf(key, sizeof(key), "e/%d", i % 50);
+        if (i % 5 == 4)
+            (void)client_remove(w->a, key, ANY);
+        else
+            (void)client_put(w->a, key, "x", 0, i % 3 == 0 ? 0 : ANY);
+        if (i % 10 == 0)
+            (void)client_renew(w->a, 999999);
+    }
+    wait_until(&w->loop, all_answered, w->a); /* the harness fails on a second answer */
+    assert_int_equal(w->a->answers, 550);
+}
+
+static void increment(struct client *client)
+{
+    for (;;) {
+        const struct baton_record *record = view_get(client, 0, "e/n");
+        char text[24];
+        snprintf(text, sizeof(text), "%d", atoi(record->value) + 1);
+        uint64_t revision = record->revision;
+        if (put(client, "e/n", text, 0, revision)->answer == BATON_ANSWER_DONE) {
+            wait_view(client, 0, client->reply.revision);
+            return;
+        }
+        expect_conflict(&client->reply);
+        /* Somebody was first: the view will show it. */
+        wait_view(client, 0, client->reply.revision > revision ? client->reply.revision : revision + 1);
+    }
+}
+
+static void test_no_increment_is_lost_between_two_writers(void **state)
+{
+    struct world *w = *state;
+    expect_done(put(w->a, "e/n", "0", 0, 0));
+    client_watch(w->a, 0, "e/");
+    client_watch(w->b, 0, "e/");
+    wait_key(w->a, 0, "e/n", true);
+    wait_key(w->b, 0, "e/n", true);
+    for (int i = 0; i < 30; i++) {
+        /* Both from what they saw last: one of two writes in flight at the same time must lose. */
+        uint64_t seen = view_get(w->a, 0, "e/n")->revision;
+        char text[24];
+        snprintf(text, sizeof(text), "%d", atoi(view_get(w->a, 0, "e/n")->value) + 1);
+        wait_view(w->b, 0, seen);
+        size_t done = w->a->done + w->b->done;
+        uint64_t one = client_put(w->a, "e/n", text, 0, seen), two = client_put(w->b, "e/n", text, 0, seen);
+        wait_answer(w->a, one);
+        wait_answer(w->b, two);
+        assert_int_equal(w->a->done + w->b->done, done + 1);
+        uint64_t newest = w->a->done_revision > w->b->done_revision ? w->a->done_revision : w->b->done_revision;
+        wait_view(w->a, 0, newest);
+        wait_view(w->b, 0, newest);
+        increment(i % 2 == 0 ? w->a : w->b);
+        newest = w->a->done_revision > w->b->done_revision ? w->a->done_revision : w->b->done_revision;
+        wait_view(w->a, 0, newest);
+    }
+    assert_string_equal(view_get(w->a, 0, "e/n")->value, "60");
+}
+
+/* ---- views ---- */
+
+static void test_a_watch_begins_with_everything_and_goes_on_with_changes(void **state)
+{
+    struct world *w = *state;
+    expect_done(put(w->a, "e/1", "one", 0, 0));
+    expect_done(put(w->a, "e/2", "two", 0, 0));
+    expect_done(put(w->a, "f/1", "other", 0, 0));
+    client_watch(w->b, 0, "e/");
+    wait_view(w->b, 0, 1);
+    assert_int_equal(w->b->views[0].resets, 1);
+    assert_int_equal(w->b->views[0].count, 2);
+    expect_done(put(w->a, "e/3", "three", 0, 0));
+    expect_done(removal(w->a, "e/1", ANY));
+    expect_done(put(w->a, "f/2", "other", 0, 0));
+    wait_key(w->b, 0, "e/1", false);
+    assert_int_equal(w->b->views[0].count, 2);
+    assert_non_null(view_get(w->b, 0, "e/3"));
+    assert_int_equal(w->b->views[0].resets, 1);
+}
+
+static void test_a_watch_of_nothing_begins_empty(void **state)
+{
+    struct world *w = *state;
+    client_watch(w->a, 3, "nothing/");
+    wait_view(w->a, 3, 0);
+    assert_int_equal(w->a->views[3].count, 0);
+    assert_int_equal(w->a->views[3].resets, 1);
+}
+
+static void test_watches_of_one_client_do_not_mix(void **state)
+{
+    struct world *w = *state;
+    client_watch(w->b, 0, "e/a/");
+    client_watch(w->b, 1, "e/");
+    client_watch(w->b, 2, "e/b/");
+    client_watch(w->b, 3, "e/a/");
+    expect_done(put(w->a, "e/a/1", "x", 0, 0));
+    expect_done(put(w->a, "e/b/1", "y", 0, 0));
+    expect_done(put(w->a, "e/ab/1", "z", 0, 0));
+    wait_key(w->b, 1, "e/ab/1", true);
+    wait_key(w->b, 0, "e/a/1", true);
+    wait_key(w->b, 2, "e/b/1", true);
+    wait_key(w->b, 3, "e/a/1", true);
+    assert_int_equal(w->b->views[0].count, 1);
+    assert_int_equal(w->b->views[1].count, 3);
+    assert_int_equal(w->b->views[2].count, 1);
+    client_unwatch(w->b, 0); /* the harness fails if it is told anything more */
+    expect_done(put(w->a, "e/a/2", "x", 0, 0));
+    wait_key(w->b, 3, "e/a/2", true);
+    client_watch(w->b, 0, "e/b/"); /* the number is free again */
+    wait_key(w->b, 0, "e/b/1", true);
+    assert_int_equal(w->b->views[0].count, 1);
+}
+
+static void test_what_is_written_is_seen_by_its_writer_too(void **state)
+{
+    struct world *w = *state;
+    client_watch(w->a, 0, "e/");
+    for (int i = 0; i < 100; i++)
+        (void)client_put(w->a, "e/x", i == 99 ? "last" : "x", 0, ANY);
+    wait_until(&w->loop, all_answered, w->a);
+    wait_view(w->a, 0, w->a->done_revision);
+    assert_string_equal(view_get(w->a, 0, "e/x")->value, "last");
+}
+
+static void test_a_view_that_fell_behind_ends_at_the_present_state(void **state)
+{
+    struct world *w = *state;
+    uv_loop_t slow_loop; /* nobody runs it while the others write */
+    uv_loop_init(&slow_loop);
+    struct client *slow = client_new(w->url, &slow_loop);
+    client_watch(slow, 0, "e/");
+    wait_view(slow, 0, 0);
+    uint64_t session = session_new(w->a, 60000);
+    char key[32];
+    for (int i = 0; i < 12000; i++) {
+        snprintf(key, sizeof(key), "e/%d", i % 20);
+        (void)client_put(w->a, key, "x", session, ANY);
+        if (i % 500 == 499)
+            wait_until(&w->loop, all_answered, w->a);
+    }
+    expect_done(put(w->a, "e/last", "y", 0, 0));
+    expect_done(removal(w->a, "e/7", ANY));
+    wait_key(slow, 0, "e/last", true);
+    wait_key(slow, 0, "e/7", false);
+    assert_int_equal(slow->views[0].count, 20);
+    expect_done(put(w->a, "e/after", "z", 0, 0));
+    wait_key(slow, 0, "e/after", true); /* and it goes on */
+    client_free(slow);
+    assert_int_equal(uv_loop_close(&slow_loop), 0);
+}
+
+/* ---- sessions ---- */
+
+static void test_bound_records_vanish_at_one_revision_in_one_batch(void **state)
+{
+    struct world *w = *state;
+    uint64_t session = session_new(w->a, 60000), other = session_new(w->b, 60000);
+    client_watch(w->b, 0, "e/");
+    char key[32];
+    for (int i = 0; i < 10; i++) {
+        snprintf(key, sizeof(key), "e/bound/%d", i);
+        expect_done(put(w->a, key, "x", session, 0));
+    }
+    expect_done(put(w->a, "e/lasting", "x", 0, 0));
+    expect_done(put(w->b, "e/other", "x", other, 0));
+    wait_key(w->b, 0, "e/other", true);
+    assert_int_equal(w->b->views[0].count, 12);
+    assert_int_equal(view_get(w->b, 0, "e/bound/3")->session, session);
+    client_session_end(w->a, session);
+    wait_key(w->b, 0, "e/bound/0", false);
+    assert_int_equal(w->b->views[0].last_removed, 10);
+    assert_int_equal(w->b->views[0].removed_first, w->b->views[0].removed_last);
+    assert_int_equal(w->b->views[0].count, 2);
+}
+
+static bool was_told_of_end(void *ctx)
+{
+    return ((const struct client *)ctx)->ended_count > 0;
+}
+
+static void test_the_end_of_a_session_is_told_and_is_the_end(void **state)
+{
+    struct world *w = *state;
+    uint64_t session = session_new(w->a, 60000);
+    expect_done(renewal(w->a, session));
+    client_session_end(w->a, session);
+    wait_until(&w->loop, was_told_of_end, w->a);
+    assert_int_equal(w->a->ended, session);
+    expect_refused(renewal(w->a, session), BATON_LOST);
+    expect_refused(put(w->a, "e/x", "x", session, ANY), BATON_LOST);
+    expect_refused(put(w->b, "e/x", "x", session + 1000000, ANY), BATON_LOST); /* never was */
+    expect_done(put(w->a, "e/x", "x", 0, 0));
+    assert_int_equal(w->a->ended_count, 1);
+}
+
+static void test_session_ids_are_never_used_again(void **state)
+{
+    struct world *w = *state;
+    uint64_t greatest = 0;
+    for (int i = 0; i < 20; i++) {
+        struct client *client = i % 2 == 0 ? w->a : w->b;
+        uint64_t session = session_new(client, 60000);
+        assert_true(session > greatest);
+        greatest = session;
+        client_session_end(client, session);
+        if (i == 10) { /* also when nobody is there in between */
+            client_free(w->a);
+            client_free(w->b);
+            w->a = client_new(w->url, &w->loop);
+            w->b = client_new(w->url, &w->loop);
+        }
+    }
+}
+
+static void test_a_put_with_another_session_moves_the_record(void **state)
+{
+    struct world *w = *state;
+    uint64_t one = session_new(w->a, 60000), two = session_new(w->b, 60000);
+    client_watch(w->a, 0, "e/");
+    expect_done(put(w->a, "e/x", "1", one, 0));
+    expect_done(put(w->b, "e/x", "2", two, ANY));
+    client_session_end(w->a, one);
+    wait_until(&w->loop, was_told_of_end, w->a);
+    expect_done(put(w->a, "e/mark", "m", 0, 0));
+    wait_key(w->a, 0, "e/mark", true);
+    assert_non_null(view_get(w->a, 0, "e/x"));
+    expect_done(put(w->b, "e/x", "3", 0, ANY)); /* and now it lasts */
+    client_session_end(w->b, two);
+    wait_until(&w->loop, was_told_of_end, w->b);
+    expect_done(put(w->a, "e/mark", "m", 0, ANY));
+    wait_view(w->a, 0, w->a->reply.revision);
+    assert_non_null(view_get(w->a, 0, "e/x"));
+}
+
+static bool never(void *ctx)
+{
+    return false;
+}
+
+/* Renewed for a while, then no more: it ends no earlier than a ttl after the last renewal, and not much later. */
+static void expect_expiry(struct client *owner, struct client *observer)
+{
+    uint64_t session = session_new(owner, TTL_MS);
+    uint32_t ttl_ms = owner->ttl_ms;
+    client_watch(observer, 0, "e/");
+    expect_done(put(owner, "e/bound", "x", session, 0));
+    wait_key(observer, 0, "e/bound", true);
+    int64_t renewed_ms = clock_now_ms();
+    for (int64_t begin_ms = renewed_ms; renewed_ms < begin_ms + 2 * (int64_t)ttl_ms;) {
+        renewed_ms = clock_now_ms();
+        expect_done(renewal(owner, session));
+        (void)wait_for(owner->loop, never, owner, ttl_ms / 4);
+    }
+    assert_non_null(view_get(observer, 0, "e/bound"));
+    wait_key(observer, 0, "e/bound", false);
+    int64_t lived_ms = observer->views[0].changed_ms - renewed_ms;
+    if (lived_ms < (int64_t)ttl_ms || lived_ms > (int64_t)ttl_ms + LATE_MS)
+        fail_msg("ended %lld ms after its last renewal, with a ttl of %u", (long long)lived_ms, ttl_ms);
+    expect_refused(renewal(owner, session), BATON_LOST);
+    expect_refused(put(owner, "e/late", "x", session, 0), BATON_LOST);
+}
+
+static void test_a_session_that_is_not_renewed_ends(void **state)
+{
+    struct world *w = *state;
+    expect_expiry(w->a, w->b);
+}
+
+static void test_a_session_ends_also_when_its_owner_is_alone(void **state)
+{
+    struct world *w = *state;
+    client_free(w->b);
+    w->b = NULL;
+    expect_expiry(w->a, w->a);
+}
+
+static void test_a_closed_engine_leaves_its_session_to_its_ttl(void **state)
+{
+    struct world *w = *state;
+    uint64_t session = session_new(w->a, TTL_MS);
+    int64_t ttl_ms = w->a->ttl_ms;
+    client_watch(w->b, 0, "e/");
+    int64_t renewed_ms = clock_now_ms();
+    expect_done(renewal(w->a, session));
+    expect_done(put(w->a, "e/bound", "x", session, 0));
+    wait_key(w->b, 0, "e/bound", true);
+    client_free(w->a);
+    w->a = NULL;
+    expect_done(put(w->b, "e/other", "x", 0, 0)); /* a reason to look */
+    wait_key(w->b, 0, "e/bound", false);
+    assert_true(w->b->views[0].changed_ms - renewed_ms >= ttl_ms);
+    assert_true(w->b->views[0].changed_ms - renewed_ms <= ttl_ms + LATE_MS);
+}
+
+static void test_a_ttl_below_the_minimum_is_raised(void **state)
+{
+    struct world *w = *state;
+    (void)session_new(w->a, 1);
+    assert_int_equal(w->a->ttl_ms, w->a->ops->ttl_min_ms);
+}
+
+static void test_a_guard_ends_the_session(void **state)
+{
+    struct world *w = *state;
+    char text[BATON_EXPORT_MAX];
+    struct baton_error err = {0};
+    int fd = -2;
+    uint64_t session = session_new(w->a, 60000);
+    client_watch(w->b, 0, "e/");
+    expect_done(put(w->a, "e/bound", "x", session, 0));
+    wait_key(w->b, 0, "e/bound", true);
+    assert_int_equal(w->a->ops->session_export(w->a->engine, session, text, &fd, &err), 0);
+    struct baton_engine_guard *guard = NULL;
+    assert_int_equal(w->a->ops->guard_open(text, fd, &guard, &err), 0);
+    assert_int_equal(w->a->ops->guard_end(guard, 5000, &err), 0);
+    wait_key(w->b, 0, "e/bound", false);
+    expect_refused(renewal(w->a, session), BATON_LOST);
+    assert_int_equal(w->a->ops->guard_end(guard, 5000, &err), 0); /* it is over: done, too */
+    w->a->ops->guard_close(guard);
+    w->a->ops->guard_close(NULL);
+    assert_int_equal(w->a->ops->guard_open("nonsense", -1, &guard, &err), -1);
+    assert_int_equal(err.code, BATON_INVALID);
+}
+
+/* ---- opening and closing ---- */
+
+static void test_revisions_grow_across_close_and_open(void **state)
+{
+    struct world *w = *state;
+    expect_done(put(w->a, "e/x", "1", 0, 0));
+    expect_done(removal(w->a, "e/x", ANY));
+    expect_done(put(w->a, "e/y", "kept", 0, 0));
+    uint64_t last = w->a->reply.revision;
+    client_free(w->a);
+    client_free(w->b);
+    w->b = NULL;
+    w->a = client_new(w->url, &w->loop);
+    expect_done(put(w->a, "e/x", "2", 0, 0));
+    assert_true(w->a->reply.revision > last);
+    client_watch(w->a, 0, "e/");
+    wait_key(w->a, 0, "e/y", true);
+    assert_int_equal(view_get(w->a, 0, "e/y")->revision, last);
+}
+
+static void test_closing_with_requests_under_way_tells_only_closed(void **state)
+{
+    struct world *w = *state;
+    client_watch(w->a, 0, "e/");
+    for (int i = 0; i < 200; i++) {
+        (void)client_put(w->a, "e/x", "x", 0, ANY);
+        if (i % 50 == 0)
+            (void)client_session_open(w->a, 60000);
+    }
+    client_free(w->a); /* the harness fails if anything comes after `closed` */
+    w->a = NULL;
+    expect_done(put(w->b, "e/x", "after", 0, ANY)); /* and the namespace is as usable as before */
+}
+
+static void test_namespaces_do_not_see_each_other(void **state)
+{
+    struct world *w = *state;
+    char url[220];
+    snprintf(url, sizeof(url), "%s-other", w->url);
+    struct client *other = client_new(url, &w->loop);
+    client_watch(other, 0, "");
+    expect_done(put(w->a, "e/x", "1", 0, 0));
+    expect_done(put(other, "e/y", "1", 0, 0));
+    wait_key(other, 0, "e/y", true);
+    assert_int_equal(other->views[0].count, 1);
+    client_free(other);
+}
+
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(int argc, char **argv)
+{
+    if (argc < 2) {
+        fprintf(stderr, "usage: conformance URL (memory:, local:)\n");
+        return 2;
+    }
+    base_url = argv[1];
+    if (mkdtemp(folder) == NULL) {
+        perror(folder);
+        return 1;
+    }
+    const struct CMUnitTest tests[] = {
+        T(test_must_not_exist_lets_one_write_through),
+        T(test_a_write_needs_the_present_revision),
+        T(test_a_removal_of_nothing_is_done),
+        T(test_created_stays_until_the_record_is_made_again),
+        T(test_limits_of_keys_and_values),
+        T(test_each_request_is_answered_once),
+        T(test_no_increment_is_lost_between_two_writers),
+        T(test_a_watch_begins_with_everything_and_goes_on_with_changes),
+        T(test_a_watch_of_nothing_begins_empty),
+        T(test_watches_of_one_client_do_not_mix),
+        T(test_what_is_written_is_seen_by_its_writer_too),
+        T(test_a_view_that_fell_behind_ends_at_the_present_state),
+        T(test_bound_records_vanish_at_one_revision_in_one_batch),
+        T(test_the_end_of_a_session_is_told_and_is_the_end),
+        T(test_session_ids_are_never_used_again),
+        T(test_a_put_with_another_session_moves_the_record),
+        T(test_a_session_that_is_not_renewed_ends),
+        T(test_a_session_ends_also_when_its_owner_is_alone),
+        T(test_a_closed_engine_leaves_its_session_to_its_ttl),
+        T(test_a_ttl_below_the_minimum_is_raised),
+        T(test_a_guard_ends_the_session),
+        T(test_revisions_grow_across_close_and_open),
+        T(test_closing_with_requests_under_way_tells_only_closed),
+        T(test_namespaces_do_not_see_each_other),
+    };
+    int failed = cmocka_run_group_tests_name(base_url, tests, NULL, NULL);
+    char command[100];
+    snprintf(command, sizeof(command), "rm -rf %s", folder);
+    return system(command) != 0 || failed != 0;
+}
