@@ -123,14 +123,23 @@ static void remove_key(struct core *core, struct election *election, const struc
     attempt_wait(core, election, &election->presence);
 }
 
-/* A presence of this session that is not this candidacy's: its creation was answered late, or never, and the
- * candidacy had been given up. Nobody would act for it, so it must not stay. */
+/* Is it the presence of a candidacy of this client? It may observe an election that it also stands in. */
+static bool is_candidacy(const struct core *core, const char *cid)
+{
+    for (size_t i = 0; i < core->election_count; i++)
+        if (core->elections[i] != NULL && strcmp(core->elections[i]->cid, cid) == 0)
+            return true;
+    return false;
+}
+
+/* A presence of this session that is no candidacy's: its creation was answered late, or never, and the candidacy had
+ * been given up. Nobody would act for it, so it must not stay. */
 static void remove_ghost(struct core *core, struct election *election)
 {
     for (size_t i = 0; i < election->view.count; i++) {
         const struct view_record *record = election->view.records[i];
         if (record->kind == KEY_CANDIDATE && record->session == core->session.id &&
-            strcmp(record->cid, election->cid) != 0) {
+            strcmp(record->cid, election->cid) != 0 && !is_candidacy(core, record->cid)) {
             remove_key(core, election, record);
             return;
         }
