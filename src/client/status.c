@@ -61,6 +61,11 @@ static void fill(struct baton_status *status, const char *name, const struct vie
         status->trouble = mem_text(roster->trouble->text);
 }
 
+static int compare_names(const void *left, const void *right)
+{
+    return strcmp(((const struct baton_status *)left)->name, ((const struct baton_status *)right)->name);
+}
+
 /* Every election that has a record: the view is in the order of keys, so each one's records are together. */
 static void fill_all(const struct view *view, struct baton_status **ret, size_t *ret_count)
 {
@@ -85,6 +90,9 @@ static void fill_all(const struct view *view, struct baton_status **ret, size_t 
         fill(&all[count++], last, view, &roster);
     }
     roster_release(&roster);
+    /* Keys are in order with the slash after the name: "a-b/" is before "a/". */
+    if (count > 0)
+        qsort(all, count, sizeof(*all), compare_names);
     *ret = all;
     *ret_count = count;
 }
