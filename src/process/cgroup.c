@@ -2,9 +2,12 @@
 #include "process/cgroup.h"
 
 #include <fcntl.h>
+#include <linux/sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/base.h"
@@ -43,7 +46,10 @@ void cgroup_make(struct cgroup *cgroup)
         return;
     snprintf(cgroup->path, sizeof(cgroup->path), "%s%s%sbaton-%d", mount, own, strcmp(own, "/") == 0 ? "" : "/",
              (int)getpid());
-    if (mkdir(cgroup->path, 0755) < 0)
+    cgroup->fd = -1;
+    if (mkdir(cgroup->path, 0755) == 0)
+        cgroup->fd = open(cgroup->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (cgroup->fd < 0)
         cgroup->path[0] = '\0';
 }
 
@@ -60,9 +66,16 @@ static void put(const struct cgroup *cgroup, const char *file, const char *text)
     close(fd);
 }
 
-void cgroup_enter(const struct cgroup *cgroup)
+pid_t cgroup_fork(const struct cgroup *cgroup)
 {
-    put(cgroup, "cgroup.procs", "0");
+    if (cgroup->path[0] != '\0') {
+        struct clone_args args = {
+            .flags = CLONE_INTO_CGROUP, .exit_signal = SIGCHLD, .cgroup = (uint64_t)cgroup->fd};
+        pid_t pid = (pid_t)syscall(SYS_clone3, &args, sizeof(args));
+        if (pid >= 0)
+            return pid;
+    }
+    return fork();
 }
 
 void cgroup_kill(const struct cgroup *cgroup)
@@ -74,5 +87,7 @@ void cgroup_remove(struct cgroup *cgroup)
 {
     if (cgroup->path[0] != '\0')
         (void)rmdir(cgroup->path);
+    if (cgroup->path[0] != '\0')
+        close(cgroup->fd);
     cgroup->path[0] = '\0';
 }

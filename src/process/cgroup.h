@@ -4,16 +4,17 @@
 #define PROCESS_CGROUP_H
 
 #include <limits.h>
-#include <stdbool.h>
+#include <sys/types.h>
 
 struct cgroup {
     char path[PATH_MAX]; /* "": none */
+    int fd;
 };
 
 /* Make one below the caller's own. Without permission, or without version 2, there is none. */
 void cgroup_make(struct cgroup *cgroup);
-/* The calling process enters it (async-signal-safe: after fork). */
-void cgroup_enter(const struct cgroup *cgroup);
+/* fork(2), the child in the cgroup from its birth: to move a process costs the kernel tens of milliseconds. */
+pid_t cgroup_fork(const struct cgroup *cgroup);
 void cgroup_kill(const struct cgroup *cgroup);
 void cgroup_remove(struct cgroup *cgroup);
 

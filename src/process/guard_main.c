@@ -51,6 +51,7 @@ static void say_trouble(struct watch *watch, const char *what, const struct bato
 
 /* ---- the command ---- */
 
+/* The guard's own environment is what the command gets; nothing else reads it. */
 static void set_environment(const struct guard_environment *environment)
 {
     char term[24];
@@ -59,27 +60,21 @@ static void set_environment(const struct guard_environment *environment)
     setenv("BATON_ID", environment->id, 1);
     setenv("BATON_URL", environment->url, 1);
     setenv("BATON_TERM", term, 1);
-    /* Our own notify socket and watchdog are not the command's. */
-    unsetenv("WATCHDOG_PID");
-    unsetenv("WATCHDOG_USEC");
     setenv("NOTIFY_SOCKET", environment->notify, 1);
     if (environment->watchdog_us[0] != '\0')
         setenv("WATCHDOG_USEC", environment->watchdog_us, 1);
 }
 
-static void become_command(struct watch *watch, const struct guard_environment *environment, pid_t guard, int report)
+static void become_command(struct watch *watch, pid_t guard, int report)
 {
     setpgid(0, 0);
-    cgroup_enter(&watch->cgroup);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != guard)
         _exit(1); /* the guard has died before that was set */
-    for (int number = 1; number < SIGRTMIN; number++)
-        signal(number, SIG_DFL);
+    signal(SIGPIPE, SIG_DFL); /* ignored by the supervisor; what else is ignored was so by whoever started it */
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
-    set_environment(environment);
     execvp(watch->argv[0], watch->argv);
     int error = errno;
     (void)!write(report, &error, sizeof(error));
@@ -91,14 +86,15 @@ static void spawn(struct watch *watch, const struct guard_environment *environme
     struct guard_message message = {.news = GUARD_STARTED};
     int report[2], error = 0;
     pid_t guard = getpid(), pid = -1;
-    if (pipe2(report, O_CLOEXEC) < 0 || (pid = fork()) < 0) {
+    set_environment(environment);
+    if (pipe2(report, O_CLOEXEC) < 0 || (pid = cgroup_fork(&watch->cgroup)) < 0) {
         message.news = GUARD_FAILED;
         message.error = errno;
         say(watch, &message);
         return;
     }
     if (pid == 0)
-        become_command(watch, environment, guard, report[1]);
+        become_command(watch, guard, report[1]);
     close(report[1]);
     ssize_t got = read(report[0], &error, sizeof(error)); /* ends at the exec */
     close(report[0]);

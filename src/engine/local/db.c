@@ -304,7 +304,13 @@ static int open_locked(struct db *db, const char *folder, struct baton_error *er
         return -1;
     if (!empty && quick_check(db, err) < 0)
         return -1;
-    return after_boot(db, folder, err);
+    if (after_boot(db, folder, err) < 0)
+        return -1;
+    /* Prepared now, not when a takeover waits for it. */
+    for (int which = 0; which < STATEMENTS; which++)
+        if (get(db, which) == NULL)
+            return db_error(db, "prepare", err);
+    return 0;
 }
 
 struct db *db_open(const char *folder, int writer_fd, struct baton_error *err)

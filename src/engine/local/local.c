@@ -2,7 +2,7 @@
  *
  * The parts: folder (where), db (records), pulse (is a session alive), others (who has died), watches (what concerns
  * whom), worker (the one thread that touches the disk). Here they meet on the client's loop. Nothing polls: the loop
- * wakes for the bell (inotify), for a death (pidfd), for the worker's outcomes, and for the first heartbeat that could
+ * wakes for a death (pidfd), for the worker's outcomes (the worker hears the bell), and for the first heartbeat that could
  * be too old.
  */
 #include <errno.h>
@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/inotify.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
@@ -44,8 +43,8 @@ struct baton_engine {
     struct worker *worker;
     struct own_session own[COUNT_OF(((struct others *)0)->own)];
     uv_async_t outcome;
-    uv_poll_t bell, death, due;
-    int bell_fd, due_fd;
+    uv_poll_t death, due;
+    int due_fd;
     bool looking; /* a JOB_LOOK is under way */
     int closing;  /* handles that are still to close */
     int64_t retry_ms; /* look again after trouble */
@@ -109,17 +108,6 @@ static void on_death(uv_poll_t *handle, int status, int events)
 {
     struct baton_engine *engine = handle->data;
     others_died(&engine->others, clock_now_ms());
-    reap_all(engine);
-}
-
-static void on_bell(uv_poll_t *handle, int status, int events)
-{
-    struct baton_engine *engine = handle->data;
-    char buffer[4096];
-    while (read(engine->bell_fd, buffer, sizeof(buffer)) > 0)
-        ;
-    others_rung(&engine->others, clock_now_ms());
-    look(engine);
     reap_all(engine);
 }
 
@@ -234,6 +222,9 @@ static void tell(struct baton_engine *engine, struct job *job)
     case JOB_RESET:
         rewatch_all(engine);
         return;
+    case JOB_RUNG:
+        others_rung(&engine->others, clock_now_ms());
+        return;
     case JOB_OTHERS:
         others_set(&engine->others, job->sessions, job->session_count);
         return;
@@ -275,8 +266,6 @@ static void engine_free(struct baton_engine *engine)
         next = job->next;
         job_free(job);
     }
-    if (engine->bell_fd >= 0)
-        close(engine->bell_fd);
     if (engine->due_fd >= 0)
         close(engine->due_fd);
     watches_release(&engine->watches);
@@ -286,26 +275,11 @@ static void engine_free(struct baton_engine *engine)
     free(engine);
 }
 
-static int open_bell(struct baton_engine *engine, struct baton_error *err)
-{
-    engine->bell_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
-    char *path = mem_format("%s/bell", engine->folder);
-    int result = 0;
-    if (engine->bell_fd < 0)
-        result = error_errno(err, errno, "local: cannot make an inotify descriptor (see fs.inotify.max_user_instances)");
-    else if (inotify_add_watch(engine->bell_fd, path, IN_MODIFY) < 0)
-        result = error_errno(err, errno, "local: cannot watch %s by inotify (see fs.inotify.max_user_watches)", path);
-    free(path);
-    return result;
-}
-
 static void start_handles(struct baton_engine *engine, uv_loop_t *loop)
 {
-    uv_poll_init(loop, &engine->bell, engine->bell_fd);
     uv_poll_init(loop, &engine->death, engine->others.poll_fd);
     uv_poll_init(loop, &engine->due, engine->due_fd);
-    engine->bell.data = engine->death.data = engine->due.data = engine;
-    uv_poll_start(&engine->bell, UV_READABLE, on_bell);
+    engine->death.data = engine->due.data = engine;
     uv_poll_start(&engine->death, UV_READABLE, on_death);
     uv_poll_start(&engine->due, UV_READABLE, on_due);
 }
@@ -323,10 +297,9 @@ static void on_closed(uv_handle_t *handle)
 
 static void local_close(struct baton_engine *engine)
 {
-    engine->closing = 4;
+    engine->closing = 3;
     worker_stop(engine->worker);
     uv_close((uv_handle_t *)&engine->outcome, on_closed);
-    uv_close((uv_handle_t *)&engine->bell, on_closed);
     uv_close((uv_handle_t *)&engine->death, on_closed);
     uv_close((uv_handle_t *)&engine->due, on_closed);
 }
@@ -342,7 +315,7 @@ static int local_open(const char *url, uv_loop_t *loop, const struct baton_engin
     engine->callbacks = *callbacks;
     engine->ctx = ctx;
     engine->folder = folder;
-    engine->bell_fd = engine->due_fd = engine->others.poll_fd = engine->pulse.lock_fd = -1;
+    engine->due_fd = engine->others.poll_fd = engine->pulse.lock_fd = -1;
     engine->retry_ms = NEVER_MS;
     watches_init(&engine->watches);
     if (pulse_open(&engine->pulse, folder, err) < 0 || others_init(&engine->others, &engine->pulse, err) < 0)
@@ -356,15 +329,13 @@ static int local_open(const char *url, uv_loop_t *loop, const struct baton_engin
     uv_async_init(loop, &engine->outcome, on_outcome);
     engine->outcome.data = engine;
     engine->worker = worker_start(folder, &engine->pulse, wake, engine, err);
-    if (engine->worker == NULL || open_bell(engine, err) < 0)
+    if (engine->worker == NULL)
         goto fail_async;
     start_handles(engine, loop);
     look(engine);
     *ret = engine;
     return 0;
 fail_async:
-    if (engine->worker != NULL)
-        worker_stop(engine->worker);
     uv_close((uv_handle_t *)&engine->outcome, NULL);
     uv_run(loop, UV_RUN_NOWAIT);
 fail:

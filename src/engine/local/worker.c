@@ -3,11 +3,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
+#include <sys/inotify.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -25,11 +28,12 @@ struct worker {
     struct db *db;
     struct pulse *pulse;
     int writer_fd, bell_fd;
+    int heard_fd; /* inotify of the bell */
+    int work_fd;  /* eventfd: there are jobs */
     void (*wake)(void *ctx);
     void *ctx;
     pthread_t thread;
     pthread_mutex_t mutex;
-    pthread_cond_t work;
     struct queue jobs, outcomes; /* under the mutex */
     bool quit;
     /* the worker's own */
@@ -81,12 +85,20 @@ void job_free(struct job *job)
     free(job);
 }
 
+static void wake_worker(struct worker *worker)
+{
+    uint64_t one = 1;
+    (void)!write(worker->work_fd, &one, sizeof(one));
+}
+
 void worker_add(struct worker *worker, struct job *job)
 {
     pthread_mutex_lock(&worker->mutex);
+    bool first = worker->jobs.first == NULL;
     queue_add(&worker->jobs, job);
-    pthread_cond_signal(&worker->work);
     pthread_mutex_unlock(&worker->mutex);
+    if (first)
+        wake_worker(worker);
 }
 
 void worker_answer(struct worker *worker, struct job *job)
@@ -287,7 +299,7 @@ static void tell_trouble(struct worker *worker, struct queue *out, const struct 
     queue_add(out, outcome);
 }
 
-static void work(struct worker *worker, struct job *jobs)
+static void work(struct worker *worker, struct job *jobs, bool rung)
 {
     if (do_writes(worker, jobs))
         bell_ring(worker->bell_fd);
@@ -309,10 +321,13 @@ static void work(struct worker *worker, struct job *jobs)
             job->done = readable;
         queue_add(&out, job);
     }
+    if (rung)
+        queue_add(&out, job_new(JOB_RUNG));
+    if (out.first == NULL)
+        return;
     pthread_mutex_lock(&worker->mutex);
     *worker->outcomes.last = out.first;
-    if (out.first != NULL)
-        worker->outcomes.last = out.last;
+    worker->outcomes.last = out.last;
     pthread_mutex_unlock(&worker->mutex);
     worker->wake(worker->ctx);
 }
@@ -321,14 +336,22 @@ static void *run(void *context)
 {
     struct worker *worker = context;
     for (;;) {
+        struct pollfd polled[] = {{.fd = worker->work_fd, .events = POLLIN}, {.fd = worker->heard_fd, .events = POLLIN}};
+        (void)poll(polled, COUNT_OF(polled), -1);
+        char drained[4096];
+        if (polled[0].revents != 0)
+            (void)!read(worker->work_fd, drained, sizeof(uint64_t));
+        bool rung = false;
+        while (read(worker->heard_fd, drained, sizeof(drained)) > 0)
+            rung = true;
         pthread_mutex_lock(&worker->mutex);
-        while (worker->jobs.first == NULL && !worker->quit)
-            pthread_cond_wait(&worker->work, &worker->mutex);
-        struct job *jobs = worker->quit ? NULL : queue_take(&worker->jobs);
+        bool quit = worker->quit;
+        struct job *jobs = quit ? NULL : queue_take(&worker->jobs);
         pthread_mutex_unlock(&worker->mutex);
-        if (jobs == NULL)
+        if (quit)
             return NULL;
-        work(worker, jobs);
+        if (jobs != NULL || rung)
+            work(worker, jobs, rung);
     }
 }
 
@@ -360,6 +383,10 @@ static void worker_free(struct worker *worker)
         close(worker->writer_fd);
     if (worker->bell_fd >= 0)
         close(worker->bell_fd);
+    if (worker->heard_fd >= 0)
+        close(worker->heard_fd);
+    if (worker->work_fd >= 0)
+        close(worker->work_fd);
     for (struct job *job = queue_take(&worker->jobs), *next; job != NULL; job = next) {
         next = job->next;
         job_free(job);
@@ -378,13 +405,29 @@ static int start_thread(struct worker *worker, struct baton_error *err)
     pthread_attr_init(&attributes);
     pthread_attr_setstacksize(&attributes, STACK_BYTES);
     pthread_mutex_init(&worker->mutex, NULL);
-    pthread_cond_init(&worker->work, NULL);
     sigfillset(&all); /* signals are the program's */
     pthread_sigmask(SIG_SETMASK, &all, &before);
     int error = pthread_create(&worker->thread, &attributes, run, worker);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     pthread_attr_destroy(&attributes);
     return error == 0 ? 0 : error_errno(err, error, "local: cannot start a thread");
+}
+
+static int open_ears(struct worker *worker, const char *folder, struct baton_error *err)
+{
+    worker->work_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (worker->work_fd < 0)
+        return error_errno(err, errno, "local: cannot make an eventfd");
+    worker->heard_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+    if (worker->heard_fd < 0)
+        return error_errno(err, errno,
+                           "local: cannot make an inotify descriptor (see fs.inotify.max_user_instances)");
+    char *path = mem_format("%s/bell", folder);
+    int result = 0;
+    if (inotify_add_watch(worker->heard_fd, path, IN_MODIFY) < 0)
+        result = error_errno(err, errno, "local: cannot watch %s by inotify (see fs.inotify.max_user_watches)", path);
+    free(path);
+    return result;
 }
 
 struct worker *worker_start(const char *folder, struct pulse *pulse, void (*wake)(void *ctx), void *ctx,
@@ -394,13 +437,14 @@ struct worker *worker_start(const char *folder, struct pulse *pulse, void (*wake
     worker->pulse = pulse;
     worker->wake = wake;
     worker->ctx = ctx;
-    worker->bell_fd = -1;
+    worker->bell_fd = worker->heard_fd = worker->work_fd = -1;
     worker->sessions_version = UINT64_MAX;
     queue_init(&worker->jobs);
     queue_init(&worker->outcomes);
     identify(worker);
     worker->writer_fd = folder_file(folder, "writer", err);
     if (worker->writer_fd < 0 || (worker->bell_fd = bell_open(folder, err)) < 0 ||
+        open_ears(worker, folder, err) < 0 ||
         (worker->db = db_open(folder, worker->writer_fd, err)) == NULL || start_thread(worker, err) < 0) {
         worker_free(worker);
         return NULL;
@@ -412,10 +456,9 @@ void worker_stop(struct worker *worker)
 {
     pthread_mutex_lock(&worker->mutex);
     worker->quit = true;
-    pthread_cond_signal(&worker->work);
     pthread_mutex_unlock(&worker->mutex);
+    wake_worker(worker);
     pthread_join(worker->thread, NULL);
     pthread_mutex_destroy(&worker->mutex);
-    pthread_cond_destroy(&worker->work);
     worker_free(worker);
 }

@@ -22,6 +22,7 @@ enum job_kind {
     JOB_CHANGES, /* outcome only: batch, for every watch */
     JOB_RESET,   /* outcome only: every watch is asked for again */
     JOB_OTHERS,  /* outcome only: the sessions there are */
+    JOB_RUNG,    /* outcome only: the bell has rung */
     JOB_TROUBLE  /* outcome only: reply.error: reading failed; OK: it works again */
 };
 
@@ -44,7 +45,8 @@ struct job {
 
 struct worker;
 
-/* Opens the database in the caller's thread; `wake(ctx)` is called from the worker's thread when there are outcomes. */
+/* Opens the database in the caller's thread; `wake(ctx)` is called from the worker's thread when there are outcomes.
+ * The worker hears the bell itself: a change of another process is read without a detour by the loop. */
 struct worker *worker_start(const char *folder, struct pulse *pulse, void (*wake)(void *ctx), void *ctx,
                             struct baton_error *err);
 /* Waits for the job that is being done; the rest is dropped. */
