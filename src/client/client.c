@@ -180,7 +180,7 @@ const char *baton_url(const struct baton *b)
 
 int baton_fd(const struct baton *b)
 {
-    return b->event_fd;
+    return client_is_ours(b) ? b->event_fd : -1;
 }
 
 void baton_alive(struct baton *b)
@@ -391,6 +391,8 @@ void baton_election_free(struct baton_election *e)
     pthread_mutex_lock(&b->mutex);
     e->freed = true;
     queue_forget(b, e);
+    b->requests -= e->requests; /* the core drops them */
+    e->requests = 0;
     core_forget(b->core, e->core);
     pthread_mutex_unlock(&b->mutex);
     client_wake(b);
@@ -398,21 +400,42 @@ void baton_election_free(struct baton_election *e)
 
 /* ---- requests ---- */
 
-static uint64_t request(struct baton_election *e, uint32_t timeout_ms, int64_t *ret_until_ms)
+static void request_refused(struct baton_election *e, uint64_t number, const struct baton_error *err)
 {
-    *ret_until_ms = clock_now_ms() + timeout_ms;
-    return ++e->client->last_request;
+    struct baton_event *reply = queue_add(e->client, BATON_REPLY, e, err->text);
+    reply->request = number;
+    reply->code = err->code;
+}
+
+/* A number for a request, with the mutex held. false: it cannot be made, and is answered at once. */
+static bool request_begin(struct baton_election *e, const char *what, uint64_t *ret_number)
+{
+    struct baton *b = e->client;
+    struct baton_error err = {0};
+    *ret_number = ++b->last_request;
+    if (e->all)
+        error_set(&err, BATON_INVALID, "a %s needs one election, not all of them", what);
+    else if (b->requests >= REQUESTS_MAX)
+        error_set(&err, BATON_FULL, "%d requests are under way already, which is the most that one client can have",
+                  REQUESTS_MAX);
+    if (err.code != BATON_OK) {
+        request_refused(e, *ret_number, &err);
+        return false;
+    }
+    e->requests++;
+    b->requests++;
+    return true;
 }
 
 uint64_t baton_transfer(struct baton_election *e, const char *to_id, uint32_t timeout_ms)
 {
     struct baton *b = e->client;
+    uint64_t number;
     if (!client_is_ours(b))
         return 0;
-    int64_t until_ms;
     pthread_mutex_lock(&b->mutex);
-    uint64_t number = request(e, timeout_ms, &until_ms);
-    core_transfer(b->core, e->core, number, to_id, until_ms);
+    if (request_begin(e, "transfer", &number))
+        core_transfer(b->core, e->core, number, to_id, clock_now_ms() + timeout_ms);
     pthread_mutex_unlock(&b->mutex);
     client_wake(b);
     return number;
@@ -421,14 +444,17 @@ uint64_t baton_transfer(struct baton_election *e, const char *to_id, uint32_t ti
 uint64_t baton_hold(struct baton_election *e, const char *why, uint32_t timeout_ms)
 {
     struct baton *b = e->client;
+    uint64_t number;
     if (!client_is_ours(b))
         return 0;
-    char words[WHY_MAX + 1];
-    text_copy(words, sizeof(words), why != NULL ? why : "");
-    int64_t until_ms;
     pthread_mutex_lock(&b->mutex);
-    uint64_t number = request(e, timeout_ms, &until_ms);
-    core_hold(b->core, e->core, number, words, until_ms);
+    if (why != NULL && strlen(why) > WHY_MAX) {
+        struct baton_error err;
+        error_set(&err, BATON_INVALID, "the reason is too long: %zu bytes, at most %d are kept", strlen(why), WHY_MAX);
+        request_refused(e, number = ++b->last_request, &err);
+    } else if (request_begin(e, "hold", &number)) {
+        core_hold(b->core, e->core, number, why, clock_now_ms() + timeout_ms);
+    }
     pthread_mutex_unlock(&b->mutex);
     client_wake(b);
     return number;
@@ -437,12 +463,12 @@ uint64_t baton_hold(struct baton_election *e, const char *why, uint32_t timeout_
 uint64_t baton_release(struct baton_election *e, uint32_t timeout_ms)
 {
     struct baton *b = e->client;
+    uint64_t number;
     if (!client_is_ours(b))
         return 0;
-    int64_t until_ms;
     pthread_mutex_lock(&b->mutex);
-    uint64_t number = request(e, timeout_ms, &until_ms);
-    core_release(b->core, e->core, number, until_ms);
+    if (request_begin(e, "release", &number))
+        core_release(b->core, e->core, number, clock_now_ms() + timeout_ms);
     pthread_mutex_unlock(&b->mutex);
     client_wake(b);
     return number;

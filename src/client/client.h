@@ -33,6 +33,7 @@ struct baton_election {
     bool freed;          /* by the program: nothing is told of it any more */
     bool changed_queued; /* a BATON_CHANGED waits to be taken */
     bool want_stopped, want_resign;
+    unsigned requests; /* not answered yet */
     struct baton_election *next;
 };
 
@@ -77,6 +78,7 @@ struct baton {
     int event_fd;
     struct call *calls;
     uint64_t last_request;
+    unsigned requests; /* not answered yet: at most REQUESTS_MAX */
     enum client_state state;
     bool forced; /* do not wait any longer */
     char trouble[BATON_ERROR_TEXT]; /* the last that was told; "": none */

@@ -89,6 +89,10 @@ static void told(struct baton *b, const struct action *tell)
         if (handle->changed_queued)
             return;
         break;
+    case TELL_REPLY:
+        handle->requests--;
+        b->requests--;
+        break;
     default:
         break;
     }
