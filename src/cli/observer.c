@@ -33,7 +33,7 @@ int observer_open(struct observer *observer, const char *url, const char *name, 
 {
     char id[BATON_ID_MAX + 1];
     struct baton_options options;
-    *observer = (struct observer){.name = name};
+    *observer = (struct observer){.name = name, .reader = -1};
     baton_options_init(&options);
     options.url = url;
     operator_id(id, sizeof(id));
@@ -86,9 +86,16 @@ int observer_next(struct observer *observer, int64_t until_ms, struct baton_even
         int64_t left_ms = until_ms == NEVER_MS ? -1 : until_ms - baton_now_ms();
         if (until_ms != NEVER_MS && left_ms <= 0)
             return 0;
-        struct pollfd ready = {.fd = baton_fd(observer->client), .events = POLLIN};
-        if (poll(&ready, 1, left_ms > INT_MAX ? INT_MAX : (int)left_ms) < 0 && errno != EINTR)
-            return error_errno(err, errno, "cannot wait for the engine");
+        /* poll(2): a pipe whose reader has closed it is POLLERR, whatever is asked for; a negative fd is passed over.
+         */
+        struct pollfd ready[] = {{.fd = baton_fd(observer->client), .events = POLLIN}, {.fd = observer->reader}};
+        if (poll(ready, COUNT_OF(ready), left_ms > INT_MAX ? INT_MAX : (int)left_ms) < 0) {
+            if (errno != EINTR)
+                return error_errno(err, errno, "cannot wait for the engine");
+            continue;
+        }
+        if (ready[1].revents != 0)
+            return 0;
     }
     return take(observer, ret, err) < 0 ? -1 : 1;
 }

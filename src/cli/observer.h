@@ -18,6 +18,7 @@ struct observer {
     struct baton_status *status;
     size_t count;
     struct baton_error trouble; /* of the engine, now; BATON_OK: none */
+    int reader; /* observer_next ends when nobody reads this descriptor any more; -1: it does not look */
 };
 
 /* Closing is allowed after a failed open, too. */
@@ -25,7 +26,7 @@ int observer_open(struct observer *observer, const char *url, const char *name, 
 void observer_close(struct observer *observer);
 
 /* Wait for the next event, until `until_ms` (NEVER_MS: for ever). 1: *ret is it, and when it is a BATON_CHANGED, status
- * is new; 0: it is that time; -1: err. */
+ * is new; 0: it is that time, or the reader is gone; -1: err. */
 int observer_next(struct observer *observer, int64_t until_ms, struct baton_event *ret, struct baton_error *err);
 /* Wait for the first view: BATON_TIMEOUT, or what troubles the engine, when it does not come in time. */
 int observer_first_view(struct observer *observer, uint32_t timeout_ms, struct baton_error *err);

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
+#include <unistd.h>
 
 #include "base/base.h"
 #include "base/clock.h"
@@ -168,8 +169,9 @@ static int watch(struct observer *observer, bool json)
     int status = -1;
     while (status < 0) {
         struct baton_event event;
-        if (observer_next(observer, NEVER_MS, &event, &err) < 0) {
-            status = cli_fail(&err);
+        int got = observer_next(observer, NEVER_MS, &event, &err);
+        if (got <= 0) {
+            status = got < 0 ? cli_fail(&err) : 0;
             break;
         }
         if (event.kind == BATON_TROUBLE)
@@ -214,8 +216,10 @@ static int run(int argc, char **argv)
     struct observer observer;
     if (observer_open(&observer, url, args.operands[0], &err) < 0)
         status = cli_fail(&err);
-    else
+    else {
+        observer.reader = STDOUT_FILENO; /* `baton watch | head -1` must not wait for the next change to end */
         status = watch(&observer, json);
+    }
     observer_close(&observer);
     return status;
 }

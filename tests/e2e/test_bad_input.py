@@ -307,7 +307,7 @@ def stored(world, key):
     ("nonsense", "JSON"),
     ('{"v":2,"cid":"","id":"","term":9,"terms":[]}', "newer"),
     ('{"v":1,"cid":"x","id":"y","term":-1,"terms":[]}', "term"),
-    ("[]", "object"),
+    ("[]", "version"),
 ])
 def test_a_decision_written_by_hand_is_told_and_left_alone(world, value, words):
     quiet(world)

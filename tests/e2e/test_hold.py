@@ -3,6 +3,9 @@
 import os
 import signal
 
+# A command that does not heed SIGTERM, and says when it is so.
+DEAF = ("sh", "-c", "trap '' TERM; echo deaf; while :; do sleep 1; done")
+
 
 def test_a_hold_stops_the_leader_until_the_release(led):
     told = led.run("hold", "--why", "new disks", "db")
@@ -80,8 +83,9 @@ def test_a_hold_outlives_everybody(led):
 
 def test_a_leader_that_does_not_stop_in_time_is_named_and_the_hold_stays(world):
     changes = world.watch("db")
-    world.stand("db", "alpha", "--grace", "4s", command=("sh", "-c", "trap '' TERM; while :; do sleep 1; done"))
+    alpha = world.stand("db", "alpha", "--grace", "4s", command=DEAF)
     changes.wait_object(change="lead", id="alpha")
+    alpha.wait_line("^deaf$")
     told = world.run("hold", "--timeout", "500ms", "db")
     assert (told.code, told.out) == (75, "")
     assert told.err == ("baton: the election 'db' is on hold, but its leader 'alpha' has not stopped yet; see baton "

@@ -4,6 +4,9 @@ import re
 
 import pytest
 
+# A command that does not heed SIGTERM, and says when it is so.
+DEAF = ("sh", "-c", "trap '' TERM; echo deaf; while :; do sleep 1; done")
+
 
 def leader(world):
     return world.run("status", "--json", "db").objects[0]["leader"]
@@ -27,15 +30,16 @@ def test_the_place_passes_to_the_one_that_is_named(led):
 def test_the_old_command_has_ended_before_the_new_one_begins(led):
     """Each command notes its begin and its end; a transfer must not let them overlap."""
     log = f"{led.folder}/log"
-    script = f'echo "begin $BATON_ID" >>{log}; trap \'echo "end $BATON_ID" >>{log}; exit 0\' TERM; while :; do sleep 0.05; done'
+    script = (f"trap 'echo end $BATON_ID >>{log}; exit 0' TERM; echo begin $BATON_ID | tee -a {log}; "
+              "while :; do sleep 0.05; done")
     changes = led.watch("work")
-    for each in ("one", "two"):
-        led.stand("work", each, command=("sh", "-c", script))
-        changes.wait_object(change="join", id=each)
-    changes.wait_object(change="lead")
-    led.run_command(["timeout", "20", "sh", "-c", f"until grep -q begin {log}; do :; done"], limit=25)
+    one = led.stand("work", "one", command=("sh", "-c", script))
+    one.wait_line("^begin one")
+    led.stand("work", "two", command=("sh", "-c", script))
+    changes.wait_object(change="join", id="two")
     for _ in range(4):
         assert led.run("transfer", "work").code == 0
+        changes.wait_object(change="lead")
     with open(log, encoding="utf-8") as file:
         lines = file.read().split("\n")[:-1]
     running = 0
@@ -96,8 +100,9 @@ def test_a_transfer_during_a_hold_is_refused(led):
 def test_a_leader_that_does_not_stop_in_time_is_told_and_the_request_taken_back(world):
     """The command ignores SIGTERM, and its grace is longer than the transfer may take."""
     changes = world.watch("db")
-    world.stand("db", "alpha", "--grace", "4s", command=("sh", "-c", "trap '' TERM; while :; do sleep 1; done"))
+    alpha = world.stand("db", "alpha", "--grace", "4s", command=DEAF)
     changes.wait_object(change="lead", id="alpha")
+    alpha.wait_line("^deaf$")
     world.stand("db", "beta")
     changes.wait_object(change="join", id="beta")
     told = world.run("transfer", "--timeout", "500ms", "db")
