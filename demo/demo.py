@@ -16,6 +16,7 @@ import tempfile
 import time
 
 LIMIT_S = 20  # for each thing that is waited for
+WORK_S = 1.5  # how long each leader is left to work
 TTL_S = 3
 
 BUILD = sys.argv[1] if len(sys.argv) > 1 else "build"
@@ -78,11 +79,17 @@ class Demo:
                         return int(at_us)
         raise SystemExit(f"demo: nobody took over within {LIMIT_S} s")
 
+    def let_it_work(self):
+        """The pace of the demo; whoever writes with a new term meanwhile would be a surprise."""
+        if self.selector.select(WORK_S):
+            say("   (somebody spoke)")
+
     def last_row_us(self, term):
         with sqlite3.connect(self.rows) as db:
             return db.execute("SELECT max(at_us) FROM rows WHERE term = ?", (term,)).fetchone()[0]
 
     def way(self, text, act, expected):
+        self.let_it_work()
         title(text)
         old, term = self.leader, self.term
         act(self.instances[old], self.pid)
@@ -100,6 +107,12 @@ class Demo:
         except subprocess.TimeoutExpired:
             raise SystemExit(f"demo: {name} did not end within {LIMIT_S} s") from None
         self.start(name)
+
+    def show(self, command):
+        shown = subprocess.run([BATON, command, "--url", self.url, "db-writer"], capture_output=True, text=True,
+                               timeout=LIMIT_S, check=False)
+        for line in shown.stdout.splitlines():
+            say("   " + line)
 
     def stop(self):
         for instance in self.instances.values():
@@ -131,13 +144,6 @@ def polite(instance, pid):
     instance.process.terminate()
 
 
-def show_status(demo):
-    status = subprocess.run([BATON, "status", "--url", demo.url, "db-writer"], capture_output=True, text=True,
-                            timeout=LIMIT_S, check=False)
-    for line in status.stdout.splitlines():
-        say("   " + line)
-
-
 def judge(demo):
     title("What the rows say")
     with sqlite3.connect(demo.rows) as db:
@@ -165,16 +171,18 @@ def main():
             demo.start(name)
         demo.wait_for_leader()
         say(f"   {demo.leader} leads with term {demo.term}")
-        show_status(demo)
+        demo.show("status")
         demo.bring_back(demo.way("1. The leader's command is killed (SIGKILL)", kill_command, ""))
         demo.bring_back(demo.way("2. The leader's supervisor is killed: its guard kills the command", kill_supervisor,
                                  ""))
         frozen = demo.way("3. The leader freezes, supervisor and command (SIGSTOP)", freeze,
                           f"(the lease is {TTL_S} s, and the old command is dead)")
         demo.instances[frozen].process.send_signal(signal.SIGCONT)
-        say(f"   {frozen} wakes up, and follows")
+        say(f"   {frozen} wakes up: its command is gone, and it follows")
         demo.bring_back(demo.way("4. The leader is asked to stop (SIGTERM): it hands over", polite, ""))
-        subprocess.run([BATON, "history", "--url", demo.url, "db-writer"], timeout=LIMIT_S, check=False)
+        title("baton history db-writer")
+        demo.show("history")
+        demo.let_it_work()
         demo.stop()
         good = judge(demo)
     finally:

@@ -125,7 +125,7 @@ static void turn(struct run *run)
                               {.fd = run->guard.pid > 0 ? run->guard.fd : -1, .events = POLLIN},
                               {.fd = run->signal_fd, .events = POLLIN},
                               {.fd = run->notify.fd, .events = POLLIN},
-                              {.fd = run->health.pidfd, .events = POLLIN}};
+                              {.fd = run->health.check.pidfd, .events = POLLIN}};
     int64_t wake_ms = run_wake_ms(run), now_ms = baton_now_ms();
     int64_t wait_ms = wake_ms == NEVER_MS ? -1 : wake_ms > now_ms ? wake_ms - now_ms : 0;
     if (poll(polled, COUNT_OF(polled), wait_ms > 60000 ? 60000 : (int)wait_ms) < 0 && errno != EINTR)

@@ -5,7 +5,8 @@
 
 #include <stdbool.h>
 #include <stdint.h>
-#include <sys/types.h>
+
+#include "process/shell.h"
 
 #define HEALTH_FAILURES 3 /* in a row: the command is not well */
 
@@ -13,8 +14,7 @@ struct health {
     const char *command; /* NULL: there is no check */
     int64_t every_ms;
     bool on;
-    pid_t pid; /* of the check that runs; 0: none */
-    int pidfd;
+    struct shell check;
     int64_t next_ms; /* when to begin the next, or to kill this one */
     unsigned failures;
 };

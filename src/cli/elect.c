@@ -1,0 +1,327 @@
+/* elect.c: `baton elect NAME`: hold a candidacy, print each change, run hooks.
+ *
+ * Hooks run one at a time, in order. States that came and went while a hook ran are left out, but never the last one.
+ * The place is handed over when --on-follow has ended: until then this instance counts as the leader for others, and
+ * not for itself. A hook that overruns the stop is killed, and nothing is handed over: the session ends by itself.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "baton/baton.h"
+#include "base/base.h"
+#include "base/clock.h"
+#include "cli/cli.h"
+#include "cli/present.h"
+#include "process/notify.h"
+#include "process/shell.h"
+
+#define GRACE_MS 3000
+#define SLACK_MS 200
+
+extern char **environ;
+
+struct elect {
+    const char *url, *id, *address, *name, *on_lead, *on_follow;
+    int32_t priority;
+    bool preempt, json;
+    uint32_t ttl_ms, grace_ms;
+    struct baton *client;
+    struct baton_election *election;
+    int signal_fd;
+    uint64_t term;            /* led now; 0: none */
+    uint64_t told_term;       /* of the leader that was printed last */
+    bool told_vacant;
+    bool leading, hook_leads; /* what is so, and what the last hook was started for */
+    bool stopping, overrun;   /* a stop is to be answered; it was not in time */
+    int64_t until_ms;
+    struct shell hook;
+    bool leaving, resigned, ready;
+    int status;
+};
+
+/* ---- print ---- */
+
+static void print(struct elect *elect, const char *event, const char *id, uint64_t term, const char *text)
+{
+    char when[32], line[BATON_ERROR_TEXT + 200];
+    if (elect->json) {
+        json_t *object = json_object();
+        json_object_set_new(object, "time", present_time(clock_wall_ms()));
+        json_object_set_new(object, "event", present_text(event));
+        json_object_set_new(object, "name", present_text(elect->name));
+        if (id != NULL)
+            json_object_set_new(object, "id", present_text(id));
+        if (term != 0)
+            json_object_set_new(object, "term", json_integer((json_int_t)term));
+        if (text[0] != '\0')
+            json_object_set_new(object, "text", present_text(text));
+        present_line(object);
+    } else {
+        snprintf(line, sizeof(line), "%s", text);
+        printf("%s  %s  %s\n", cli_time_text(clock_wall_ms(), when), elect->name, cli_printable(line));
+    }
+    if (cli_flush() != CLI_OUT_OK && !elect->leaving) {
+        elect->leaving = true; /* nobody reads it, or nobody can: hand over and end */
+        elect->status = EX_IOERR;
+        baton_resign(elect->election);
+    }
+}
+
+/* The leader, when it is another one than was told last. */
+static void print_leader(struct elect *elect)
+{
+    struct baton_status *status;
+    size_t count;
+    char text[BATON_ID_MAX + 80];
+    if (baton_status(elect->election, &status, &count, NULL) < 0)
+        return;
+    if (!elect->ready && status->known) {
+        elect->ready = true;
+        notify_say("READY=1");
+        print(elect, "stand", baton_id(elect->client), 0, "this instance stands");
+    }
+    bool vacant = status->leader == NULL;
+    if (vacant && !elect->told_vacant && elect->told_term != 0)
+        print(elect, "vacant", NULL, status->term, "nobody leads");
+    if (!vacant && status->term != elect->told_term) {
+        snprintf(text, sizeof(text), "%s leads, term %" PRIu64, status->leader, status->term);
+        print(elect, "leader", status->leader, status->term, text);
+        elect->told_term = status->term;
+    }
+    elect->told_vacant = vacant;
+    baton_status_free(status, count);
+}
+
+/* ---- hooks ---- */
+
+static void start_hook(struct elect *elect, const char *command)
+{
+    char term[24];
+    snprintf(term, sizeof(term), "%" PRIu64, elect->term);
+    setenv("BATON_NAME", elect->name, 1);
+    setenv("BATON_ID", baton_id(elect->client), 1);
+    setenv("BATON_URL", baton_url(elect->client), 1);
+    setenv("BATON_TERM", term, 1);
+    setenv("BATON_STATE", elect->leading ? "lead" : "follow", 1);
+    if (!shell_start(&elect->hook, command, NULL))
+        cli_error("%s: cannot run the hook '%s': %s", elect->name, command, strerror(errno));
+}
+
+static void answer_stop(struct elect *elect)
+{
+    if (elect->stopping && !elect->overrun && elect->hook.pid == 0 && elect->hook_leads == elect->leading)
+        baton_stopped(elect->election);
+}
+
+/* Bring the hooks up to what is so. */
+static void run_hooks(struct elect *elect)
+{
+    while (elect->hook.pid == 0 && elect->hook_leads != elect->leading && !elect->overrun) {
+        const char *command = elect->leading ? elect->on_lead : elect->on_follow;
+        elect->hook_leads = elect->leading;
+        if (command != NULL)
+            start_hook(elect, command);
+    }
+    answer_stop(elect);
+}
+
+static void hook_ended(struct elect *elect, int status)
+{
+    if (WIFSIGNALED(status) || WEXITSTATUS(status) != 0)
+        cli_error("%s: the hook for '%s' has ended with status %d", elect->name, elect->hook_leads ? "lead" : "follow",
+                  WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status));
+    run_hooks(elect);
+}
+
+static void overrun(struct elect *elect)
+{
+    elect->overrun = true;
+    cli_error("%s: the hook for '%s' has not ended in time: it is killed, and the session ends", elect->name,
+              elect->hook_leads ? "lead" : "follow");
+    shell_kill(&elect->hook);
+}
+
+/* ---- events ---- */
+
+static void on_event(struct elect *elect, const struct baton_event *event)
+{
+    char text[80];
+    switch (event->kind) {
+    case BATON_LEAD:
+        elect->term = event->term;
+        elect->leading = true;
+        snprintf(text, sizeof(text), "this instance leads, term %" PRIu64, event->term);
+        print(elect, "lead", baton_id(elect->client), event->term, text);
+        notify_say("STATUS=leads");
+        run_hooks(elect);
+        return;
+    case BATON_STOP:
+        elect->stopping = true;
+        elect->leading = false;
+        elect->until_ms = event->until_ms;
+        snprintf(text, sizeof(text), "this instance stops: %.50s", event->text);
+        print(elect, "stop", baton_id(elect->client), event->term, text);
+        run_hooks(elect);
+        return;
+    case BATON_FOLLOW:
+        elect->stopping = elect->overrun = false;
+        elect->hook_leads = elect->leading;
+        print(elect, "follow", baton_id(elect->client), event->term, "this instance follows");
+        notify_say("STATUS=follows");
+        return;
+    case BATON_CHANGED:
+        print_leader(elect);
+        return;
+    case BATON_LOST_SESSION:
+        print(elect, "lost", NULL, 0, "the session is over");
+        if (elect->overrun)
+            baton_stopped(elect->election); /* too late to matter for others; now it may stand again */
+        return;
+    case BATON_DUPLICATE:
+    case BATON_TROUBLE:
+        cli_error("%s: %s", elect->name, event->text);
+        return;
+    case BATON_RESIGNED:
+        elect->resigned = true;
+        return;
+    default:
+        return;
+    }
+}
+
+static void leave(struct elect *elect)
+{
+    if (elect->leaving)
+        return;
+    elect->leaving = true;
+    notify_say("STOPPING=1");
+    baton_resign(elect->election);
+}
+
+static void turn(struct elect *elect)
+{
+    struct pollfd polled[] = {{.fd = baton_fd(elect->client), .events = POLLIN},
+                              {.fd = elect->signal_fd, .events = POLLIN},
+                              {.fd = elect->hook.pidfd, .events = POLLIN}};
+    int64_t wait_ms = -1;
+    if (elect->stopping && !elect->overrun) {
+        wait_ms = elect->until_ms - SLACK_MS - baton_now_ms();
+        wait_ms = wait_ms > 0 ? wait_ms : 0;
+    }
+    if (poll(polled, COUNT_OF(polled), (int)wait_ms) < 0 && errno != EINTR)
+        return;
+    struct baton_event event;
+    while (!elect->resigned && baton_next(elect->client, &event))
+        on_event(elect, &event);
+    int status;
+    if (polled[2].revents != 0 && shell_ended(&elect->hook, &status))
+        hook_ended(elect, status);
+    struct signalfd_siginfo info;
+    while (read(elect->signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info))
+        leave(elect);
+    if (elect->stopping && !elect->overrun && elect->hook.pid > 0 &&
+        baton_now_ms() >= elect->until_ms - SLACK_MS)
+        overrun(elect);
+}
+
+/* ---- begin and end ---- */
+
+static int parse(int argc, char **argv, struct elect *into)
+{
+    static struct cli_args args;
+    const struct cli_option options[] = {
+        {.name = "on-lead", .kind = CLI_TEXT, .into = &into->on_lead, .value = "CMD",
+         .help = "a shell command to run when this instance begins to lead"},
+        {.name = "on-follow", .kind = CLI_TEXT, .into = &into->on_follow, .value = "CMD",
+         .help = "a shell command to run when it stops to lead, before the next\none begins"},
+        {.name = "grace", .kind = CLI_DURATION, .into = &into->grace_ms, .value = "DURATION",
+         .help = "how long the hooks may take when it must stop (default: 3s)"},
+        CLI_OPTION_URL(&into->url),
+        CLI_OPTION_ID(&into->id),
+        CLI_OPTION_ADDRESS(&into->address),
+        CLI_OPTION_PRIORITY(&into->priority),
+        CLI_OPTION_PREEMPT(&into->preempt),
+        CLI_OPTION_TTL(&into->ttl_ms),
+        CLI_OPTION_JSON(&into->json),
+    };
+    const struct cli_form form = {.command = "elect",
+                                  .synopsis = "[OPTIONS] NAME",
+                                  .about = "Stands in the election NAME, prints each change, and runs hooks when this\n"
+                                           "instance begins and stops to lead. Hooks run one at a time; their\n"
+                                           "environment has BATON_NAME, BATON_ID, BATON_TERM, BATON_URL and\n"
+                                           "BATON_STATE (lead or follow). SIGTERM hands over.",
+                                  .options = options,
+                                  .option_count = COUNT_OF(options),
+                                  .operands_min = 1,
+                                  .operands_max = 1,
+                                  .operands = "NAME",
+                                  .names_election = true};
+    int status = cli_parse(&form, argc, argv, &args);
+    if (status != CLI_GO)
+        return status;
+    into->name = args.operands[0];
+    return CLI_GO;
+}
+
+static int open_client(struct elect *elect, struct baton_error *err)
+{
+    struct baton_options options;
+    struct baton_stand_options stand;
+    baton_options_init(&options);
+    baton_stand_options_init(&stand);
+    options.url = elect->url;
+    options.id = elect->id;
+    options.address = elect->address;
+    options.ttl_ms = elect->ttl_ms;
+    stand.priority = elect->priority;
+    stand.preempt = elect->preempt;
+    if (elect->on_lead != NULL || elect->on_follow != NULL)
+        stand.stop_ms = elect->grace_ms + SLACK_MS;
+    if (baton_open(&options, &elect->client, err) < 0)
+        return -1;
+    return baton_stand(elect->client, elect->name, &stand, &elect->election, err);
+}
+
+static int run(int argc, char **argv)
+{
+    struct elect elect = {.ttl_ms = BATON_TTL_DEFAULT_MS, .grace_ms = GRACE_MS};
+    struct baton_error err;
+    shell_init(&elect.hook);
+    int status = parse(argc, argv, &elect);
+    if (status != CLI_GO)
+        return status;
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGQUIT);
+    sigaddset(&set, SIGHUP);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    (void)notify_init();
+    elect.signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    if (elect.signal_fd < 0) {
+        cli_error("cannot make a signalfd: %s", strerror(errno));
+        return EX_OSERR;
+    }
+    if (open_client(&elect, &err) < 0)
+        elect.status = cli_fail(&err);
+    else
+        while (!elect.resigned)
+            turn(&elect);
+    shell_kill(&elect.hook);
+    baton_close(elect.client);
+    close(elect.signal_fd);
+    return elect.status;
+}
+
+const struct cli_command command_elect = {"elect", "stand in an election, and run hooks", run};
