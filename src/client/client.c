@@ -99,14 +99,22 @@ static int check_options(struct baton *b, const struct baton_options *options, s
     return 0;
 }
 
-static struct shared_page *page_new(void)
+static struct shared_page *page_new(struct baton_error *err)
 {
-    long size = sysconf(_SC_PAGESIZE);
-    struct shared_page *page = mmap(NULL, (size_t)size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (page == MAP_FAILED)
-        IMPOSSIBLE("out of memory for a page");
-    if (madvise(page, (size_t)size, MADV_WIPEONFORK) < 0)
-        IMPOSSIBLE("the kernel has no MADV_WIPEONFORK (Linux 4.14)");
+    size_t size = (size_t)sysconf(_SC_PAGESIZE);
+    struct shared_page *page = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (page == MAP_FAILED) {
+        error_errno(err, errno, "no memory for a page");
+        return NULL;
+    }
+    if (madvise(page, size, MADV_WIPEONFORK) < 0) {
+        error_set(err, BATON_UNSUPPORTED,
+                  "this kernel cannot keep a page from a forked child (madvise(2) with "
+                  "MADV_WIPEONFORK: %s); it needs Linux 4.14 or newer",
+                  strerror(errno));
+        munmap(page, size);
+        return NULL;
+    }
     atomic_store(&page->ours, true);
     return page;
 }
@@ -126,7 +134,8 @@ static void client_free(struct baton *b)
         close(b->event_fd);
     if (b->due_fd >= 0)
         close(b->due_fd);
-    munmap(b->page, (size_t)sysconf(_SC_PAGESIZE));
+    if (b->page != NULL)
+        munmap(b->page, (size_t)sysconf(_SC_PAGESIZE));
     free(b->id);
     free(b->url);
     free(b);
@@ -140,11 +149,10 @@ int baton_open(const struct baton_options *options, struct baton **ret, struct b
     b->options = *options;
     b->event_fd = b->due_fd = -1;
     b->last = &b->first;
-    b->page = page_new();
     update_init(&b->todo);
     pthread_mutex_init(&b->mutex, NULL);
     pthread_cond_init(&b->moved, NULL);
-    if (check_options(b, options, err) < 0)
+    if (check_options(b, options, err) < 0 || (b->page = page_new(err)) == NULL)
         goto fail;
     b->id = options->id != NULL ? mem_text(options->id) : new_id(host);
     b->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

@@ -11,8 +11,8 @@
 #include <stdatomic.h>
 #include <uv.h>
 
-#include "baton/baton.h"
 #include "base/base.h"
+#include "baton/baton.h"
 #include "core/core.h"
 #include "engine/engine.h"
 
@@ -25,7 +25,7 @@ struct shared_page {
 struct baton_election {
     struct baton *client;
     struct election *core;
-    char *name; /* "": every election */
+    char *name;            /* "": every election */
     _Atomic uint64_t term; /* that it leads with; 0: it does not */
     struct shared_page *page;
     uint32_t stop_ms;
@@ -80,7 +80,7 @@ struct baton {
     uint64_t last_request;
     unsigned requests; /* not answered yet: at most REQUESTS_MAX */
     enum client_state state;
-    bool forced; /* do not wait any longer */
+    bool forced;                    /* do not wait any longer */
     char trouble[BATON_ERROR_TEXT]; /* the last that was told; "": none */
     /* the loop's own: */
     uint64_t ending; /* a session whose end was asked for, and not answered */

@@ -10,7 +10,9 @@
 #include "base/clock.h"
 #include "client/client.h"
 
-#define STACK_BYTES (256 * 1024)
+/* What is touched of it is what it costs. It must hold jansson's recursion over a value as deep as its parser accepts
+ * (JSON_PARSER_MAX_DEPTH, 2048), which a person may have written: dumping one takes 600 KiB. */
+#define STACK_BYTES (2 * 1024 * 1024)
 
 /* ---- a step ---- */
 
@@ -18,7 +20,8 @@ static void step(struct baton *b, struct event *event);
 
 /* What baton_leads() reads. The order is what makes it safe without a lock: first no election claims a term that it
  * was told to stop, then the deadline moves (perhaps to that of a new session), then new terms are there. A reader
- * loads the deadline first and the term second: if it sees the deadline of a new session, it sees no term of the old. */
+ * loads the deadline first and the term second: if it sees the deadline of a new session, it sees no term of the old.
+ */
 static void publish(struct baton *b, int64_t now_ms)
 {
     for (size_t i = 0; i < b->todo.count; i++) {
@@ -186,11 +189,9 @@ static void on_session_opened(void *ctx, uint64_t ticket, uint64_t session, uint
     struct baton_reply reply = {.answer = BATON_ANSWER_DONE};
     if (err != NULL)
         reply = (struct baton_reply){.answer = BATON_ANSWER_REFUSED, .error = *err};
-    step(ctx, &(struct event){.kind = EVENT_SESSION_OPENED,
-                              .ticket = ticket,
-                              .session = session,
-                              .ttl_ms = ttl_ms,
-                              .reply = &reply});
+    step(ctx,
+         &(struct event){
+             .kind = EVENT_SESSION_OPENED, .ticket = ticket, .session = session, .ttl_ms = ttl_ms, .reply = &reply});
 }
 
 static void on_session_renewed(void *ctx, uint64_t ticket, const struct baton_reply *reply)
@@ -333,12 +334,18 @@ static void on_due(uv_poll_t *handle, int status, int events)
 
 /* ---- the thread ---- */
 
-static void *run(void *context)
+/* Until every handle is closed. */
+static void stop_loop(struct baton *b)
 {
-    struct baton *b = context;
     uv_run(&b->loop, UV_RUN_DEFAULT);
     if (uv_loop_close(&b->loop) != 0)
         IMPOSSIBLE("the engine '%s' has left handles open", b->ops->scheme);
+}
+
+static void *run(void *context)
+{
+    struct baton *b = context;
+    stop_loop(b);
     pthread_mutex_lock(&b->mutex);
     b->state = CLIENT_CLOSED;
     pthread_cond_broadcast(&b->moved);
@@ -349,15 +356,14 @@ static void *run(void *context)
 static int start_thread(struct baton *b, struct baton_error *err)
 {
     pthread_attr_t attributes;
-    sigset_t all, before;
     pthread_attr_init(&attributes);
     pthread_attr_setstacksize(&attributes, STACK_BYTES);
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
     int error = pthread_create(&b->thread, &attributes, run, b);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
     pthread_attr_destroy(&attributes);
-    return error == 0 ? 0 : error_errno(err, error, "cannot start a thread");
+    if (error != 0)
+        return error_errno(err, error, "cannot start a thread");
+    pthread_setname_np(b->thread, "baton");
+    return 0;
 }
 
 static const struct baton_engine_callbacks callbacks = {
@@ -370,29 +376,51 @@ static const struct baton_engine_callbacks callbacks = {
     .closed = on_closed,
 };
 
+static int start_loop(struct baton *b, struct baton_error *err)
+{
+    int error = uv_loop_init(&b->loop);
+    if (error != 0)
+        return error_set(err, error_code_of_errno(-error), "cannot make an event loop: %s", uv_strerror(error));
+    error = uv_async_init(&b->loop, &b->asked, on_asked);
+    if (error != 0) {
+        uv_loop_close(&b->loop);
+        return error_set(err, error_code_of_errno(-error), "cannot wake an event loop: %s", uv_strerror(error));
+    }
+    /* A timerfd can always be polled: these two cannot fail. */
+    uv_poll_init(&b->loop, &b->due, b->due_fd);
+    uv_poll_start(&b->due, UV_READABLE, on_due);
+    b->asked.data = b->due.data = b;
+    return 0;
+}
+
+static int start(struct baton *b, struct baton_error *err)
+{
+    if (start_loop(b, err) < 0)
+        return -1;
+    if (b->ops->open(b->url, &b->loop, &callbacks, b, &b->engine, err) < 0) {
+        on_closed(b);
+        stop_loop(b);
+        return -1;
+    }
+    if (start_thread(b, err) == 0)
+        return 0;
+    struct baton_engine *engine = b->engine;
+    b->engine = NULL;
+    b->ops->close(engine);
+    stop_loop(b);
+    return -1;
+}
 
 int driver_start(struct baton *b, struct baton_error *err)
 {
     b->due_fd = timerfd_create(CLOCK_BOOTTIME, TFD_CLOEXEC | TFD_NONBLOCK);
     if (b->due_fd < 0)
         return error_errno(err, errno, "cannot make a timer");
-    int error = uv_loop_init(&b->loop);
-    if (error != 0)
-        return error_set(err, BATON_SYSTEM, "cannot make an event loop: %s", uv_strerror(error));
-    if (b->ops->open(b->url, &b->loop, &callbacks, b, &b->engine, err) < 0) {
-        uv_loop_close(&b->loop);
-        return -1;
-    }
-    uv_async_init(&b->loop, &b->asked, on_asked);
-    uv_poll_init(&b->loop, &b->due, b->due_fd);
-    b->asked.data = b->due.data = b;
-    uv_poll_start(&b->due, UV_READABLE, on_due);
-    if (start_thread(b, err) == 0)
-        return 0;
-    struct baton_engine *engine = b->engine;
-    b->engine = NULL;
-    b->ops->close(engine);
-    uv_run(&b->loop, UV_RUN_DEFAULT);
-    uv_loop_close(&b->loop);
-    return -1;
+    /* Neither this thread nor any that the engine starts takes a signal that is meant for the program. */
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int result = start(b, err);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return result;
 }

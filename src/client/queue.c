@@ -10,8 +10,9 @@
 
 #include "client/client.h"
 
-static const char *const event_names[] = {"none",    "lead",    "stop",    "follow",       "changed",   "resigned", "reply",
-                                          "session", "renewed", "lost-session", "duplicate", "trouble",  "recovered"};
+static const char *const event_names[] = {"none",      "lead",    "stop",     "follow",  "changed",
+                                          "resigned",  "reply",   "session",  "renewed", "lost-session",
+                                          "duplicate", "trouble", "recovered"};
 
 const char *baton_event_name(enum baton_event_kind kind)
 {
