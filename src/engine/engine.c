@@ -8,8 +8,9 @@
 #include <string.h>
 
 #include "base/base.h"
+#include "engine/memory/memory.h"
 
-static const struct baton_engine_ops *const built_in[] = {&engine_local};
+static const struct baton_engine_ops *const built_in[] = {&engine_local, &engine_memory};
 
 #define SCHEME_MAX 32
 
@@ -21,7 +22,8 @@ static const struct baton_engine_ops *load(const char *scheme, const char *url, 
     void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     if (library == NULL) {
         error_set(err, BATON_UNSUPPORTED,
-                  "URL '%.100s': there is no engine '%s' (%s cannot be loaded); this baton has: local", url, scheme, path);
+                  "URL '%.100s': there is no engine '%s' (%s cannot be loaded); this baton has: local, memory", url, scheme,
+                  path);
         goto out;
     }
     char symbol[SCHEME_MAX + 16];

@@ -13,13 +13,10 @@
 #include "base/base.h"
 #include "base/clock.h"
 #include "engine/engine.h"
-#include "engine/memory/memory.h"
 
 const struct baton_engine_ops *harness_ops(const char *url)
 {
     struct baton_error err = {0};
-    if (text_starts(url, "memory:"))
-        return &engine_memory;
     const struct baton_engine_ops *ops = engine_find(url, &err);
     if (ops == NULL)
         fail_msg("%s", err.text);
