@@ -158,21 +158,44 @@ static uint32_t big_endian(const unsigned char *bytes)
     return (uint32_t)bytes[0] << 24 | (uint32_t)bytes[1] << 16 | (uint32_t)bytes[2] << 8 | bytes[3];
 }
 
+/* Through SQLite's own file: to open and close the file besides it would drop the locks that another connection of
+ * this process has on it (sqlite.org/howtocorrupt.html, section 2.2). 0; 1: the file is shorter; -1. */
+static int read_header(const char *path, unsigned char *header, int size, struct baton_error *err)
+{
+    sqlite3 *handle = NULL;
+    sqlite3_file *file = NULL;
+    int result = -1;
+    if (sqlite3_open_v2(path, &handle, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX, NULL) != SQLITE_OK ||
+        sqlite3_file_control(handle, "main", SQLITE_FCNTL_FILE_POINTER, &file) != SQLITE_OK) {
+        error_errno(err, handle != NULL ? sqlite3_system_errno(handle) : ENOMEM, "local: cannot open %s", path);
+        goto out;
+    }
+    int code = file->pMethods->xRead(file, header, size, 0);
+    if (code == SQLITE_OK || code == SQLITE_IOERR_SHORT_READ)
+        result = code == SQLITE_OK ? 0 : 1;
+    else
+        error_set(err, BATON_SYSTEM, "local: cannot read %s: %s", path, sqlite3_errstr(code));
+out:
+    sqlite3_close(handle);
+    return result;
+}
+
 /* Look at the file's header before SQLite does anything with it (sqlite.org/fileformat2.html, section 1.3): what is not
  * ours is not touched. *ret_empty: there is nothing in it yet. */
 static int check_header(const char *path, bool *ret_empty, struct baton_error *err)
 {
     unsigned char header[100];
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    struct stat about;
     *ret_empty = true;
-    if (fd < 0)
-        return errno == ENOENT ? 0 : error_errno(err, errno, "local: cannot open %s", path);
-    ssize_t got = pread(fd, header, sizeof(header), 0);
-    close(fd);
-    if (got == 0)
+    if (stat(path, &about) < 0)
+        return errno == ENOENT ? 0 : error_errno(err, errno, "local: cannot look at %s", path);
+    if (about.st_size == 0)
         return 0;
     *ret_empty = false;
-    if (got < (ssize_t)sizeof(header) || memcmp(header, "SQLite format 3", 16) != 0 ||
+    int code = read_header(path, header, sizeof(header), err);
+    if (code < 0)
+        return -1;
+    if (code > 0 || memcmp(header, "SQLite format 3", 16) != 0 ||
         big_endian(header + 68) != APPLICATION_ID)
         return error_set(err, BATON_CORRUPT,
                          "local: %s is damaged, or is not baton's; nothing was changed; move it away, or restore it "
