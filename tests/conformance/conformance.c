@@ -349,6 +349,7 @@ static void test_the_end_of_a_session_is_told_and_is_the_end(void **state)
     expect_refused(renewal(w->a, session), BATON_LOST);
     expect_refused(put(w->a, "e/x", "x", session, ANY), BATON_LOST);
     expect_refused(put(w->b, "e/x", "x", session + 1000000, ANY), BATON_LOST); /* never was */
+    client_session_end(w->a, session); /* twice is once */
     expect_done(put(w->a, "e/x", "x", 0, 0));
     assert_int_equal(w->a->ended_count, 1);
 }
@@ -405,6 +406,7 @@ static void expect_expiry(struct client *owner, struct client *observer)
     client_watch(observer, 0, "e/");
     expect_done(put(owner, "e/bound", "x", session, 0));
     wait_key(observer, 0, "e/bound", true);
+    client_session_end(owner, session_new(owner, 60000)); /* another one comes and goes */
     int64_t renewed_ms = clock_now_ms();
     for (int64_t begin_ms = renewed_ms; renewed_ms < begin_ms + 2 * (int64_t)ttl_ms;) {
         renewed_ms = clock_now_ms();

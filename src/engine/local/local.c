@@ -207,6 +207,7 @@ static void tell(struct baton_engine *engine, struct job *job)
         session_opened(engine, job);
         return;
     case JOB_END:
+        job->done = job->done && job->session != 0 && own_session(engine, job->session) != NULL; /* told once */
         forget_own(engine, job->session);
         if (job->done)
             engine->callbacks.session_ended(engine->ctx, job->session);

@@ -113,8 +113,6 @@ void others_set(struct others *others, const struct db_session *sessions, size_t
     struct other *list = mem_new((count + 1) * sizeof(*list));
     size_t kept = 0;
     for (size_t i = 0; i < count; i++) {
-        if (is_own(others, sessions[i].id))
-            continue;
         struct other *other = &list[kept++];
         struct other *before = find(others, sessions[i].id);
         if (before != NULL) {
@@ -122,8 +120,10 @@ void others_set(struct others *others, const struct db_session *sessions, size_t
             before->pidfd = -1;
             continue;
         }
-        *other = (struct other){.session = sessions[i], .look_ms = NEVER_MS, .pause_ms = LOOK_FIRST_MS};
-        other_watch(others, other);
+        *other = (struct other){.session = sessions[i], .look_ms = NEVER_MS, .pause_ms = LOOK_FIRST_MS, .pidfd = -1};
+        /* One's own is here for its heartbeat: a client that is alone must see, too, that it was not renewed. */
+        if (!is_own(others, sessions[i].id))
+            other_watch(others, other);
     }
     for (size_t i = 0; i < others->count; i++)
         other_close(others, &others->list[i]);
