@@ -166,7 +166,6 @@ int baton_open(const struct baton_options *options, struct baton **ret, struct b
                                               .ttl_ms = options->ttl_ms,
                                               .step_ms = b->ops->step_ms,
                                               .watchdog_ms = options->watchdog_ms});
-    atomic_store(&b->alive_ms, clock_now_ms());
     if (driver_start(b, err) < 0)
         goto fail;
     *ret = b;
@@ -195,11 +194,14 @@ void baton_alive(struct baton *b)
 {
     if (!client_is_ours(b))
         return;
+    /* The core hears of it once in a quarter of the watchdog: never later than it was, so a program that hangs is
+     * found in time; up to a quarter earlier, so a renewal may wait for the next sign, for which there is time. */
     int64_t now_ms = clock_now_ms();
-    int64_t before_ms = atomic_exchange(&b->alive_ms, now_ms);
-    /* The loop looks before it renews; it is woken only when it may have stopped renewing. */
-    if (b->options.watchdog_ms > 0 && now_ms - before_ms >= b->options.watchdog_ms / 2)
-        client_wake(b);
+    if (b->options.watchdog_ms == 0 || now_ms - atomic_load(&b->alive_ms) < b->options.watchdog_ms / 4)
+        return;
+    atomic_store(&b->alive_ms, now_ms);
+    atomic_store(&b->alive_asked, true);
+    client_wake(b);
 }
 
 /* ---- close ---- */
@@ -357,10 +359,10 @@ const char *baton_election_name(const struct baton_election *e)
 
 bool baton_leads(const struct baton_election *e, uint64_t *ret_term)
 {
-    /* The deadline before the term: see publish() in driver.c. The clock last: what is true is true now. */
-    int64_t deadline_ms = atomic_load(&e->page->deadline_ms);
-    uint64_t term = atomic_load(&e->term);
-    if (term == 0 || clock_now_ms() >= deadline_ms)
+    /* The term twice, the deadline between: see publish() in driver.c. The clock last: what is true is true now. */
+    uint64_t term = atomic_load_explicit(&e->term, memory_order_acquire);
+    int64_t deadline_ms = atomic_load_explicit(&e->page->deadline_ms, memory_order_acquire);
+    if (term == 0 || atomic_load_explicit(&e->term, memory_order_acquire) != term || clock_now_ms() >= deadline_ms)
         return false;
     if (ret_term != NULL)
         *ret_term = term;

@@ -63,8 +63,8 @@ struct baton {
     uv_async_t asked;
     uv_poll_t due;
     int due_fd;
-    _Atomic int64_t alive_ms; /* the last baton_alive */
-    int64_t alive_told_ms;
+    _Atomic int64_t alive_ms; /* the last baton_alive that was passed on */
+    _Atomic bool alive_asked; /* ... and that the core has not heard of */
 
     pthread_mutex_t mutex;
     pthread_cond_t moved; /* a call is done, the state has changed */

@@ -18,10 +18,14 @@
 
 static void step(struct baton *b, struct event *event);
 
-/* What baton_leads() reads. The order is what makes it safe without a lock: first no election claims a term that it
- * was told to stop, then the deadline moves (perhaps to that of a new session), then new terms are there. A reader
- * loads the deadline first and the term second: if it sees the deadline of a new session, it sees no term of the old.
- */
+/* What baton_leads() reads. The order is what makes it safe without a lock: first no election claims a term that it was
+ * told to stop, then the deadline moves (perhaps to that of a new session), then new terms are there.
+ *
+ * A reader loads the term, the deadline, and the term again, and believes them if both terms are the same. A term
+ * belongs to one session and never comes back once it was cleared. So the deadline is not of a later session: its
+ * store (release) comes after the clearing of the term, and the second load, after the load of that deadline (acquire),
+ * would have seen it cleared. Nor is it of an earlier session: the store of the term (release), which the first load
+ * (acquire) has read, comes after the store of its own session's deadline. */
 static void publish(struct baton *b, int64_t now_ms)
 {
     for (size_t i = 0; i < b->todo.count; i++) {
@@ -163,9 +167,7 @@ static void step(struct baton *b, struct event *event)
     event->now_ms = clock_now_ms();
     event->wall_ms = clock_wall_ms();
     update_clear(&b->todo);
-    int64_t alive_ms = atomic_load(&b->alive_ms);
-    if (alive_ms != b->alive_told_ms) {
-        b->alive_told_ms = alive_ms;
+    if (atomic_exchange(&b->alive_asked, false)) {
         struct event alive = {.kind = EVENT_ALIVE, .now_ms = event->now_ms, .wall_ms = event->wall_ms};
         core_take(b, &alive);
     }
