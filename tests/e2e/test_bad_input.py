@@ -366,25 +366,51 @@ def test_two_instances_with_one_id_the_younger_waits_and_says_so(world):
     assert younger.popen.poll() is None
 
 
+# Runs as the first process of its own pid namespace.
 REUSE = """
-set -e
-# Everything of the leader dies while nobody looks; then its process id is given to somebody else.
-{baton} run --id alpha db -- sleep 1000 & supervisor=$!
-{baton} watch --json db | grep -m1 '"change":"lead"' >/dev/null
-kill -9 $(ls /proc | grep -x '[0-9]*' | grep -vx -e 1 -e $$) 2>/dev/null || :
-wait $supervisor 2>/dev/null || :
-echo $((supervisor - 1)) >/proc/sys/kernel/ns_last_pid
-sleep 1000 & reused=$!
-test $reused = $supervisor
-{baton} status --json db
-{baton} run --id beta db -- sh -c 'echo beta leads; kill -9 '$reused
+import json, os, select, signal, subprocess, sys
+baton = sys.argv[1]
+
+def wait_for(change):
+    watch = subprocess.Popen([baton, "watch", "--json", "db"], stdout=subprocess.PIPE, text=True)
+    while json.loads(watch.stdout.readline())["change"] != change:
+        pass
+    watch.kill()
+    watch.wait()
+
+alpha = subprocess.Popen([baton, "run", "--id", "alpha", "db", "--", "sleep", "1000"])
+wait_for("lead")
+
+# Everything dies while nobody looks, the guard too.
+pids = [int(name) for name in os.listdir("/proc") if name.isdigit() and int(name) != os.getpid()]
+fds = [os.pidfd_open(pid) for pid in pids]
+for fd in fds:
+    signal.pidfd_send_signal(fd, signal.SIGKILL)
+for fd in fds:
+    assert select.select([fd], [], [], 10)[0]
+try:
+    while True:
+        os.waitpid(-1, os.WNOHANG) != (0, 0) or sys.exit("a zombie is left")
+except ChildProcessError:
+    pass
+
+# Then its process id is given to somebody else.
+with open("/proc/sys/kernel/ns_last_pid", "w") as file:
+    file.write(str(alpha.pid - 1))
+other = os.posix_spawnp("sleep", ["sleep", "1000"], os.environ)
+assert other == alpha.pid, (other, alpha.pid)
+
+wait_for("vacant")
+told = subprocess.run([baton, "run", "--id", "beta", "db", "--", "echo", "beta leads"], capture_output=True, text=True,
+                      timeout=20)
+assert told.stdout == "beta leads\\n", told
+os.kill(other, 0)  # and nobody did it any harm
+print("done")
 """
 
 
 @NEED_ROOT
 def test_a_process_id_that_is_used_again_is_not_taken_for_the_dead_leader(world):
-    told = world.run_command(["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c",
-                              REUSE.format(baton=BATON)], limit=40)
-    assert told.code == 0, told
-    assert json.loads(told.lines[0])["leader"] is None
-    assert told.lines[1] == "beta leads"
+    told = world.run_command(["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "/usr/bin/python3", "-c",
+                              REUSE, BATON], limit=60)
+    assert (told.code, told.out) == (0, "done\n"), told

@@ -1,0 +1,336 @@
+"""`baton run`, with real processes, real kills and real stops.
+
+The command of each instance holds an exclusive flock(1) on one file while it, or anything that it has started, lives;
+if two were ever there at once, the second would say CONTENDED.
+"""
+
+import json
+import os
+import select
+import signal
+import socket
+import time
+
+import pytest
+
+UP = 'exec 9>"$0.lock"; flock -n 9 || echo CONTENDED; echo "up $$ $BATON_TERM $BATON_ID"; '
+SLEEP = UP + "exec sleep 1000"
+
+
+def stand(world, instance, *options, script=SLEEP, **kwargs):
+    return world.stand("db", instance, *options, command=("sh", "-c", script, os.path.join(world.folder, "db")), **kwargs)
+
+
+def wait_up(process, limit=20):
+    """The command of this instance runs: its pid and term. `process.place` remembers what was seen."""
+    match, process.up_place = process.wait_line(r"^(CONTENDED|up (\d+) (\d+) \S+)$", limit, getattr(process, "up_place", 0))
+    assert match.group(1) != "CONTENDED", "two commands at once"
+    return int(match.group(2)), int(match.group(3))
+
+
+def dead(pid):
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8") as stat:
+            return stat.read().rsplit(")", 1)[1].split()[0] in "ZX"
+    except FileNotFoundError:
+        return True
+
+
+def children(pid):
+    with open(f"/proc/{pid}/task/{pid}/children", encoding="utf-8") as listed:
+        return [int(child) for child in listed.read().split()]
+
+
+def guard_of(process):
+    for child in children(process.pid):
+        with open(f"/proc/{child}/comm", encoding="utf-8") as comm:
+            if comm.read().strip() == "baton-guard":
+                return child
+    pytest.fail("there is no guard")
+
+
+@pytest.fixture
+def pair(world):
+    """`a` leads and runs its command, `b` waits."""
+    world.changes = world.watch("db")
+    world.a = stand(world, "a", "--ttl", "3s", "--grace", "1s")
+    world.command, world.term = wait_up(world.a)
+    world.b = stand(world, "b", "--ttl", "3s", "--grace", "1s")
+    world.changes.wait_object(change="join", id="b")
+    return world
+
+
+def test_the_command_has_its_environment(world):
+    process = world.stand("db", "a", command=("sh", "-c", 'echo "$BATON_NAME|$BATON_ID|$BATON_TERM|$BATON_URL"'))
+    match, _ = process.wait_line(r"^db\|a\|(\d+)\|(.*)$")
+    assert int(match.group(1)) > 0
+    assert match.group(2) == world.url
+    assert process.wait_exit() == 0
+
+
+@pytest.mark.parametrize("script,status", [("exit 7", 7), ("kill -KILL $$", 137), ("kill -TERM $$", 143), ("true", 0)])
+def test_the_exit_status_of_the_command_is_batons(world, script, status):
+    assert world.stand("db", "a", command=("sh", "-c", script)).wait_exit() == status
+
+
+@pytest.mark.parametrize("name,script,status,words", [
+    ("missing", "nowhere", 127, "baton: db: cannot run './nowhere': No such file or directory\n"),
+    ("not executable", "plain", 126, "baton: db: cannot run './plain': Permission denied\n")])
+def test_a_command_that_cannot_run_passes_the_place_on(world, name, script, status, words):
+    with open(os.path.join(world.folder, "plain"), "w", encoding="utf-8") as file:
+        file.write("no program")
+    process = world.stand("db", "a", command=(f"./{script}",))
+    assert process.wait_exit() == status
+    assert words in process.stderr
+    wait_up(stand(world, "b"))
+
+
+def test_a_killed_command_passes_the_place_on(pair):
+    os.kill(pair.command, signal.SIGKILL)
+    assert wait_up(pair.b)[1] > pair.term
+    assert pair.a.wait_exit() == 137
+
+
+def test_a_killed_supervisor_takes_its_command_along(pair):
+    pair.a.signal(signal.SIGKILL)
+    assert wait_up(pair.b)[1] > pair.term
+    assert dead(pair.command)
+
+
+def test_a_killed_supervisor_and_command_pass_the_place_on(pair):
+    os.kill(pair.command, signal.SIGKILL)
+    pair.a.signal(signal.SIGKILL)
+    assert wait_up(pair.b)[1] > pair.term
+
+
+def test_a_frozen_leader_is_replaced_and_its_command_is_dead_before(pair):
+    pair.a.signal(signal.SIGSTOP)
+    os.kill(pair.command, signal.SIGSTOP)
+    assert wait_up(pair.b, limit=3 + 10)[1] > pair.term
+    assert dead(pair.command)
+    pair.a.signal(signal.SIGCONT)
+    pair.b.signal(signal.SIGKILL)  # it woke up as a candidate like any other
+    assert wait_up(pair.a)[1] > pair.term + 1
+
+
+def test_a_frozen_supervisor_alone_loses_its_place_too(pair):
+    pair.a.signal(signal.SIGSTOP)
+    assert wait_up(pair.b, limit=3 + 10)[1] > pair.term
+    assert dead(pair.command)
+    pair.a.signal(signal.SIGCONT)
+
+
+def test_sigterm_hands_over(pair):
+    assert pair.a.stop() == 143
+    assert wait_up(pair.b)[1] == pair.term + 1
+    assert pair.changes.wait_object(change="lead", id="b")["reason"] == "resign"
+
+
+def test_sigterm_to_one_that_waits_ends_it_with_0(pair):
+    assert pair.b.stop() == 0
+    assert not dead(pair.command)
+
+
+def test_the_status_of_a_command_that_ends_well_on_sigterm_is_batons(world):
+    process = stand(world, "a", script="trap 'echo bye; exit 5' TERM; " + UP + "while :; do sleep 0.05; done 9>&-")
+    wait_up(process)
+    assert process.stop() == 5
+    assert "bye" in process.seen
+
+
+def test_a_command_that_ignores_sigterm_is_killed_after_the_grace(world):
+    process = stand(world, "a", "--ttl", "3s", "--grace", "300ms", script="trap '' TERM; " + UP + "while :; do sleep 1; done")
+    pid, _ = wait_up(process)
+    begin = time.monotonic()
+    assert process.stop() == 137
+    assert time.monotonic() - begin >= 0.3
+    assert dead(pid)
+
+
+def test_a_second_sigterm_has_no_patience(world):
+    process = stand(world, "a", "--ttl", "60s", "--grace", "25s", script="trap '' TERM; " + UP + "while :; do sleep 1; done")
+    wait_up(process)
+    process.signal(signal.SIGTERM)
+    process.signal(signal.SIGTERM)
+    assert process.wait_exit(15) == 137
+
+
+DAEMON = ("setsid sh -c '(trap \"\" TERM HUP; echo daemon $$; exec sleep 1000) & ' & " + SLEEP)
+
+
+@pytest.mark.parametrize("how", ["command", "supervisor", "term", "freeze"])
+def test_daemons_of_the_command_do_not_outlive_it(world, how):
+    a = stand(world, "a", "--ttl", "3s", "--grace", "500ms", script="(" + DAEMON + ")")
+    pid, _ = wait_up(a)
+    a.wait_line("daemon")
+    b = stand(world, "b", "--ttl", "3s")
+    if how == "command":
+        os.kill(pid, signal.SIGKILL)
+    elif how == "supervisor":
+        a.signal(signal.SIGKILL)
+    elif how == "term":
+        a.signal(signal.SIGTERM)
+    else:
+        a.signal(signal.SIGSTOP)
+    wait_up(b, 15)  # CONTENDED if one of them still held the lock
+    if how == "freeze":
+        a.signal(signal.SIGCONT)
+
+
+def test_a_killed_guard_ends_the_command_and_passes_the_place_on(pair):
+    os.kill(guard_of(pair.a), signal.SIGKILL)
+    wait_up(pair.b)
+    assert dead(pair.command)
+    assert pair.a.wait_exit() == 70
+
+
+def test_killed_guard_and_supervisor_take_the_command_along(pair):
+    guard = guard_of(pair.a)
+    pair.a.signal(signal.SIGSTOP)
+    os.kill(guard, signal.SIGKILL)
+    pair.a.signal(signal.SIGKILL)
+    wait_up(pair.b, 15)
+    assert dead(pair.command)
+
+
+def test_a_transfer_moves_the_command_and_back(pair):
+    assert pair.run("transfer", "db", "--to", "b").code == 0
+    assert wait_up(pair.b)[1] == pair.term + 1
+    assert dead(pair.command)
+    assert pair.run("transfer", "db", "--to", "a").code == 0
+    assert wait_up(pair.a)[1] == pair.term + 2
+
+
+def test_a_hold_stops_the_command_until_the_release(pair):
+    assert pair.run("hold", "db").code == 0
+    pair.changes.wait_object(change="vacant")
+    assert dead(pair.command)
+    assert pair.run("release", "db").code == 0
+    assert wait_up(pair.a)[1] > pair.term
+
+
+def test_restart_on_failure_starts_it_again_and_success_ends_it(world):
+    script = 'echo run; echo x >>"$0.runs"; [ "$(wc -l <"$0.runs")" -ge 3 ]'
+    process = stand(world, "a", "--restart", "on-failure", script=script)
+    assert process.wait_exit() == 0
+    assert process.seen.count("run") == 3
+
+
+def test_restart_always_starts_it_again_with_the_same_term(world):
+    process = stand(world, "a", "--restart", "always", script='echo "run $BATON_TERM"')
+    first, place = process.wait_line(r"^run (\d+)$")
+    second, _ = process.wait_line(r"^run (\d+)$", after=place)
+    assert first.group(1) == second.group(1)
+    assert process.stop() == 0
+
+
+def test_a_silent_watchdog_loses_the_place(world):
+    talk = ('import os,socket;s=socket.socket(socket.AF_UNIX,socket.SOCK_DGRAM);a=os.environ["NOTIFY_SOCKET"];'
+            's.connect("\\0"+a[1:]);s.send(b"WATCHDOG=1");print("said",os.environ["WATCHDOG_USEC"],flush=True);'
+            'import time;time.sleep(1000)')
+    process = world.stand("db", "a", "--watchdog", "1s", command=("/usr/bin/python3", "-c", talk))
+    process.wait_line("^said 1000000$")
+    assert process.wait_exit() == 124
+    assert "has not said WATCHDOG=1 in time: it loses its place" in process.stderr
+
+
+def test_a_failing_health_check_gives_the_place_to_another_one(world):
+    changes = world.watch("db")
+    a = stand(world, "a", "--restart", "always", "--health", f"test ! -e {world.folder}/sick", "--health-every", "50ms")
+    wait_up(a)
+    b = stand(world, "b")
+    changes.wait_object(change="join", id="b")
+    with open(f"{world.folder}/sick", "w", encoding="utf-8"):
+        pass
+    wait_up(b)
+    assert "has failed its health check 3 times in a row" in a.stderr
+    changes.wait_object(change="join", id="a")  # it stands again
+
+
+def test_an_id_that_is_in_use_is_told_and_given_up(pair):
+    second = stand(pair, "a", "--ttl", "1s")
+    assert second.wait_exit() == 69
+    assert ("baton: db: the id 'a' is in use by another live candidate; give each instance an id of its own (--id)\n"
+            in second.stderr)
+    assert not dead(pair.command)
+
+
+def test_signals_are_forwarded(world):
+    process = stand(world, "a", script="trap 'echo got HUP' HUP; trap 'echo got USR1' USR1; " + UP +
+                    "while :; do sleep 0.05; done 9>&-")
+    wait_up(process)
+    for number, name in ((signal.SIGHUP, "HUP"), (signal.SIGUSR1, "USR1")):
+        process.signal(number)
+        process.wait_line(f"^got {name}$")
+
+
+class Systemd:
+    """The other end of NOTIFY_SOCKET."""
+
+    def __init__(self, folder):
+        self.path = os.path.join(folder, "notify")
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind(self.path)
+
+    def wait(self, line, limit=20):
+        deadline = time.monotonic() + limit
+        while select.select([self.socket], [], [], max(0, deadline - time.monotonic()))[0]:
+            if line in self.socket.recv(4096).decode().splitlines():
+                return
+        pytest.fail(f"systemd did not hear {line!r}")
+
+
+def test_systemd_hears_how_it_is(world):
+    systemd = Systemd(world.folder)
+    env = {"NOTIFY_SOCKET": systemd.path, "WATCHDOG_USEC": "400000"}
+    tell = "env | grep -c -x \"NOTIFY_SOCKET=$SYSTEMD\"; env | grep -c WATCHDOG_USEC; "
+    process = stand(world, "a", env={**env, "SYSTEMD": systemd.path}, script=tell + SLEEP)
+    systemd.wait("READY=1")
+    systemd.wait("STATUS=leads (term 3)")
+    systemd.wait("WATCHDOG=1")
+    wait_up(process)
+    assert process.seen[:2] == ["0", "0"], "the command got baton's own notify socket"
+    process.signal(signal.SIGTERM)
+    systemd.wait("STOPPING=1")
+    process.wait_exit()
+    systemd.socket.close()
+
+
+def test_json_tells_each_change_on_stderr(world):
+    process = stand(world, "a", "--json")
+    wait_up(process)
+    process.stop()
+    events = [json.loads(line) for line in process.stderr.splitlines()]
+    assert [event["event"] for event in events] == ["stand", "lead"]
+    assert events[1]["term"] > 0
+
+
+def test_terms_grow_and_nobody_overlaps_in_many_takeovers(world):
+    runs = [stand(world, f"i{n}") for n in range(4)]
+    ways = (signal.SIGKILL, signal.SIGTERM)
+    newest = 0
+    for turn in range(12):
+        leader = None
+        deadline = time.monotonic() + 20
+        while leader is None and time.monotonic() < deadline:
+            ready, _, _ = select.select([run.popen.stdout for run in runs], [], [], 1)
+            for run in runs:
+                if run.popen.stdout in ready:
+                    run._read(time.monotonic())
+                    if any(line.startswith("up") or line == "CONTENDED" for line in run.seen):
+                        leader = run
+        _, term = wait_up(leader)
+        assert term > newest
+        newest = term
+        leader.signal(ways[turn % 2])
+        leader.wait_exit()
+        runs.remove(leader)
+        runs.append(stand(world, f"j{turn}"))
+
+
+def test_nothing_is_left_when_all_have_ended(pair):
+    pair.a.stop()
+    wait_up(pair.b)
+    pair.b.stop()
+    pair.changes.stop()
+    assert pair.marked() == []
