@@ -1,4 +1,5 @@
-/* conformance.c: what every engine promises (baton/engine.h), as one suite: `conformance memory:`, `conformance local:`.
+/* conformance.c: what every engine promises (baton/engine.h), as one suite: `conformance memory:`, `conformance
+ * local:`.
  *
  * Each test has a namespace of its own: the URL of the command line, with a directory or a name put behind it. */
 #include <setjmp.h>
@@ -349,7 +350,7 @@ static void test_the_end_of_a_session_is_told_and_is_the_end(void **state)
     expect_refused(renewal(w->a, session), BATON_LOST);
     expect_refused(put(w->a, "e/x", "x", session, ANY), BATON_LOST);
     expect_refused(put(w->b, "e/x", "x", session + 1000000, ANY), BATON_LOST); /* never was */
-    client_session_end(w->a, session); /* twice is once */
+    client_session_end(w->a, session);                                         /* twice is once */
     expect_done(put(w->a, "e/x", "x", 0, 0));
     assert_int_equal(w->a->ended_count, 1);
 }

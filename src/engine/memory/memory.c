@@ -25,7 +25,8 @@ struct session {
     int64_t renewed_ms;
 };
 
-struct namespace {
+struct namespace
+{
     struct namespace *next;
     char *name;
     struct store *store;
@@ -444,9 +445,10 @@ static int memory_guard_open(const char *text, int fd, struct baton_engine_guard
     struct namespace *space = space_find(text + name_at);
     pthread_mutex_unlock(&mutex);
     if (space == NULL)
-        return error_set(err, BATON_UNSUPPORTED,
-                         "memory: the namespace %.100s is in another process, where a guard cannot reach it; use local:",
-                         text + name_at);
+        return error_set(
+            err, BATON_UNSUPPORTED,
+            "memory: the namespace %.100s is in another process, where a guard cannot reach it; use local:",
+            text + name_at);
     *ret = mem_new(sizeof(**ret));
     **ret = (struct baton_engine_guard){.space = space, .session = session};
     return 0;
