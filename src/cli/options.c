@@ -188,16 +188,17 @@ static int check_operands(const struct cli_form *form, const struct cli_args *ar
 {
     if (args->operand_count < form->operands_min)
         return cli_usage_error(form->command, "%s is missing", form->operands);
-    if (form->takes_command && args->operand_count <= form->operands_max && args->command_count == 0)
-        return cli_usage_error(form->command, "a command is missing; it comes after \"--\"");
     struct baton_error err;
     if (form->names_election && args->operand_count > 0 && baton_check_name("the name", args->operands[0], &err) < 0)
         return cli_usage_error(form->command, "%s", err.text);
+    if (form->takes_command && args->operand_count <= form->operands_max && args->command_count == 0)
+        return cli_usage_error(form->command, "there is no command: write it after --, as in baton %s %s -- ./job",
+                               form->command, args->operands[0]);
     if (args->operand_count <= form->operands_max)
         return CLI_GO;
     const char *extra = args->operands[form->operands_max];
     if (form->takes_command && args->command == NULL)
-        return cli_usage_error(form->command, "'%.60s' is one argument too many; the command comes after \"--\"",
+        return cli_usage_error(form->command, "'%.60s' is one argument too many; the command is written after --",
                                extra);
     return cli_usage_error(form->command, "'%.60s' is one argument too many", extra);
 }

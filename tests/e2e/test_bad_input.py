@@ -28,12 +28,12 @@ def usage(command, words):
 # ---- the command line ----
 
 @pytest.mark.parametrize("args, words", [
-    (["db"], 'a command is missing; it comes after "--"'),
-    (["db", "--"], 'a command is missing; it comes after "--"'),
+    (["db"], "there is no command: write it after --, as in baton run db -- ./job"),
+    (["db", "--"], "there is no command: write it after --, as in baton run db -- ./job"),
     (["--"], "NAME is missing"),
     ([], "NAME is missing"),
     (["--", "true"], "NAME is missing"),
-    (["db", "true"], "'true' is one argument too many; the command comes after \"--\""),
+    (["db", "true"], "'true' is one argument too many; the command is written after --"),
     (["db", "x", "--", "true"], "'x' is one argument too many"),
     (["--foo", "db", "--", "true"], "unknown option '--foo'"),
     (["db", "--foo", "--", "true"], "unknown option '--foo'"),
