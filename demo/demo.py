@@ -80,9 +80,15 @@ class Demo:
         raise SystemExit(f"demo: nobody took over within {LIMIT_S} s")
 
     def let_it_work(self):
-        """The pace of the demo; whoever writes with a new term meanwhile would be a surprise."""
-        if self.selector.select(WORK_S):
-            say("   (somebody spoke)")
+        """The pace of the demo. Only those that have ended say something meanwhile: nothing."""
+        end = time.monotonic() + WORK_S
+        while time.monotonic() < end:
+            for key, _ in self.selector.select(max(0, end - time.monotonic())):
+                part = key.data.process.stdout.read()
+                if part:
+                    key.data.text += part
+                else:
+                    self.selector.unregister(key.fileobj)
 
     def last_row_us(self, term):
         with sqlite3.connect(self.rows) as db:

@@ -80,7 +80,7 @@ static int exit_status(int wait_status)
 }
 
 /* No descendant is left. */
-static void command_gone(struct run *run)
+static void command_gone(struct run *run, bool by_guard)
 {
     run->running = false;
     health_stop(&run->health);
@@ -93,6 +93,12 @@ static void command_gone(struct run *run)
     }
     if (run->leaving || run->term == 0)
         return;
+    if (by_guard) {
+        /* This process stood still for too long: it will learn that its session is over. */
+        run_say(run, "killed", "%s: this instance did not renew in time: the guard has ended the command",
+                run->options->name);
+        return;
+    }
     bool failed = run->unhealthy || !run->ended || exit_status(run->wait_status) != 0;
     if (run->options->restart == RESTART_NEVER || (run->options->restart == RESTART_ON_FAILURE && !failed)) {
         leave(run, run->unhealthy ? RUN_UNHEALTHY : exit_status(run->wait_status));
@@ -152,7 +158,7 @@ void run_on_guard(struct run *run)
             run->ended = true;
             break;
         case GUARD_GONE:
-            command_gone(run);
+            command_gone(run, message.by_guard);
             break;
         case GUARD_TROUBLE:
             cli_error("%s: %s", run->options->name, message.text);

@@ -51,7 +51,7 @@ enum guard_news {
     GUARD_STARTED, /* pid */
     GUARD_FAILED,  /* the command could not be started: error, an errno; GUARD_GONE does not follow */
     GUARD_EXITED,  /* the command itself: its wait status; what it left behind is being killed */
-    GUARD_GONE,    /* no descendant is left */
+    GUARD_GONE,    /* no descendant is left; `by_guard`: the guard has ended it, and then the session */
     GUARD_TROUBLE, /* text: the session could not be prepared for its end, or not ended */
     GUARD_DEAD     /* the guard itself is gone */
 };
@@ -59,6 +59,7 @@ struct guard_message {
     enum guard_news news;
     pid_t pid;
     int status, error;
+    bool by_guard;
     char text[BATON_ERROR_TEXT];
 };
 /* The next message, without waiting. */

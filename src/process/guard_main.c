@@ -146,7 +146,7 @@ static void gone(struct watch *watch)
 {
     watch->any = watch->killing = false;
     watch->kill_at_ms = NEVER_MS;
-    say(watch, &(struct guard_message){.news = GUARD_GONE});
+    say(watch, &(struct guard_message){.news = GUARD_GONE, .by_guard = watch->orphaned});
     if (watch->orphaned)
         end_session(watch);
 }
@@ -258,7 +258,8 @@ static void obey(struct watch *watch, const struct order *order, int fd)
     case ORDER_STOP:
         if (!watch->any)
             return;
-        watch->kill_at_ms = order->at_ms;
+        if (order->at_ms < watch->kill_at_ms) /* patience only gets shorter */
+            watch->kill_at_ms = order->at_ms;
         signal_command(watch, order->number);
         return;
     case ORDER_DEADLINE:

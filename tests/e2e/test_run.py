@@ -148,9 +148,11 @@ def test_a_command_that_ignores_sigterm_is_killed_after_the_grace(world):
 
 
 def test_a_second_sigterm_has_no_patience(world):
-    process = stand(world, "a", "--ttl", "60s", "--grace", "25s", script="trap '' TERM; " + UP + "while :; do sleep 1; done")
+    process = stand(world, "a", "--ttl", "60s", "--grace", "25s", script="trap 'echo no' TERM; " + UP +
+                    "while :; do sleep 0.05; done 9>&-")
     wait_up(process)
     process.signal(signal.SIGTERM)
+    process.wait_line("^no$")
     process.signal(signal.SIGTERM)
     assert process.wait_exit(15) == 137
 
