@@ -10,7 +10,9 @@
 #include "base/clock.h"
 #include "client/client.h"
 
-#define CLOSE_EXTRA_MS 2000
+/* What closing may take beyond the longest stop: to hand over, and then to end the session. */
+#define CLOSE_RESIGN_MS 1500
+#define CLOSE_END_MS 500
 #define WHY_MAX 200
 #define PRIORITY_MAX 1000
 
@@ -149,6 +151,7 @@ int baton_open(const struct baton_options *options, struct baton **ret, struct b
     b->options = *options;
     b->event_fd = b->due_fd = -1;
     b->last = &b->first;
+    b->orphan_ms = NEVER_MS;
     update_init(&b->todo);
     pthread_mutex_init(&b->mutex, NULL);
     pthread_cond_init(&b->moved, NULL);
@@ -244,7 +247,6 @@ void baton_close(struct baton *b)
         return;
     }
     pthread_mutex_lock(&b->mutex);
-    int64_t limit_ms = longest_stop_ms(b) + CLOSE_EXTRA_MS;
     for (struct baton_election *handle = b->elections; handle != NULL; handle = handle->next) {
         if (!handle->standing || handle->want_resign)
             continue;
@@ -252,9 +254,14 @@ void baton_close(struct baton *b)
         handle->want_resign = true;
     }
     b->state = CLIENT_RESIGNING;
+    b->orphan_ms = 0; /* look which stops there are */
     client_wake(b);
-    if (!wait_closed(b, limit_ms)) {
-        b->forced = true;
+    if (!wait_closed(b, longest_stop_ms(b) + CLOSE_RESIGN_MS) && b->state == CLIENT_RESIGNING) {
+        b->state = CLIENT_ENDING;
+        client_wake(b);
+    }
+    if (!wait_closed(b, CLOSE_END_MS) && b->state < CLIENT_CLOSING) {
+        b->state = CLIENT_CLOSING;
         client_wake(b);
     }
     pthread_mutex_unlock(&b->mutex);
@@ -400,6 +407,8 @@ void baton_election_free(struct baton_election *e)
     struct baton *b = e->client;
     pthread_mutex_lock(&b->mutex);
     e->freed = true;
+    if (e->stopping)
+        b->orphan_ms = 0;
     queue_forget(b, e);
     b->requests -= e->requests; /* the core drops them */
     e->requests = 0;

@@ -33,7 +33,9 @@ struct baton_election {
     bool freed;          /* by the program: nothing is told of it any more */
     bool changed_queued; /* a BATON_CHANGED waits to be taken */
     bool want_stopped, want_resign;
-    unsigned requests; /* not answered yet */
+    bool stopping;         /* told STOP, and no FOLLOW yet */
+    int64_t stop_until_ms; /* which it was told */
+    unsigned requests;     /* not answered yet */
     struct baton_election *next;
 };
 
@@ -50,7 +52,8 @@ struct call {
     struct call *next;
 };
 
-enum client_state { CLIENT_OPEN, CLIENT_RESIGNING, CLIENT_CLOSING, CLIENT_CLOSED };
+/* baton_close: hand everything over, end the session, close the engine; each only as long as there is time. */
+enum client_state { CLIENT_OPEN, CLIENT_RESIGNING, CLIENT_ENDING, CLIENT_CLOSING, CLIENT_CLOSED };
 
 struct baton {
     char *id, *url;
@@ -80,10 +83,11 @@ struct baton {
     uint64_t last_request;
     unsigned requests; /* not answered yet: at most REQUESTS_MAX */
     enum client_state state;
-    bool forced;                    /* do not wait any longer */
+    int64_t orphan_ms; /* a stop that nobody can answer any more is over at this time; NEVER_MS: there is none */
     char trouble[BATON_ERROR_TEXT]; /* the last that was told; "": none */
     /* the loop's own: */
     uint64_t ending; /* a session whose end was asked for, and not answered */
+    bool end_asked;  /* in closing */
 };
 
 /* client.c */

@@ -66,6 +66,13 @@ static void tell_trouble(struct baton *b, enum baton_code code, const char *text
     queue_add(b, BATON_TROUBLE, NULL, text)->code = code;
 }
 
+/* A stop that nobody can answer any more: the program has given the handle back, or closes the client. It is over when
+ * its time is, which is what the program was told. */
+static bool is_orphan(const struct baton *b, const struct baton_election *handle)
+{
+    return handle->stopping && (handle->freed || b->state != CLIENT_OPEN);
+}
+
 static const enum baton_event_kind event_of_tell[] = {
     [TELL_LEAD] = BATON_LEAD,         [TELL_STOP] = BATON_STOP,
     [TELL_FOLLOW] = BATON_FOLLOW,     [TELL_CHANGED] = BATON_CHANGED,
@@ -87,6 +94,15 @@ static void told(struct baton *b, const struct action *tell)
     case TELL_RENEWED:
         if (!b->options.renewals)
             return;
+        break;
+    case TELL_STOP:
+        handle->stopping = true;
+        handle->stop_until_ms = tell->until_ms;
+        if (is_orphan(b, handle) && tell->until_ms < b->orphan_ms)
+            b->orphan_ms = tell->until_ms;
+        break;
+    case TELL_FOLLOW:
+        handle->stopping = false;
         break;
     case TELL_RESIGNED:
         handle->standing = false;
@@ -159,11 +175,33 @@ static void core_take(struct baton *b, struct event *event)
     core_step(b->core, event, &b->todo);
 }
 
+/* (Who is stopping stands, so the core has not freed it.) */
+static void answer_for_orphans(struct baton *b, const struct event *event)
+{
+    if (event->now_ms < b->orphan_ms)
+        return;
+    b->orphan_ms = NEVER_MS;
+    for (struct baton_election *handle = b->elections; handle != NULL; handle = handle->next) {
+        if (!is_orphan(b, handle))
+            continue;
+        struct event stopped = {
+            .kind = EVENT_STOPPED, .now_ms = event->now_ms, .wall_ms = event->wall_ms, .election = handle->core};
+        if (event->now_ms >= handle->stop_until_ms)
+            core_take(b, &stopped);
+        else if (handle->stop_until_ms < b->orphan_ms)
+            b->orphan_ms = handle->stop_until_ms;
+    }
+}
+
 static void step(struct baton *b, struct event *event)
 {
     if (b->engine == NULL)
         return;
     pthread_mutex_lock(&b->mutex);
+    if (b->state >= CLIENT_ENDING) {
+        pthread_mutex_unlock(&b->mutex);
+        return;
+    }
     event->now_ms = clock_now_ms();
     event->wall_ms = clock_wall_ms();
     update_clear(&b->todo);
@@ -172,11 +210,12 @@ static void step(struct baton *b, struct event *event)
         core_take(b, &alive);
     }
     core_take(b, event);
+    answer_for_orphans(b, event);
     publish(b, event->now_ms);
     for (size_t i = 0; i < b->todo.count; i++)
         if (b->todo.actions[i].kind == ACTION_TELL)
             told(b, &b->todo.actions[i]);
-    set_due(b, b->todo.deadline_ms);
+    set_due(b, b->orphan_ms < b->todo.deadline_ms ? b->orphan_ms : b->todo.deadline_ms);
     /* Only this thread steps, so the list stays as it is while the engine is called without the mutex. */
     pthread_mutex_unlock(&b->mutex);
     for (size_t i = 0; i < b->todo.count; i++)
@@ -299,16 +338,45 @@ void driver_call(struct baton *b, void (*run)(struct baton *b, void *arg), void 
     pthread_mutex_unlock(&b->mutex);
 }
 
-/* Everybody has resigned and the session has ended, or it takes too long: close the engine. */
+/* May the session be ended although not everybody has resigned? Who needs no time to stop has stopped when the deadline
+ * is gone; who needs it and still has it keeps its session, which ends by itself. */
+static bool may_end(struct baton *b, int64_t now_ms)
+{
+    for (const struct baton_election *handle = b->elections; handle != NULL; handle = handle->next)
+        if ((handle->stopping && now_ms < handle->stop_until_ms) ||
+            (!handle->stopping && handle->stop_ms > 0 && atomic_load(&handle->term) != 0))
+            return false;
+    atomic_store(&b->page->deadline_ms, 0);
+    return true;
+}
+
+/* What closing does next, with the mutex held: the session to end now, or 0. */
+static uint64_t closing_step(struct baton *b)
+{
+    int64_t deadline_ms;
+    uint32_t ttl_ms;
+    if (b->state == CLIENT_RESIGNING && b->standing == 0)
+        b->state = CLIENT_ENDING;
+    if (b->state != CLIENT_ENDING || b->ending != 0)
+        return 0;
+    uint64_t session = b->end_asked ? 0 : core_session(b->core, &deadline_ms, &ttl_ms);
+    b->end_asked = true;
+    if (session != 0 && may_end(b, clock_now_ms()))
+        return b->ending = session;
+    b->state = CLIENT_CLOSING;
+    return 0;
+}
+
 static void maybe_close(struct baton *b)
 {
     if (b->engine == NULL)
         return;
     pthread_mutex_lock(&b->mutex);
-    bool now = b->forced || (b->state == CLIENT_RESIGNING && b->standing == 0 && b->ending == 0);
-    if (now)
-        b->state = CLIENT_CLOSING;
+    uint64_t session = closing_step(b);
+    bool now = b->state == CLIENT_CLOSING;
     pthread_mutex_unlock(&b->mutex);
+    if (session != 0)
+        b->ops->session_end(b->engine, session);
     if (!now)
         return;
     struct baton_engine *engine = b->engine;
