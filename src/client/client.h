@@ -32,6 +32,7 @@ struct baton_election {
     bool standing, all;
     bool freed;          /* by the program: nothing is told of it any more */
     bool changed_queued; /* a BATON_CHANGED waits to be taken */
+    bool troubled;       /* trouble of this election was told */
     bool want_stopped, want_resign;
     bool stopping;         /* told STOP, and no FOLLOW yet */
     int64_t stop_until_ms; /* which it was told */
@@ -85,6 +86,8 @@ struct baton {
     enum client_state state;
     int64_t orphan_ms; /* a stop that nobody can answer any more is over at this time; NEVER_MS: there is none */
     char trouble[BATON_ERROR_TEXT]; /* the last that was told; "": none */
+    bool engine_troubled;           /* the engine has said so, and not taken it back */
+    bool refused;                   /* something was refused, and nothing was done since */
     /* the loop's own: */
     uint64_t ending; /* a session whose end was asked for, and not answered */
     bool end_asked;  /* in closing */

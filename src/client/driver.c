@@ -58,12 +58,32 @@ static void gone(struct baton *b, struct baton_election *handle)
     }
 }
 
+/* Of the client: told once until it is another one, and so is its end. */
 static void tell_trouble(struct baton *b, enum baton_code code, const char *text)
 {
     if (strcmp(b->trouble, text) == 0)
         return;
     text_copy(b->trouble, sizeof(b->trouble), text);
     queue_add(b, BATON_TROUBLE, NULL, text)->code = code;
+}
+
+static void maybe_recovered(struct baton *b)
+{
+    if (b->trouble[0] == '\0' || b->engine_troubled || b->refused)
+        return;
+    b->trouble[0] = '\0';
+    queue_add(b, BATON_RECOVERED, NULL, "");
+}
+
+static void told_trouble(struct baton *b, struct baton_election *handle, const struct action *tell)
+{
+    if (handle == NULL) {
+        b->refused = true;
+        tell_trouble(b, tell->code, tell->text);
+    } else if (!handle->troubled && !handle->freed) {
+        handle->troubled = true;
+        queue_add(b, BATON_TROUBLE, handle, tell->text)->code = tell->code;
+    }
 }
 
 /* A stop that nobody can answer any more: the program has given the handle back, or closes the client. It is over when
@@ -89,7 +109,7 @@ static void told(struct baton *b, const struct action *tell)
         gone(b, tell->user);
         return;
     case TELL_TROUBLE:
-        tell_trouble(b, tell->code, tell->text);
+        told_trouble(b, handle, tell);
         return;
     case TELL_RENEWED:
         if (!b->options.renewals)
@@ -109,6 +129,7 @@ static void told(struct baton *b, const struct action *tell)
         b->standing--;
         break;
     case TELL_CHANGED:
+        handle->troubled = false;
         if (handle->changed_queued)
             return;
         break;
@@ -224,11 +245,22 @@ static void step(struct baton *b, struct event *event)
 
 /* ---- what the engine says ---- */
 
+/* The engine has done something for us: what was refused before may be done again. */
+static void done(struct baton *b)
+{
+    pthread_mutex_lock(&b->mutex);
+    b->refused = false;
+    maybe_recovered(b);
+    pthread_mutex_unlock(&b->mutex);
+}
+
 static void on_session_opened(void *ctx, uint64_t ticket, uint64_t session, uint32_t ttl_ms,
                               const struct baton_error *err)
 {
     struct baton_reply reply = {.answer = BATON_ANSWER_DONE};
-    if (err != NULL)
+    if (session != 0)
+        done(ctx);
+    else if (err != NULL)
         reply = (struct baton_reply){.answer = BATON_ANSWER_REFUSED, .error = *err};
     step(ctx,
          &(struct event){
@@ -253,6 +285,8 @@ static void on_session_ended(void *ctx, uint64_t session)
 
 static void on_written(void *ctx, uint64_t ticket, const struct baton_reply *reply)
 {
+    if (reply->answer == BATON_ANSWER_DONE)
+        done(ctx);
     step(ctx, &(struct event){.kind = EVENT_WRITTEN, .ticket = ticket, .reply = reply});
     maybe_close(ctx);
 }
@@ -267,12 +301,11 @@ static void on_trouble(void *ctx, const struct baton_error *err)
 {
     struct baton *b = ctx;
     pthread_mutex_lock(&b->mutex);
-    if (err != NULL) {
+    b->engine_troubled = err != NULL;
+    if (err != NULL)
         tell_trouble(b, err->code, err->text);
-    } else if (b->trouble[0] != '\0') {
-        b->trouble[0] = '\0';
-        queue_add(b, BATON_RECOVERED, NULL, "");
-    }
+    else
+        maybe_recovered(b);
     pthread_mutex_unlock(&b->mutex);
 }
 
