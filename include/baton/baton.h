@@ -56,7 +56,7 @@ struct baton_options {
     /* The session is renewed only while the program calls baton_alive() at least this often; 0: no watchdog. A
      * program that hangs for `watchdog_ms` then loses its places within a ttl. Less than ttl_ms. */
     uint32_t watchdog_ms;
-    bool renewals;       /* queue a BATON_RENEWED for each renewal of the session */
+    bool renewals;       /* queue a BATON_RENEWED when the session's deadline has moved */
 };
 
 /* Defaults. Every field may then be changed. */
@@ -80,7 +80,7 @@ BATON_API const char *baton_id(const struct baton *b);
 BATON_API const char *baton_url(const struct baton *b);
 
 /* A descriptor that is readable (poll, epoll, select, any loop) while baton_next() has something. Do not read it. */
-BATON_API int baton_fd(const struct baton *b);
+BATON_API int baton_fd(const struct baton *b); /* -1 in a forked child */
 
 enum baton_event_kind {
     BATON_NONE = 0,
@@ -114,7 +114,9 @@ struct baton_event {
 BATON_API const char *baton_event_name(enum baton_event_kind kind);
 
 /* Take the oldest event. false: there is none (and the fd is not readable). For one election and one stop, the order
- * is always LEAD, STOP, FOLLOW. Nothing is dropped; CHANGED is told once until it is taken. */
+ * is always LEAD, STOP, FOLLOW. CHANGED, RENEWED and DUPLICATE are told once until they are taken. The queue of a program
+ * that does not look stays short: what began and ended untaken (LEAD, STOP, FOLLOW of one term; a session; a trouble)
+ * is left out when it begins again. Nothing else is. */
 BATON_API bool baton_next(struct baton *b, struct baton_event *ret);
 
 /* Tell the watchdog (options.watchdog_ms) that the program makes progress. */
@@ -145,19 +147,21 @@ BATON_API int baton_observe(struct baton *b, const char *name, struct baton_elec
 BATON_API bool baton_leads(const struct baton_election *e, uint64_t *ret_term);
 
 /* The answer to BATON_STOP: what was done as the leader is over, for good, in every thread and child of the program.
- * Without a stop under way it does nothing. */
+ * Without a stop under way it does nothing. Who has stopped already when it resigns says so right after baton_resign():
+ * then the handover waits for nothing. */
 BATON_API void baton_stopped(struct baton_election *e);
 
 /* End the candidacy: stop (two-sided), hand over, withdraw; BATON_RESIGNED follows. Twice is once. */
 BATON_API void baton_resign(struct baton_election *e);
 
-/* Free the handle. A candidacy is resigned first, in the background; no event of it comes any more. NULL allowed. */
+/* Free the handle. A candidacy is resigned first, in the background; no event of it comes any more, so if it leads, it
+ * passes on when its stop_ms is over. Until then its name cannot be stood for again. NULL allowed. */
 BATON_API void baton_election_free(struct baton_election *e);
 
 BATON_API const char *baton_election_name(const struct baton_election *e); /* "" for "every election" */
 
 /* Ask the leader to hand over to `to_id` (NULL: to whoever is next). The answer is a BATON_REPLY with the returned
- * number in `request` (never 0; it arrives after at most timeout_ms): BATON_OK (it was passed on), BATON_NOT_FOUND
+ * number in `request` (never 0, but in a forked child; it arrives after at most timeout_ms): BATON_OK (it was passed on), BATON_NOT_FOUND
  * (nobody else stands, no such candidate, no leader), BATON_CONFLICT (it leads already; another transfer is under way;
  * the election is on hold), BATON_TIMEOUT. `e` may be a candidacy or an observation of that election. */
 BATON_API uint64_t baton_transfer(struct baton_election *e, const char *to_id, uint32_t timeout_ms);

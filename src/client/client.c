@@ -123,13 +123,13 @@ static struct shared_page *page_new(struct baton_error *err)
 
 static void client_free(struct baton *b)
 {
+    queue_release(b);
     while (b->elections != NULL) {
         struct baton_election *next = b->elections->next;
         free(b->elections->name);
         free(b->elections);
         b->elections = next;
     }
-    queue_release(b);
     core_free(b->core);
     update_release(&b->todo);
     if (b->event_fd >= 0)
@@ -150,7 +150,6 @@ int baton_open(const struct baton_options *options, struct baton **ret, struct b
     struct baton *b = mem_new(sizeof(*b));
     b->options = *options;
     b->event_fd = b->due_fd = -1;
-    b->last = &b->first;
     b->orphan_ms = NEVER_MS;
     update_init(&b->todo);
     pthread_mutex_init(&b->mutex, NULL);
@@ -421,7 +420,7 @@ void baton_election_free(struct baton_election *e)
 
 static void request_refused(struct baton_election *e, uint64_t number, const struct baton_error *err)
 {
-    struct baton_event *reply = queue_add(e->client, BATON_REPLY, e, err->text);
+    struct queued *reply = queue_add(e->client, BATON_REPLY, e, err->text);
     reply->request = number;
     reply->code = err->code;
 }

@@ -22,6 +22,24 @@ struct shared_page {
     _Atomic bool ours;
 };
 
+struct queued;
+
+/* What the queue still holds of an election, or of the client, by kind: see queue.c. */
+enum queue_place {
+    KEPT_TROUBLE, /* of either */
+    KEPT_RECOVERED,
+    KEPT_LEAD, /* of an election */
+    KEPT_STOP,
+    KEPT_FOLLOW,
+    KEPT_CHANGED,
+    KEPT_DUPLICATE,
+    KEPT_SESSION = KEPT_LEAD, /* of the client */
+    KEPT_RENEWED,
+    KEPT_LOST_SESSION,
+    KEPT_PLACES = KEPT_DUPLICATE + 1,
+    KEPT_NOWHERE
+};
+
 struct baton_election {
     struct baton *client;
     struct election *core;
@@ -30,19 +48,32 @@ struct baton_election {
     struct shared_page *page;
     uint32_t stop_ms;
     bool standing, all;
-    bool freed;          /* by the program: nothing is told of it any more */
-    bool changed_queued; /* a BATON_CHANGED waits to be taken */
-    bool troubled;       /* trouble of this election was told */
+    bool freed;    /* by the program: nothing is told of it any more */
+    bool troubled; /* trouble of this election was told */
     bool want_stopped, want_resign;
     bool stopping;         /* told STOP, and no FOLLOW yet */
     int64_t stop_until_ms; /* which it was told */
     unsigned requests;     /* not answered yet */
+    struct queued *kept[KEPT_PLACES];
     struct baton_election *next;
 };
 
+/* An event that was not taken yet; small, since there may be several for each of many elections. */
 struct queued {
-    struct queued *next;
-    struct baton_event event;
+    struct queued *next, *before;
+    struct queued **kept; /* where it is remembered; NULL: nowhere */
+    struct baton_election *election;
+    uint64_t term, session, request;
+    int64_t until_ms;
+    char *text; /* NULL: none */
+    enum baton_event_kind kind;
+    enum baton_code code;
+};
+
+struct queue {
+    struct queued *first, *last;
+    struct queued *kept[KEPT_PLACES];
+    bool rung; /* the descriptor is readable */
 };
 
 /* A function that another thread wants run on the loop, and waits for. */
@@ -78,7 +109,7 @@ struct baton {
     struct baton_election *elections;
     size_t standing;
     size_t wishes; /* handles that want something of the loop */
-    struct queued *first, **last;
+    struct queue queue;
     int event_fd;
     struct call *calls;
     uint64_t last_request;
@@ -103,8 +134,8 @@ int driver_start(struct baton *b, struct baton_error *err);
 void driver_call(struct baton *b, void (*run)(struct baton *b, void *arg), void *arg);
 
 /* queue.c: with the mutex held */
-struct baton_event *queue_add(struct baton *b, enum baton_event_kind kind, struct baton_election *election,
-                              const char *text);
+struct queued *queue_add(struct baton *b, enum baton_event_kind kind, struct baton_election *election,
+                         const char *text);
 void queue_forget(struct baton *b, const struct baton_election *election);
 void queue_release(struct baton *b);
 

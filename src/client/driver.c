@@ -130,8 +130,6 @@ static void told(struct baton *b, const struct action *tell)
         break;
     case TELL_CHANGED:
         handle->troubled = false;
-        if (handle->changed_queued)
-            return;
         break;
     case TELL_REPLY:
         handle->requests--;
@@ -142,9 +140,7 @@ static void told(struct baton *b, const struct action *tell)
     }
     if (handle != NULL && handle->freed)
         return;
-    if (tell->tell == TELL_CHANGED)
-        handle->changed_queued = true;
-    struct baton_event *event = queue_add(b, event_of_tell[tell->tell], handle, tell->text);
+    struct queued *event = queue_add(b, event_of_tell[tell->tell], handle, tell->text);
     event->term = tell->term;
     event->session = tell->session;
     event->until_ms = tell->until_ms;
@@ -331,11 +327,12 @@ static void take_wishes(struct baton *b)
             found = true;
             b->wishes--;
             event.election = handle->core;
-            event.kind = handle->want_stopped ? EVENT_STOPPED : EVENT_RESIGN;
-            if (handle->want_stopped)
-                handle->want_stopped = false;
-            else
+            /* The resignation first: who has stopped already says both at once. */
+            event.kind = handle->want_resign ? EVENT_RESIGN : EVENT_STOPPED;
+            if (handle->want_resign)
                 handle->want_resign = false;
+            else
+                handle->want_stopped = false;
         }
         pthread_mutex_unlock(&b->mutex);
         if (!found)

@@ -1,8 +1,10 @@
 /* queue.c: what the program is told, in order, and a descriptor that is readable while there is something.
  *
- * The queue has no limit of its own: CHANGED is queued once for each election, TROUBLE only when it is another one, and
- * everything else is bounded by what the program itself does (a LEAD is followed by no other before the STOP was
- * answered).
+ * The queue of a program that does not look stays short. CHANGED, RENEWED and DUPLICATE are queued once until they are
+ * taken, with what is newest. What goes in cycles (LEAD, STOP, FOLLOW of an election; SESSION, LOST_SESSION; TROUBLE,
+ * RECOVERED) is kept for the latest cycle: when one begins, the one before it goes if its beginning was not taken. So
+ * an election has at most eight events queued (three of the latest cycle, two of one whose beginning was taken, and
+ * CHANGED, DUPLICATE, TROUBLE), and what remains is in order. RESIGNED and REPLY are bounded by what the program asks.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -10,68 +12,134 @@
 
 #include "client/client.h"
 
-static const char *const event_names[] = {"none",      "lead",    "stop",     "follow",  "changed",
-                                          "resigned",  "reply",   "session",  "renewed", "lost-session",
-                                          "duplicate", "trouble", "recovered"};
+static const char *const event_names[] = {
+    [BATON_NONE] = "none",           [BATON_LEAD] = "lead",
+    [BATON_STOP] = "stop",           [BATON_FOLLOW] = "follow",
+    [BATON_CHANGED] = "changed",     [BATON_RESIGNED] = "resigned",
+    [BATON_REPLY] = "reply",         [BATON_SESSION] = "session",
+    [BATON_RENEWED] = "renewed",     [BATON_LOST_SESSION] = "lost-session",
+    [BATON_DUPLICATE] = "duplicate", [BATON_TROUBLE] = "trouble",
+    [BATON_RECOVERED] = "recovered",
+};
 
 const char *baton_event_name(enum baton_event_kind kind)
 {
     return (size_t)kind < COUNT_OF(event_names) ? event_names[kind] : "unknown";
 }
 
-struct baton_event *queue_add(struct baton *b, enum baton_event_kind kind, struct baton_election *election,
-                              const char *text)
+/* How each kind is kept: in which place of its owner's `kept`, whether it is told once until it is taken, and which
+ * places go when it begins a cycle anew. */
+static const struct {
+    enum queue_place place;
+    bool once;
+    enum queue_place cycle_end; /* this place and all from `place` on; KEPT_NOWHERE: it begins none */
+} rules[] = {
+    [BATON_NONE] = {KEPT_NOWHERE, false, KEPT_NOWHERE},
+    [BATON_LEAD] = {KEPT_LEAD, false, KEPT_FOLLOW},
+    [BATON_STOP] = {KEPT_STOP, false, KEPT_NOWHERE},
+    [BATON_FOLLOW] = {KEPT_FOLLOW, false, KEPT_NOWHERE},
+    [BATON_CHANGED] = {KEPT_CHANGED, true, KEPT_NOWHERE},
+    [BATON_RESIGNED] = {KEPT_NOWHERE, false, KEPT_NOWHERE},
+    [BATON_REPLY] = {KEPT_NOWHERE, false, KEPT_NOWHERE},
+    [BATON_SESSION] = {KEPT_SESSION, false, KEPT_LOST_SESSION},
+    [BATON_RENEWED] = {KEPT_RENEWED, true, KEPT_NOWHERE},
+    [BATON_LOST_SESSION] = {KEPT_LOST_SESSION, false, KEPT_NOWHERE},
+    [BATON_DUPLICATE] = {KEPT_DUPLICATE, true, KEPT_NOWHERE},
+    [BATON_TROUBLE] = {KEPT_TROUBLE, false, KEPT_RECOVERED},
+    [BATON_RECOVERED] = {KEPT_RECOVERED, false, KEPT_NOWHERE},
+};
+
+/* Keep the descriptor readable exactly while there is something. */
+static void ring(struct baton *b)
 {
-    if (b->first == NULL) {
-        uint64_t one = 1;
-        if (write(b->event_fd, &one, sizeof(one)) < 0 && errno != EAGAIN)
-            IMPOSSIBLE("an eventfd cannot be written to (%d)", errno);
-    }
-    struct queued *queued = mem_new(sizeof(*queued));
-    queued->event.kind = kind;
-    queued->event.election = election;
-    text_copy(queued->event.text, sizeof(queued->event.text), text);
-    *b->last = queued;
-    b->last = &queued->next;
-    return &queued->event;
+    uint64_t count = 1;
+    bool something = b->queue.first != NULL;
+    if (something == b->queue.rung)
+        return;
+    ssize_t moved = something ? write(b->event_fd, &count, sizeof(count)) : read(b->event_fd, &count, sizeof(count));
+    if (moved != sizeof(count))
+        IMPOSSIBLE("an eventfd that is ours alone: %d", errno);
+    b->queue.rung = something;
 }
 
-static void quiet_if_empty(struct baton *b)
+static void append(struct queue *queue, struct queued *queued)
 {
-    uint64_t count;
-    if (b->first == NULL) {
-        b->last = &b->first;
-        (void)!read(b->event_fd, &count, sizeof(count));
+    queued->before = queue->last;
+    if (queue->last != NULL)
+        queue->last->next = queued;
+    else
+        queue->first = queued;
+    queue->last = queued;
+}
+
+static void unlink_queued(struct queue *queue, struct queued *queued)
+{
+    if (queued->before != NULL)
+        queued->before->next = queued->next;
+    else
+        queue->first = queued->next;
+    if (queued->next != NULL)
+        queued->next->before = queued->before;
+    else
+        queue->last = queued->before;
+    if (queued->kept != NULL && *queued->kept == queued)
+        *queued->kept = NULL;
+}
+
+static void drop(struct queue *queue, struct queued *queued)
+{
+    unlink_queued(queue, queued);
+    free(queued->text);
+    free(queued);
+}
+
+/* A cycle begins at kept[first]: the one before it goes, if its beginning is there. */
+static void begin_cycle(struct queue *queue, struct queued **kept, enum queue_place first, enum queue_place last)
+{
+    bool whole = kept[first] != NULL;
+    for (size_t i = first; i <= last; i++) {
+        if (whole && kept[i] != NULL)
+            drop(queue, kept[i]);
+        kept[i] = NULL;
     }
+}
+
+struct queued *queue_add(struct baton *b, enum baton_event_kind kind, struct baton_election *election, const char *text)
+{
+    struct queued **kept = election != NULL ? election->kept : b->queue.kept;
+    struct queued **place = rules[kind].place != KEPT_NOWHERE ? &kept[rules[kind].place] : NULL;
+    if (rules[kind].cycle_end != KEPT_NOWHERE)
+        begin_cycle(&b->queue, kept, rules[kind].place, rules[kind].cycle_end);
+    struct queued *queued = place != NULL && rules[kind].once ? *place : NULL;
+    if (queued == NULL) {
+        queued = mem_new(sizeof(*queued));
+        queued->kind = kind;
+        queued->election = election;
+        queued->kept = place;
+        append(&b->queue, queued);
+        if (place != NULL)
+            *place = queued;
+    }
+    free(queued->text);
+    queued->text = text[0] != '\0' ? mem_text(text) : NULL;
+    ring(b);
+    return queued;
 }
 
 void queue_forget(struct baton *b, const struct baton_election *election)
 {
-    bool any = b->first != NULL;
-    for (struct queued **at = &b->first; *at != NULL;) {
-        struct queued *queued = *at;
-        if (queued->event.election == election) {
-            *at = queued->next;
-            free(queued);
-        } else {
-            at = &queued->next;
-        }
+    for (struct queued *queued = b->queue.first, *next; queued != NULL; queued = next) {
+        next = queued->next;
+        if (queued->election == election)
+            drop(&b->queue, queued);
     }
-    b->last = &b->first;
-    while (*b->last != NULL)
-        b->last = &(*b->last)->next;
-    if (any)
-        quiet_if_empty(b);
+    ring(b);
 }
 
 void queue_release(struct baton *b)
 {
-    while (b->first != NULL) {
-        struct queued *queued = b->first;
-        b->first = queued->next;
-        free(queued);
-    }
-    b->last = &b->first;
+    while (b->queue.first != NULL)
+        drop(&b->queue, b->queue.first);
 }
 
 bool baton_next(struct baton *b, struct baton_event *ret)
@@ -79,15 +147,20 @@ bool baton_next(struct baton *b, struct baton_event *ret)
     if (!client_is_ours(b))
         return false;
     pthread_mutex_lock(&b->mutex);
-    struct queued *queued = b->first;
-    if (queued != NULL) {
-        *ret = queued->event;
-        b->first = queued->next;
-        if (ret->kind == BATON_CHANGED)
-            ret->election->changed_queued = false;
-        quiet_if_empty(b);
-        free(queued);
+    const struct queued *queued = b->queue.first;
+    bool any = queued != NULL;
+    if (any) {
+        *ret = (struct baton_event){.kind = queued->kind,
+                                    .election = queued->election,
+                                    .term = queued->term,
+                                    .session = queued->session,
+                                    .until_ms = queued->until_ms,
+                                    .request = queued->request,
+                                    .code = queued->code};
+        text_copy(ret->text, sizeof(ret->text), queued->text != NULL ? queued->text : "");
+        drop(&b->queue, b->queue.first);
+        ring(b);
     }
     pthread_mutex_unlock(&b->mutex);
-    return queued != NULL;
+    return any;
 }
