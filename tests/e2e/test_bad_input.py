@@ -18,6 +18,7 @@ from fuse import FuseMount
 
 ROOT = os.geteuid() == 0
 NEED_ROOT = pytest.mark.skipif(not ROOT, reason="needs root: another user, or a mount")
+NO_SCHEME = "is not legal: it must begin with an engine and a colon, as in local:/var/lib/baton"
 NAME_WORDS = "is not one of A-Z a-z 0-9 . _ - : @ +"
 
 
@@ -85,8 +86,8 @@ def test_the_longest_name_and_id_are_taken(world):
 
 
 @pytest.mark.parametrize("url, code, words", [
-    ("nonsense", 64, "URL 'nonsense' is not legal: it must begin with an engine and a colon, as in local:/var/lib/baton"),
-    (":x", 64, "URL ':x' is not legal: it must begin with an engine and a colon, as in local:/var/lib/baton"),
+    ("nonsense", 64, f"URL 'nonsense' {NO_SCHEME}"),
+    (":x", 64, f"URL ':x' {NO_SCHEME}"),
     ("local:x", 64, "URL 'local:x' is not legal: after local: comes nothing, or an absolute path"),
     ("local:/dev/null", 64, "local: /dev/null is not a directory"),
 ])
@@ -218,8 +219,8 @@ def test_a_network_file_system(world):
     with FuseMount(world.state):
         told = world.run("status")
     assert (told.code, told.out) == (78, "")
-    assert told.err == (f"baton: local: {world.state} is on a network file system (FUSE), where locks and shared memory "
-                        "do not hold between machines; use a directory on a local disk, or an engine such as etcd\n")
+    assert told.err == (f"baton: local: {world.state} is on a network file system (FUSE), where locks and shared "
+                        "memory do not hold between machines; use a directory on a local disk, or an engine such as etcd\n")
 
 
 # ---- what is stored ----
@@ -255,8 +256,8 @@ def test_a_database_that_is_something_else(world):
     for command in (["status"], ["run", "db", "--", "true"]):
         told = world.run(*command)
         assert (told.code, told.out) == (65, "")
-        assert told.err == (f"baton: local: {path} is damaged, or is not baton's; nothing was changed; move it away, or "
-                            "restore it from a copy\n")
+        assert told.err == (f"baton: local: {path} is damaged, or is not baton's; nothing was changed; move it "
+                            "away, or restore it from a copy\n")
     assert contents(world.state) == before
 
 
@@ -271,8 +272,8 @@ def test_a_damaged_database(world):
     before = contents(world.state)
     told = world.run("status")
     assert (told.code, told.out) == (65, "")
-    assert re.fullmatch(rf"baton: local: {path} is damaged \(.*\); nothing was changed; move it away, or restore it from "
-                        r"a copy\n", told.err)
+    assert re.fullmatch(rf"baton: local: {path} is damaged \(.*\); nothing was changed; move it away, or restore it "
+                        r"from a copy\n", told.err)
     assert contents(world.state) == before
 
 

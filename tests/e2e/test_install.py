@@ -77,8 +77,8 @@ def test_everything_is_there(place):
 
 
 def test_the_library_shows_its_public_names_only(place):
-    told = subprocess.run(["nm", "-D", "--defined-only", f"{libdir(place)}/libbaton.so"], capture_output=True, text=True,
-                          check=True)
+    told = subprocess.run(["nm", "-D", "--defined-only", f"{libdir(place)}/libbaton.so"], capture_output=True,
+                          text=True, check=True)
     names = {line.split()[2].split("@")[0] for line in told.stdout.splitlines() if line.split()[1] != "A"}
     with open(os.path.join(TOP, "include", "baton", "baton.h"), encoding="utf-8") as file:
         public = set(re.findall(r"BATON_API [^;{]*?\b(baton_\w+)\(", file.read()))
@@ -116,8 +116,8 @@ def test_a_program_is_built_with_pkg_config_and_leads(place, world, compiler):
 
 
 def test_the_header_is_also_one_for_c_plus_plus(place, world):
-    told = world.run_command(["clang++", "-fsyntax-only", "-Wall", "-Wextra", "-Werror", f"-I{place}/include", "-x", "c++",
-                              f"{place}/include/baton/baton.h"])
+    told = world.run_command(["clang++", "-fsyntax-only", "-Wall", "-Wextra", "-Werror", f"-I{place}/include", "-x",
+                              "c++", f"{place}/include/baton/baton.h"])
     assert told.code == 0, told
 
 
