@@ -83,7 +83,8 @@ struct baton_engine_ops {
                           struct baton_error *err);
 
     void (*write)(struct baton_engine *engine, uint64_t ticket, const struct baton_write *write);
-    /* Keep a view of everything whose key begins with `prefix`; `watch` is the caller's number for it. */
+    /* Keep a view of everything whose key begins with `prefix` (empty, or ending with a slash); `watch` is the caller's
+     * number for it. */
     void (*watch)(struct baton_engine *engine, uint64_t watch, const char *prefix);
     void (*unwatch)(struct baton_engine *engine, uint64_t watch);
 

@@ -102,6 +102,7 @@ static void command_gone(struct run *run, bool by_guard)
     bool failed = run->unhealthy || !run->ended || exit_status(run->wait_status) != 0;
     if (run->options->restart == RESTART_NEVER || (run->options->restart == RESTART_ON_FAILURE && !failed)) {
         leave(run, run->unhealthy ? RUN_UNHEALTHY : exit_status(run->wait_status));
+        baton_stopped(run->election); /* nothing runs any more: hand over at once */
         return;
     }
     if (run->unhealthy) {

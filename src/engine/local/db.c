@@ -67,6 +67,8 @@ static int db_error(struct db *db, const char *what, struct baton_error *err)
 {
     int code = sqlite3_extended_errcode(db->handle);
     const char *words = sqlite3_errmsg(db->handle);
+    if ((code & 0xff) == SQLITE_IOERR && sqlite3_system_errno(db->handle) == ENOSPC)
+        code = SQLITE_FULL;
     switch (code & 0xff) {
     case SQLITE_FULL:
         return error_set(err, BATON_FULL, "local: cannot %s in %s: the disk is full; free some space", what, db->path);

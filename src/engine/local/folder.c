@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -136,10 +137,14 @@ int folder_file(const char *folder, const char *name, struct baton_error *err)
 int writer_lock(int fd, struct baton_error *err)
 {
     struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-    while (fcntl(fd, F_OFD_SETLKW, &lock) < 0)
-        if (errno != EINTR)
-            return error_errno(err, errno, "local: cannot lock the file 'writer'");
-    return 0;
+    int before, result;
+    /* The one place where the engine's thread may be cancelled: it holds nothing here. */
+    pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, &before);
+    do
+        result = fcntl(fd, F_OFD_SETLKW, &lock);
+    while (result < 0 && errno == EINTR);
+    pthread_setcancelstate(before, NULL);
+    return result == 0 ? 0 : error_errno(err, errno, "local: cannot lock the file 'writer'");
 }
 
 void writer_unlock(int fd)

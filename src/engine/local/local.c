@@ -191,6 +191,18 @@ static void trouble(struct baton_engine *engine, const struct job *job)
     engine->callbacks.trouble(engine->ctx, bad ? &job->reply.error : NULL);
 }
 
+static void removed(struct baton_engine *engine, const struct job *job)
+{
+    engine->callbacks.trouble(engine->ctx, &job->reply.error);
+    for (size_t i = 0; i < COUNT_OF(engine->own); i++) {
+        uint64_t id = engine->own[i].id;
+        if (id == 0)
+            continue;
+        forget_own(engine, id);
+        engine->callbacks.session_ended(engine->ctx, id);
+    }
+}
+
 static void tell(struct baton_engine *engine, struct job *job)
 {
     switch (job->kind) {
@@ -225,6 +237,9 @@ static void tell(struct baton_engine *engine, struct job *job)
         return;
     case JOB_RUNG:
         others_rung(&engine->others, clock_now_ms());
+        return;
+    case JOB_REMOVED:
+        removed(engine, job);
         return;
     case JOB_OTHERS:
         others_set(&engine->others, job->sessions, job->session_count);

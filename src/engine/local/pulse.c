@@ -66,30 +66,6 @@ static struct flock lock_of(uint64_t session, short type)
     return (struct flock){.l_type = type, .l_whence = SEEK_SET, .l_start = (off_t)session, .l_len = 1};
 }
 
-int pulse_begin(struct pulse *pulse, uint64_t session, uint32_t ttl_ms, int *ret_fd, struct baton_error *err)
-{
-    int slot = 0;
-    while (slot < PULSE_SLOTS && atomic_load(&pulse->slots[slot].session) != 0)
-        slot++;
-    if (slot == PULSE_SLOTS)
-        return error_set(err, BATON_FULL, "local: %s has %d sessions, and room for no more", pulse->folder, PULSE_SLOTS);
-    int fd = folder_file(pulse->folder, "sessions", err);
-    if (fd < 0)
-        return -1;
-    struct flock lock = lock_of(session, F_WRLCK);
-    if (fcntl(fd, F_OFD_SETLK, &lock) < 0) {
-        error_errno(err, errno, "local: cannot lock byte %llu of %s/sessions", (unsigned long long)session,
-                    pulse->folder);
-        close(fd);
-        return -1;
-    }
-    atomic_store(&pulse->slots[slot].ttl_ms, ttl_ms);
-    atomic_store(&pulse->slots[slot].beat_ms, clock_now_ms());
-    atomic_store(&pulse->slots[slot].session, session);
-    *ret_fd = fd;
-    return slot;
-}
-
 static struct pulse_slot *slot_of(const struct pulse *pulse, int slot, uint64_t session)
 {
     if (slot < 0 || slot >= PULSE_SLOTS || atomic_load(&pulse->slots[slot].session) != session)
@@ -131,6 +107,45 @@ int64_t pulse_expires_ms(const struct pulse *pulse, int slot, uint64_t session)
         return 0;
     int64_t beat_ms = atomic_load(&((struct pulse_slot *)at)->beat_ms);
     return beat_ms == PULSE_DEAD ? 0 : beat_ms + atomic_load(&((struct pulse_slot *)at)->ttl_ms);
+}
+
+/* Free, or left behind by a process that was killed between taking it and storing its session. */
+static int free_slot(const struct pulse *pulse)
+{
+    int slot = 0;
+    while (slot < PULSE_SLOTS && atomic_load(&pulse->slots[slot].session) != 0)
+        slot++;
+    if (slot < PULSE_SLOTS)
+        return slot;
+    int64_t now_ms = clock_now_ms();
+    for (slot = 0; slot < PULSE_SLOTS; slot++) {
+        uint64_t session = atomic_load(&pulse->slots[slot].session);
+        if (pulse_expires_ms(pulse, slot, session) < now_ms && pulse_unlocked(pulse, session))
+            break;
+    }
+    return slot;
+}
+
+int pulse_begin(struct pulse *pulse, uint64_t session, uint32_t ttl_ms, int *ret_fd, struct baton_error *err)
+{
+    int slot = free_slot(pulse);
+    if (slot == PULSE_SLOTS)
+        return error_set(err, BATON_FULL, "local: %s has %d sessions, and room for no more", pulse->folder, PULSE_SLOTS);
+    int fd = folder_file(pulse->folder, "sessions", err);
+    if (fd < 0)
+        return -1;
+    struct flock lock = lock_of(session, F_WRLCK);
+    if (fcntl(fd, F_OFD_SETLK, &lock) < 0) {
+        error_errno(err, errno, "local: cannot lock byte %llu of %s/sessions", (unsigned long long)session,
+                    pulse->folder);
+        close(fd);
+        return -1;
+    }
+    atomic_store(&pulse->slots[slot].ttl_ms, ttl_ms);
+    atomic_store(&pulse->slots[slot].beat_ms, clock_now_ms());
+    atomic_store(&pulse->slots[slot].session, session);
+    *ret_fd = fd;
+    return slot;
 }
 
 bool pulse_expire(struct pulse *pulse, int slot, uint64_t session, int64_t now_ms)

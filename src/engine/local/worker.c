@@ -19,6 +19,7 @@
 #include "engine/local/folder.h"
 
 #define STACK_BYTES (256 * 1024)
+#define STOP_LIMIT_MS 2000
 
 struct queue {
     struct job *first, **last;
@@ -38,7 +39,7 @@ struct worker {
     bool quit;
     /* the worker's own */
     uint64_t seen;    /* every watch has been told up to this revision */
-    bool seen_any, troubled;
+    bool seen_any, troubled, removed;
     uint64_t sessions_version;
     int pid;
     uint64_t pid_start, pid_namespace;
@@ -239,6 +240,25 @@ static bool do_writes(struct worker *worker, struct job *jobs)
     return true;
 }
 
+/* The directory was removed: whoever opens it now begins a namespace of its own, so nothing of this one may count. */
+static void refuse(struct worker *worker, struct job *jobs)
+{
+    struct baton_error err;
+    error_set(&err, BATON_UNAVAILABLE, "local: the state directory %s was removed; restart what uses it",
+              worker->pulse->folder);
+    fail_writes(worker, jobs, BATON_ANSWER_REFUSED, &err);
+    struct job *removed = job_new(JOB_REMOVED);
+    removed->reply.error = err;
+    removed->next = jobs;
+    pthread_mutex_lock(&worker->mutex);
+    for (struct job *job = removed, *next; job != NULL; job = next) {
+        next = job->next;
+        queue_add(&worker->outcomes, job);
+    }
+    pthread_mutex_unlock(&worker->mutex);
+    worker->wake(worker->ctx);
+}
+
 /* ---- reading ---- */
 
 static int read_changes(struct worker *worker, struct queue *out, struct baton_error *err)
@@ -332,25 +352,47 @@ static void work(struct worker *worker, struct job *jobs, bool rung)
     worker->wake(worker->ctx);
 }
 
+/* Take what inotify has told. Has the bell rung? Was it deleted, with everything else? */
+static bool hear(struct worker *worker)
+{
+    char buffer[4096] __attribute__((aligned(__alignof__(struct inotify_event))));
+    bool rung = false, looked_at = false;
+    ssize_t got;
+    while ((got = read(worker->heard_fd, buffer, sizeof(buffer))) > 0) {
+        const struct inotify_event *event;
+        for (char *at = buffer; at < buffer + got; at += sizeof(*event) + event->len) {
+            event = (const struct inotify_event *)(const void *)at;
+            rung = rung || (event->mask & IN_MODIFY) != 0;
+            looked_at = looked_at || (event->mask & IN_ATTRIB) != 0;
+        }
+    }
+    /* IN_DELETE_SELF waits until nobody has the file open any more; the count of its links does not (inotify(7)). */
+    struct stat about;
+    if (looked_at && fstat(worker->bell_fd, &about) == 0 && about.st_nlink == 0)
+        worker->removed = true;
+    return rung;
+}
+
 static void *run(void *context)
 {
     struct worker *worker = context;
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL); /* but while it waits for the writer's lock */
     for (;;) {
         struct pollfd polled[] = {{.fd = worker->work_fd, .events = POLLIN}, {.fd = worker->heard_fd, .events = POLLIN}};
         (void)poll(polled, COUNT_OF(polled), -1);
         char drained[4096];
         if (polled[0].revents != 0)
             (void)!read(worker->work_fd, drained, sizeof(uint64_t));
-        bool rung = false;
-        while (read(worker->heard_fd, drained, sizeof(drained)) > 0)
-            rung = true;
+        bool rung = hear(worker);
         pthread_mutex_lock(&worker->mutex);
         bool quit = worker->quit;
         struct job *jobs = quit ? NULL : queue_take(&worker->jobs);
         pthread_mutex_unlock(&worker->mutex);
         if (quit)
             return NULL;
-        if (jobs != NULL || rung)
+        if (worker->removed)
+            refuse(worker, jobs);
+        else if (jobs != NULL || rung)
             work(worker, jobs, rung);
     }
 }
@@ -424,7 +466,7 @@ static int open_ears(struct worker *worker, const char *folder, struct baton_err
                            "local: cannot make an inotify descriptor (see fs.inotify.max_user_instances)");
     char *path = mem_format("%s/bell", folder);
     int result = 0;
-    if (inotify_add_watch(worker->heard_fd, path, IN_MODIFY) < 0)
+    if (inotify_add_watch(worker->heard_fd, path, IN_MODIFY | IN_ATTRIB) < 0)
         result = error_errno(err, errno, "local: cannot watch %s by inotify (see fs.inotify.max_user_watches)", path);
     free(path);
     return result;
@@ -458,7 +500,13 @@ void worker_stop(struct worker *worker)
     worker->quit = true;
     pthread_mutex_unlock(&worker->mutex);
     wake_worker(worker);
-    pthread_join(worker->thread, NULL);
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += STOP_LIMIT_MS / 1000;
+    if (pthread_clockjoin_np(worker->thread, NULL, CLOCK_MONOTONIC, &until) != 0) {
+        pthread_cancel(worker->thread);
+        pthread_join(worker->thread, NULL);
+    }
     pthread_mutex_destroy(&worker->mutex);
     worker_free(worker);
 }

@@ -23,6 +23,7 @@ enum job_kind {
     JOB_RESET,   /* outcome only: every watch is asked for again */
     JOB_OTHERS,  /* outcome only: the sessions there are */
     JOB_RUNG,    /* outcome only: the bell has rung */
+    JOB_REMOVED, /* outcome only: the directory's files were deleted: nothing in it counts any more */
     JOB_TROUBLE  /* outcome only: reply.error: reading failed; OK: it works again */
 };
 
@@ -49,7 +50,8 @@ struct worker;
  * The worker hears the bell itself: a change of another process is read without a detour by the loop. */
 struct worker *worker_start(const char *folder, struct pulse *pulse, void (*wake)(void *ctx), void *ctx,
                             struct baton_error *err);
-/* Waits for the job that is being done; the rest is dropped. */
+/* Waits for the job that is being done; the rest is dropped. A worker that waits for the writer's lock (its holder is
+ * stopped in the middle of a write) is given up after STOP_LIMIT_MS. */
 void worker_stop(struct worker *worker);
 
 struct job *job_new(enum job_kind kind);
