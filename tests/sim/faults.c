@@ -70,7 +70,8 @@ static void operator_asks(struct world *world, int n, enum fault fault)
 static void delete_decision(struct world *world)
 {
     const struct baton_record *record = store_get(world->engine.store, "elections/" ELECTION "/leader");
-    if (record == NULL || strstr(record->value, "\"cid\":\"\"") == NULL)
+    if (record == NULL ||
+        (world_keeps(world, WORLD_DELETE_ONLY_NOBODY) && strstr(record->value, "\"cid\":\"\"") == NULL))
         return;
     world_note(world, "operator deletes the decision at %llu", (unsigned long long)record->revision);
     struct baton_write write = {

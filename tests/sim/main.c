@@ -3,7 +3,8 @@
  *     sim --seeds 1-2000            2,000 runs; stops at the first failure and says how to replay it
  *     sim --seed 17 --trace         one run, with everything that happens
  *     sim --seconds 60 --seeds 1-   new seeds until the time is over
- *     sim --mutations               each rule of core/rules.h is broken in turn, and must be caught
+ *     sim --mutations               each rule of core/rules.h, and of the world around, is broken in turn, and must be
+ *                                   caught
  */
 #include <getopt.h>
 #include <jansson.h>
@@ -20,7 +21,7 @@ struct options {
     uint64_t first, last;
     int minutes, nodes, jobs;
     double seconds; /* stop beginning new seeds after this; 0: no limit */
-    uint32_t broken;
+    uint32_t broken, broken_around;
     bool wild, trace, mutations, hash;
 };
 
@@ -36,8 +37,10 @@ static const struct {
 } rules[] = {
 #define RULE_NAME(name, text) {#name, text},
     CORE_RULES(RULE_NAME)
+    WORLD_RULES(RULE_NAME)
 #undef RULE_NAME
 };
+#define RULES (RULE_COUNT + WORLD_RULE_COUNT) /* the core's, then the world's */
 
 static double now_s(void)
 {
@@ -52,8 +55,23 @@ static struct sim_config config_of(const struct options *options, uint64_t seed)
                                .minutes = options->minutes,
                                .nodes = options->nodes,
                                .broken = options->broken,
+                               .broken_around = options->broken_around,
                                .wild = options->wild,
                                .trace = options->trace ? stdout : NULL};
+}
+
+static void break_rule(uint32_t *broken, uint32_t *broken_around, unsigned rule)
+{
+    if (rule < RULE_COUNT)
+        *broken |= 1U << rule;
+    else
+        *broken_around |= 1U << (rule - RULE_COUNT);
+}
+
+static bool is_broken(const struct options *options, unsigned rule)
+{
+    return rule < RULE_COUNT ? (options->broken >> rule & 1) != 0
+                             : (options->broken_around >> (rule - RULE_COUNT) & 1) != 0;
 }
 
 static void print_replay(const char *program, const struct options *options, uint64_t seed)
@@ -62,8 +80,8 @@ static void print_replay(const char *program, const struct options *options, uin
            (unsigned long long)seed, options->minutes);
     if (options->nodes > 0)
         printf(" --nodes %d", options->nodes);
-    for (unsigned i = 0; i < RULE_COUNT; i++)
-        if (options->broken & (1U << i))
+    for (unsigned i = 0; i < RULES; i++)
+        if (is_broken(options, i))
             printf(" --break %s", rules[i].name);
     printf("%s --trace\n", options->wild ? " --wild" : "");
 }
@@ -144,7 +162,7 @@ static bool mutation_found(const struct options *options, unsigned rule, struct 
 {
     for (uint64_t seed = 1; seed <= MUTATION_SEEDS; seed++) {
         struct sim_config config = config_of(options, seed);
-        config.broken = 1U << rule;
+        break_rule(&config.broken, &config.broken_around, rule);
         sim_run(&config, ret);
         *ret_seed = seed;
         if (ret->failure[0] != '\0')
@@ -156,10 +174,8 @@ static bool mutation_found(const struct options *options, unsigned rule, struct 
 static int run_mutations(const struct options *options)
 {
     int missed = 0;
-    printf("1..%d\n", RULE_COUNT);
-    for (unsigned rule = 0; rule < RULE_COUNT; rule++) {
-        if (options->broken != 0 && (options->broken & (1U << rule)) == 0)
-            continue;
+    printf("1..%d\n", RULES);
+    for (unsigned rule = 0; rule < RULES; rule++) {
         struct sim_result result;
         uint64_t seed;
         bool found = mutation_found(options, rule, &result, &seed);
@@ -176,13 +192,13 @@ static int run_mutations(const struct options *options)
 
 /* ---- the command line ---- */
 
-static uint32_t rule_bit(const char *name)
+static unsigned rule_number(const char *name)
 {
-    for (unsigned i = 0; i < RULE_COUNT; i++)
+    for (unsigned i = 0; i < RULES; i++)
         if (strcmp(rules[i].name, name) == 0)
-            return 1U << i;
+            return i;
     fprintf(stderr, "sim: no rule '%s'; these can be broken:\n", name);
-    for (unsigned i = 0; i < RULE_COUNT; i++)
+    for (unsigned i = 0; i < RULES; i++)
         fprintf(stderr, "  %-26s %s\n", rules[i].name, rules[i].text);
     exit(64);
 }
@@ -225,7 +241,7 @@ static void parse(int argc, char **argv, struct options *options)
             options->seconds = atof(optarg);
             break;
         case BREAK:
-            options->broken |= rule_bit(optarg);
+            break_rule(&options->broken, &options->broken_around, rule_number(optarg));
             break;
         case WILD:
             options->wild = true;

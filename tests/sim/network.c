@@ -178,6 +178,27 @@ static struct happening *plan_batch(struct world *world, int n, struct sim_watch
     return arrive;
 }
 
+/* With VIEW_IS_ONE_STATE broken: who has come to stand is shown later than everything else. */
+static void tear(struct world *world, int n, int w, struct batch_copy *copy)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < copy->batch.count; i++) {
+        struct baton_change *change = &copy->changes[i];
+        if (change->kind == BATON_CHANGE_PUT && strstr(change->record.key, "/candidates/") != NULL) {
+            free((char *)change->record.key);
+            free((char *)change->record.value);
+        } else {
+            copy->changes[kept++] = *change;
+        }
+    }
+    copy->batch.count = kept;
+    struct happening *later =
+        world_plan(world, world->now_us + rng_range(&world->rng, SECOND_US, 6 * SECOND_US), HAPPEN_SEND_VIEW);
+    later->node = n;
+    later->token = (uint64_t)w;
+    later->session = 1; /* begin again with everything */
+}
+
 static void send_view(struct world *world, int n, int w)
 {
     struct sim_node *node = &world->nodes[n];
@@ -218,7 +239,10 @@ static void send_view(struct world *world, int n, int w)
             watch->old = batch_copy_new(&batch);
         }
     }
-    plan_batch(world, n, watch, at_us, batch_copy_new(&batch));
+    struct batch_copy *copy = batch_copy_new(&batch);
+    if (!world_keeps(world, WORLD_VIEW_IS_ONE_STATE) && rng_chance(&world->rng, 100))
+        tear(world, n, w, copy);
+    plan_batch(world, n, watch, at_us, copy);
     if (batch.revision == 0)
         watch->sent = 0;
 }
@@ -279,6 +303,11 @@ void engine_restart(struct world *world, int64_t down_us)
         engine_break_watches(world, n);
 }
 
+static int64_t granted_ms(const struct world *world, uint32_t ttl_ms)
+{
+    return world_keeps(world, WORLD_SESSION_LIVES_ITS_TTL) ? ttl_ms : ttl_ms / 2;
+}
+
 /* ---- to the engine ---- */
 
 static void apply_write(struct world *world, struct happening *request, struct baton_reply *reply)
@@ -301,7 +330,7 @@ static void apply_renew(struct world *world, struct happening *request, struct b
         error_set(&reply->error, BATON_LOST, "sim: session %llu is over", (unsigned long long)request->session);
         return;
     }
-    int64_t expires_ms = engine_clock_ms(world) + session->ttl_ms;
+    int64_t expires_ms = engine_clock_ms(world) + granted_ms(world, session->ttl_ms);
     if (expires_ms > session->expires_ms)
         session->expires_ms = expires_ms;
 }
@@ -316,7 +345,7 @@ static void apply_open(struct world *world, struct happening *request, struct ha
     struct sim_session *session = &engine->sessions[engine->session_count++];
     *session = (struct sim_session){.id = store_session_open(engine->store),
                                     .ttl_ms = request->ttl_ms,
-                                    .expires_ms = engine_clock_ms(world) + request->ttl_ms};
+                                    .expires_ms = engine_clock_ms(world) + granted_ms(world, request->ttl_ms)};
     answer->event.session = session->id;
     answer->event.ttl_ms = session->ttl_ms;
     plan_expiry(world, session);
@@ -376,6 +405,8 @@ void engine_happen(struct world *world, struct happening *happening)
         apply(world, happening);
         return;
     case HAPPEN_SEND_VIEW:
+        if (happening->session != 0)
+            world->nodes[happening->node].watches[happening->token].sent = 0;
         send_view(world, happening->node, (int)happening->token);
         return;
     case HAPPEN_EXPIRE:

@@ -42,6 +42,11 @@ void world_fail(struct world *world, const char *format, ...)
     world_note(world, "VIOLATION %s", text);
 }
 
+bool world_keeps(const struct world *world, enum world_rule rule)
+{
+    return (world->config.broken_around & (1U << rule)) == 0;
+}
+
 /* ---- the heap ---- */
 
 static bool before(const struct happening *a, const struct happening *b)

@@ -18,6 +18,19 @@
 #define SECOND_US 1000000LL
 #define ELECTION "sim"
 
+/* What the core relies on, and the world must keep: the engine by its contract, operators by good sense. */
+#define WORLD_RULES(RULE)                                                                                              \
+    RULE(VIEW_IS_ONE_STATE, "a view that shows a decision shows all presence written before it")                       \
+    RULE(SESSION_LIVES_ITS_TTL, "the engine ends no session before its ttl is over")                                   \
+    RULE(DELETE_ONLY_NOBODY, "a decision is deleted only when it names nobody")
+
+enum world_rule {
+#define WORLD_RULE_NUMBER(name, text) WORLD_##name,
+    WORLD_RULES(WORLD_RULE_NUMBER)
+#undef WORLD_RULE_NUMBER
+    WORLD_RULE_COUNT
+};
+
 /* ---- what a run is made of; all of it follows from the seed ---- */
 
 struct sim_config {
@@ -25,6 +38,7 @@ struct sim_config {
     int minutes;    /* simulated */
     int nodes;      /* 0: 3 to 7, by the seed */
     uint32_t broken; /* rules of the core that are switched off */
+    uint32_t broken_around; /* rules of the world around it that are switched off: enum world_rule */
     bool wild;      /* clock rates beyond the bound: only F and T must hold */
     FILE *trace;    /* a readable trace, or NULL */
 };
@@ -181,6 +195,7 @@ struct world {
 };
 
 /* world.c */
+bool world_keeps(const struct world *world, enum world_rule rule);
 struct happening *world_plan(struct world *world, int64_t at_us, enum happening_kind kind);
 void world_note(struct world *world, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void world_fail(struct world *world, const char *format, ...) __attribute__((format(printf, 2, 3)));
