@@ -116,22 +116,27 @@ static void told(struct baton *b, const struct action *tell)
             return;
         break;
     case TELL_STOP:
+        assert(handle != NULL);
         handle->stopping = true;
         handle->stop_until_ms = tell->until_ms;
         if (is_orphan(b, handle) && tell->until_ms < b->orphan_ms)
             b->orphan_ms = tell->until_ms;
         break;
     case TELL_FOLLOW:
+        assert(handle != NULL);
         handle->stopping = false;
         break;
     case TELL_RESIGNED:
+        assert(handle != NULL);
         handle->standing = false;
         b->standing--;
         break;
     case TELL_CHANGED:
+        assert(handle != NULL);
         handle->troubled = false;
         break;
     case TELL_REPLY:
+        assert(handle != NULL);
         handle->requests--;
         b->requests--;
         break;

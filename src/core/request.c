@@ -235,6 +235,7 @@ static void transfer_step(struct core *core, struct request *request)
     if (!attempt_may(core, &request->attempt))
         return;
     if (request->term == 0) {
+        assert(roster->decision != NULL); /* transfer_check found a leader */
         request->term = roster->decision->term;
         request->leader_id = mem_text(leader_id(roster));
     }

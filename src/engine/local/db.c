@@ -465,6 +465,18 @@ static int session_alive(struct db *db, uint64_t session, bool *ret, int *ret_sl
     return result;
 }
 
+int db_session_exists(struct db *db, uint64_t session, struct baton_error *err)
+{
+    bool alive;
+    int slot;
+    return session_alive(db, session, &alive, &slot, err) < 0 ? -1 : alive;
+}
+
+bool db_changed(const struct db *db)
+{
+    return db->wrote || db->moved_sessions;
+}
+
 static bool illegal(const struct baton_write *write, struct baton_reply *ret)
 {
     size_t length = strlen(write->key);

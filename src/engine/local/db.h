@@ -32,6 +32,11 @@ int db_session_place(struct db *db, uint64_t session, int slot, int pid, uint64_
 /* Its bound records vanish at one revision. *ret_slot: where its heartbeat was; -1: it was over already. */
 int db_session_end(struct db *db, uint64_t session, int *ret_slot, struct baton_error *err);
 
+/* Is it there? Outside of a transaction; -1 with err. */
+int db_session_exists(struct db *db, uint64_t session, struct baton_error *err);
+/* Did the last transaction change anything that others look at? */
+bool db_changed(const struct db *db);
+
 /* A state to read, all of one revision. */
 int db_read_begin(struct db *db, struct baton_error *err);
 void db_read_end(struct db *db);

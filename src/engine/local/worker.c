@@ -36,7 +36,8 @@ struct worker {
     pthread_t thread;
     pthread_mutex_t mutex;
     struct queue jobs, outcomes; /* under the mutex */
-    bool quit;
+    bool quit, ended;
+    pthread_cond_t moved; /* it has ended */
     /* the worker's own */
     uint64_t seen;    /* every watch has been told up to this revision */
     bool seen_any, troubled, removed;
@@ -135,7 +136,16 @@ void bell_ring(int fd)
 
 static bool writes(const struct job *job)
 {
-    return job->kind == JOB_WRITE || job->kind == JOB_OPEN || job->kind == JOB_END || job->kind == JOB_REAP;
+    return job->kind == JOB_WRITE || job->kind == JOB_OPEN || job->kind == JOB_END ||
+           (job->kind == JOB_REAP && !job->idle);
+}
+
+/* A session that somebody else has ended already is no reason to take the writer's lock. */
+static void skip_idle(struct worker *worker, struct job *jobs)
+{
+    for (struct job *job = jobs; job != NULL; job = job->next)
+        if (job->kind == JOB_REAP)
+            job->idle = db_session_exists(worker->db, job->session, NULL) == 0;
 }
 
 /* A decision must be on the disk before it is answered; presence and sessions need not. */
@@ -207,10 +217,11 @@ static void fail_writes(struct worker *worker, struct job *jobs, enum baton_answ
     }
 }
 
-/* All that is to be written, in one transaction. true: something was. */
+/* All that is to be written, in one transaction. true: something was, and others should look. */
 static bool do_writes(struct worker *worker, struct job *jobs)
 {
     bool any = false, to_disk = false;
+    skip_idle(worker, jobs);
     for (struct job *job = jobs; job != NULL; job = job->next) {
         any = any || writes(job);
         to_disk = to_disk || durable(job);
@@ -237,7 +248,7 @@ static bool do_writes(struct worker *worker, struct job *jobs)
     for (struct job *job = jobs; job != NULL; job = job->next)
         if ((job->kind == JOB_END || job->kind == JOB_REAP) && job->done)
             pulse_end(worker->pulse, job->slot, job->session);
-    return true;
+    return db_changed(worker->db);
 }
 
 /* The directory was removed: whoever opens it now begins a namespace of its own, so nothing of this one may count. */
@@ -387,6 +398,9 @@ static void *run(void *context)
         pthread_mutex_lock(&worker->mutex);
         bool quit = worker->quit;
         struct job *jobs = quit ? NULL : queue_take(&worker->jobs);
+        worker->ended = quit;
+        if (quit)
+            pthread_cond_signal(&worker->moved);
         pthread_mutex_unlock(&worker->mutex);
         if (quit)
             return NULL;
@@ -447,6 +461,7 @@ static int start_thread(struct worker *worker, struct baton_error *err)
     pthread_attr_init(&attributes);
     pthread_attr_setstacksize(&attributes, STACK_BYTES);
     pthread_mutex_init(&worker->mutex, NULL);
+    pthread_cond_init(&worker->moved, NULL);
     sigfillset(&all); /* signals are the program's */
     pthread_sigmask(SIG_SETMASK, &all, &before);
     int error = pthread_create(&worker->thread, &attributes, run, worker);
@@ -498,15 +513,18 @@ void worker_stop(struct worker *worker)
 {
     pthread_mutex_lock(&worker->mutex);
     worker->quit = true;
-    pthread_mutex_unlock(&worker->mutex);
     wake_worker(worker);
     struct timespec until;
     clock_gettime(CLOCK_MONOTONIC, &until);
     until.tv_sec += STOP_LIMIT_MS / 1000;
-    if (pthread_clockjoin_np(worker->thread, NULL, CLOCK_MONOTONIC, &until) != 0) {
+    int late = 0;
+    while (!worker->ended && late == 0)
+        late = pthread_cond_clockwait(&worker->moved, &worker->mutex, CLOCK_MONOTONIC, &until);
+    if (!worker->ended)
         pthread_cancel(worker->thread);
-        pthread_join(worker->thread, NULL);
-    }
+    pthread_mutex_unlock(&worker->mutex);
+    pthread_join(worker->thread, NULL);
     pthread_mutex_destroy(&worker->mutex);
+    pthread_cond_destroy(&worker->moved);
     worker_free(worker);
 }
