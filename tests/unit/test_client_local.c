@@ -1,0 +1,111 @@
+/* test_client_local.c: a client on a local engine that is made to fail, or whose records people have written. */
+#include "client_stage.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sqlite3.h>
+#include <stdio.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+/* The lock that who writes to the local engine's database holds (open file description lock, fcntl(2)). */
+static int hold_writers_lock(const struct stage *stage)
+{
+    char path[128];
+    snprintf(path, sizeof(path), "%s/writer", stage->folder);
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+    assert_true(fd >= 0);
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    assert_int_equal(fcntl(fd, F_OFD_SETLKW, &lock), 0);
+    return fd;
+}
+
+static void test_requests_under_way_have_a_limit_and_a_time(void **state)
+{
+    struct baton *a = stage_open(*state, "a", 0);
+    struct baton_election *e = stage_observe(a, "writer");
+    stage_wait(a, e, BATON_CHANGED);
+    int fd = hold_writers_lock(*state);
+    for (int i = 0; i < 1024; i++)
+        baton_hold(e, NULL, 500);
+    uint64_t over = baton_hold(e, NULL, 500);
+    struct baton_event reply = stage_expect(a, e, BATON_REPLY);
+    assert_int_equal(reply.request, over);
+    assert_code(reply, BATON_FULL);
+    for (int i = 0; i < 1024; i++)
+        assert_code(stage_expect(a, e, BATON_REPLY), BATON_TIMEOUT);
+    close(fd);
+    assert_true(baton_hold(e, NULL, STAGE_LIMIT_MS) > over); /* there is room again */
+    stage_expect(a, e, BATON_REPLY);
+    baton_close(a);
+}
+
+static void test_trouble_is_told_once_and_so_is_its_end(void **state)
+{
+    struct baton *a = stage_open(*state, "a", 1000);
+    struct rlimit was, none;
+    getrlimit(RLIMIT_FSIZE, &was);
+    none = was;
+    none.rlim_cur = 0;
+    signal(SIGXFSZ, SIG_IGN);
+    setrlimit(RLIMIT_FSIZE, &none); /* every write to a file fails with EFBIG */
+    struct baton_election *e = stage_stand(a, "writer", 0);
+    struct baton_event trouble = stage_expect(a, NULL, BATON_TROUBLE);
+    assert_true(trouble.code != BATON_OK);
+    assert_non_null(strstr(trouble.text, "local"));
+    /* Several more tries to open a session, and not a word of them. */
+    stage_wait_until(baton_now_ms() + 500);
+    stage_expect_nothing(a);
+    setrlimit(RLIMIT_FSIZE, &was);
+    stage_expect(a, NULL, BATON_RECOVERED);
+    stage_expect(a, e, BATON_LEAD);
+    baton_close(a);
+}
+
+/* Put `field` into a record of the local engine's database, as a person with sqlite3 would. */
+static void edit_record(const struct stage *stage, const char *key, const char *field)
+{
+    char path[128];
+    sqlite3 *handle;
+    sqlite3_stmt *update;
+    snprintf(path, sizeof(path), "%s/baton.db", stage->folder);
+    assert_int_equal(sqlite3_open(path, &handle), SQLITE_OK);
+    assert_int_equal(sqlite3_prepare_v2(handle,
+                                        "UPDATE records SET value = '{' || ?1 || ',' || substr(value, 2) "
+                                        "WHERE key = ?2",
+                                        -1, &update, NULL),
+                     SQLITE_OK);
+    sqlite3_bind_text(update, 1, field, -1, SQLITE_STATIC);
+    sqlite3_bind_text(update, 2, key, -1, SQLITE_STATIC);
+    assert_int_equal(sqlite3_step(update), SQLITE_DONE);
+    assert_int_equal(sqlite3_changes(handle), 1);
+    sqlite3_finalize(update);
+    sqlite3_close(handle);
+}
+
+static void test_deeply_nested_record_harms_nobody(void **state)
+{
+    struct baton *a = stage_open(*state, "a", 0);
+    stage_expect(a, stage_stand(a, "writer", 0), BATON_LEAD);
+    baton_close(a);
+    char field[4096] = "\"other\":";
+    size_t used = strlen(field);
+    memset(field + used, '[', 2000);
+    memset(field + used + 2000, ']', 2000);
+    edit_record(*state, "elections/writer/leader", field);
+    /* It is read, and what this version does not know is kept when it is written again. */
+    a = stage_open(*state, "a", 0);
+    stage_expect(a, stage_stand(a, "writer", 0), BATON_LEAD);
+    baton_close(a);
+}
+
+int main(void)
+{
+#define STORY(name) cmocka_unit_test_setup_teardown(name, stage_setup, stage_teardown)
+    const struct CMUnitTest tests[] = {
+        STORY(test_requests_under_way_have_a_limit_and_a_time),
+        STORY(test_trouble_is_told_once_and_so_is_its_end),
+        STORY(test_deeply_nested_record_harms_nobody),
+    };
+    return cmocka_run_group_tests_name("local", tests, NULL, NULL);
+}
