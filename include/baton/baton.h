@@ -37,9 +37,9 @@ extern "C" {
 
 #define BATON_API __attribute__((visibility("default")))
 
-#define BATON_NAME_MAX 128        /* bytes of an election's name */
-#define BATON_ID_MAX 128          /* bytes of an instance's id */
-#define BATON_ADDRESS_MAX 255     /* bytes of an address */
+#define BATON_NAME_MAX 128    /* bytes of an election's name */
+#define BATON_ID_MAX 128      /* bytes of an instance's id */
+#define BATON_ADDRESS_MAX 255 /* bytes of an address */
 #define BATON_TTL_DEFAULT_MS 10000
 #define BATON_TERMS_KEPT 16       /* terms that an election's history keeps */
 #define BATON_CANDIDATES_MAX 4096 /* candidates of one election that are looked at; more are told as an error */
@@ -56,7 +56,7 @@ struct baton_options {
     /* The session is renewed only while the program calls baton_alive() at least this often; 0: no watchdog. A
      * program that hangs for `watchdog_ms` then loses its places within a ttl. Less than ttl_ms. */
     uint32_t watchdog_ms;
-    bool renewals;       /* queue a BATON_RENEWED when the session's deadline has moved */
+    bool renewals; /* queue a BATON_RENEWED when the session's deadline has moved */
 };
 
 /* Defaults. Every field may then be changed. */
@@ -84,14 +84,14 @@ BATON_API int baton_fd(const struct baton *b); /* -1 in a forked child */
 
 enum baton_event_kind {
     BATON_NONE = 0,
-    BATON_LEAD,     /* this instance leads `election` with `term` */
-    BATON_STOP,     /* stop what is done as the leader, before `until_ms`, then call baton_stopped() */
-    BATON_FOLLOW,   /* the stop is over (answered, or too late to matter): this instance does not lead */
-    BATON_CHANGED,  /* what baton_status() tells of `election` is new (several may be told as one) */
-    BATON_RESIGNED, /* the answer to baton_resign(): the place was passed on, the candidacy is over */
-    BATON_REPLY,    /* the answer to a request (baton_transfer, _hold, _release): `request`, `code`, `text` */
-    BATON_SESSION,  /* a session began: `session`; `until_ms` is its deadline */
-    BATON_RENEWED,  /* the session's deadline moved to `until_ms` (only with options.renewals) */
+    BATON_LEAD,         /* this instance leads `election` with `term` */
+    BATON_STOP,         /* stop what is done as the leader, before `until_ms`, then call baton_stopped() */
+    BATON_FOLLOW,       /* the stop is over (answered, or too late to matter): this instance does not lead */
+    BATON_CHANGED,      /* what baton_status() tells of `election` is new (several may be told as one) */
+    BATON_RESIGNED,     /* the answer to baton_resign(): the place was passed on, the candidacy is over */
+    BATON_REPLY,        /* the answer to a request (baton_transfer, _hold, _release): `request`, `code`, `text` */
+    BATON_SESSION,      /* a session began: `session`; `until_ms` is its deadline */
+    BATON_RENEWED,      /* the session's deadline moved to `until_ms` (only with options.renewals) */
     BATON_LOST_SESSION, /* the session is over; a new one will be opened, and each candidacy stands again */
     BATON_DUPLICATE,    /* another live candidate of `election` has this instance's id: it waits (never leads) */
     BATON_TROUBLE,      /* the engine cannot be used now: `code`, `text` */
@@ -114,9 +114,9 @@ struct baton_event {
 BATON_API const char *baton_event_name(enum baton_event_kind kind);
 
 /* Take the oldest event. false: there is none (and the fd is not readable). For one election and one stop, the order
- * is always LEAD, STOP, FOLLOW. CHANGED, RENEWED and DUPLICATE are told once until they are taken. The queue of a program
- * that does not look stays short: what began and ended untaken (LEAD, STOP, FOLLOW of one term; a session; a trouble)
- * is left out when it begins again. Nothing else is. */
+ * is always LEAD, STOP, FOLLOW. CHANGED, RENEWED and DUPLICATE are told once until they are taken. The queue of a
+ * program that does not look stays short: what began and ended untaken (LEAD, STOP, FOLLOW of one term; a session; a
+ * trouble) is left out when it begins again. Nothing else is. */
 BATON_API bool baton_next(struct baton *b, struct baton_event *ret);
 
 /* Tell the watchdog (options.watchdog_ms) that the program makes progress. */
@@ -134,7 +134,8 @@ BATON_API void baton_stand_options_init(struct baton_stand_options *options);
 
 /* Stand for the election `name` (1..BATON_NAME_MAX of A-Z a-z 0-9 . _ - : @ +, beginning with a letter or digit).
  * options NULL: defaults. A client stands at most once in an election (BATON_CONFLICT). Returns 0 and *ret (until
- * baton_resign's RESIGNED and baton_release_election, or close), or -1 with BATON_INVALID, BATON_CONFLICT, BATON_FULL. */
+ * baton_resign's RESIGNED and baton_release_election, or close), or -1 with BATON_INVALID, BATON_CONFLICT,
+ * BATON_FULL. */
 BATON_API int baton_stand(struct baton *b, const char *name, const struct baton_stand_options *options,
                           struct baton_election **ret, struct baton_error *err);
 
@@ -161,9 +162,10 @@ BATON_API void baton_election_free(struct baton_election *e);
 BATON_API const char *baton_election_name(const struct baton_election *e); /* "" for "every election" */
 
 /* Ask the leader to hand over to `to_id` (NULL: to whoever is next). The answer is a BATON_REPLY with the returned
- * number in `request` (never 0, but in a forked child; it arrives after at most timeout_ms): BATON_OK (it was passed on), BATON_NOT_FOUND
- * (nobody else stands, no such candidate, no leader), BATON_CONFLICT (it leads already; another transfer is under way;
- * the election is on hold), BATON_TIMEOUT. `e` may be a candidacy or an observation of that election. */
+ * number in `request` (never 0, but in a forked child; it arrives after at most timeout_ms): BATON_OK (it was passed
+ * on), BATON_NOT_FOUND (nobody else stands, no such candidate, no leader), BATON_CONFLICT (it leads already; another
+ * transfer is under way; the election is on hold), BATON_TIMEOUT. `e` may be a candidacy or an observation of that
+ * election. */
 BATON_API uint64_t baton_transfer(struct baton_election *e, const char *to_id, uint32_t timeout_ms);
 
 /* Put the election on hold: its leader stops and nobody leads, until the release. Answered by a BATON_REPLY when it is
@@ -177,7 +179,7 @@ struct baton_candidate {
     const char *id, *address, *host;
     int32_t priority;
     bool preempt;
-    bool leads;       /* the decision names it */
+    bool leads; /* the decision names it */
     int64_t since_wall_ms;
 };
 struct baton_term {
@@ -188,12 +190,12 @@ struct baton_term {
 };
 struct baton_status {
     const char *name;
-    bool known;           /* a view has arrived; while false, all below is empty */
-    uint64_t revision;    /* of the view */
-    uint64_t term;        /* of the decision; 0: there never was one */
-    const char *leader;   /* id; NULL: nobody leads now */
+    bool known;         /* a view has arrived; while false, all below is empty */
+    uint64_t revision;  /* of the view */
+    uint64_t term;      /* of the decision; 0: there never was one */
+    const char *leader; /* id; NULL: nobody leads now */
     int64_t since_wall_ms;
-    bool held;            /* on hold for maintenance */
+    bool held; /* on hold for maintenance */
     const char *held_why, *held_by;
     const struct baton_candidate *candidates; /* in the order in which they would claim */
     size_t candidate_count;
@@ -208,8 +210,8 @@ BATON_API int baton_status(const struct baton_election *e, struct baton_status *
                            struct baton_error *err);
 BATON_API void baton_status_free(struct baton_status *status, size_t count);
 
-/* What another process of this host needs to end the session when this one cannot: text and a descriptor (close-on-exec,
- * the caller's; -1: none is needed). For a supervisor's guard; see baton_guard_open. */
+/* What another process of this host needs to end the session when this one cannot: text and a descriptor
+ * (close-on-exec, the caller's; -1: none is needed). For a supervisor's guard; see baton_guard_open. */
 #define BATON_LIFELINE_MAX 1024
 struct baton_lifeline {
     uint64_t session;
@@ -221,7 +223,8 @@ BATON_API int baton_lifeline(struct baton *b, struct baton_lifeline *ret, struct
 /* The guard's side, in the other process: synchronous, needs no client. `open` takes over the descriptor and prepares,
  * `end` ends the session (an ended one is ended, too), `free` frees. */
 struct baton_guard;
-BATON_API int baton_guard_open(const struct baton_lifeline *lifeline, struct baton_guard **ret, struct baton_error *err);
+BATON_API int baton_guard_open(const struct baton_lifeline *lifeline, struct baton_guard **ret,
+                               struct baton_error *err);
 BATON_API int baton_guard_end(struct baton_guard *guard, uint32_t timeout_ms, struct baton_error *err);
 BATON_API void baton_guard_free(struct baton_guard *guard);
 

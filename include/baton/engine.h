@@ -35,14 +35,15 @@ extern "C" {
 #define BATON_ENGINE_ABI 1
 #define BATON_EXPORT_MAX 1024
 
-struct baton_engine;       /* one open namespace; the engine's own struct begins with `const struct baton_engine_ops *` */
+struct baton_engine; /* one open namespace; the engine's own struct begins with `const struct baton_engine_ops *` */
 struct baton_engine_guard; /* what a guard keeps to end one session */
 
 /* What an engine tells its owner. All of them are called on the loop's thread, with the `ctx` given to `open`. */
 struct baton_engine_callbacks {
     /* The answer to session_open: err NULL and a new id with the ttl that was granted (at least what was asked
      * for, or the engine's own minimum), or session 0 and why not. */
-    void (*session_opened)(void *ctx, uint64_t ticket, uint64_t session, uint32_t ttl_ms, const struct baton_error *err);
+    void (*session_opened)(void *ctx, uint64_t ticket, uint64_t session, uint32_t ttl_ms,
+                           const struct baton_error *err);
     /* The answer to session_renew: DONE; UNKNOWN; or REFUSED: the session is over. */
     void (*session_renewed)(void *ctx, uint64_t ticket, const struct baton_reply *reply);
     /* The engine knows that this session is over, however it ended (also the answer to session_end, when it was
@@ -63,7 +64,7 @@ struct baton_engine_ops {
     const char *scheme;  /* "local": of its URLs */
     uint32_t ttl_min_ms; /* the smallest ttl it can promise */
     uint32_t ttl_max_ms;
-    uint32_t step_ms;    /* a few round trips: by how much candidates stagger their claims */
+    uint32_t step_ms; /* a few round trips: by how much candidates stagger their claims */
 
     /* Check the URL and begin. Fails at once for what cannot become right by waiting (a malformed URL, a damaged or
      * read-only store); an engine that cannot be reached now opens, says so by `trouble`, and goes on trying.

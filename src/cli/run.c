@@ -23,8 +23,9 @@ static int fit(struct run_options *options)
         options->grace_ms = options->ttl_ms / 3;
     if (options->grace_ms + options->slack_ms <= options->ttl_ms / 2)
         return CLI_GO;
-    return cli_usage_error("run", "--grace %s and %s for the kill make %s; --ttl %s leaves %s for a stop: choose a "
-                                  "longer --ttl or a shorter --grace",
+    return cli_usage_error("run",
+                           "--grace %s and %s for the kill make %s; --ttl %s leaves %s for a stop: choose a "
+                           "longer --ttl or a shorter --grace",
                            cli_duration_text(options->grace_ms, grace), cli_duration_text(options->slack_ms, slack),
                            cli_duration_text(options->grace_ms + options->slack_ms, sum),
                            cli_duration_text(options->ttl_ms, ttl), cli_duration_text(options->ttl_ms / 2, half));
@@ -42,32 +43,51 @@ static int parse(int argc, char **argv, struct run_options *into)
         CLI_OPTION_PRIORITY(&into->priority),
         CLI_OPTION_PREEMPT(&into->preempt),
         CLI_OPTION_TTL(&into->ttl_ms),
-        {.name = "grace", .kind = CLI_DURATION, .into = &grace_ms, .value = "DURATION",
-         .help = "from SIGTERM to SIGKILL when the command must stop\n(default: 3s, or a third of --ttl if that is less)"},
-        {.name = "restart", .kind = CLI_CHOICE, .into = &restart, .value = "never|on-failure|always",
-         .help = "when the command ends by itself: exit and hand over, or start\nit again while leading (default: never)"},
-        {.name = "watchdog", .kind = CLI_DURATION, .into = &into->watchdog_ms, .value = "DURATION", .min = 1,
+        {.name = "grace",
+         .kind = CLI_DURATION,
+         .into = &grace_ms,
+         .value = "DURATION",
+         .help =
+             "from SIGTERM to SIGKILL when the command must stop\n(default: 3s, or a third of --ttl if that is less)"},
+        {.name = "restart",
+         .kind = CLI_CHOICE,
+         .into = &restart,
+         .value = "never|on-failure|always",
+         .help =
+             "when the command ends by itself: exit and hand over, or start\nit again while leading (default: never)"},
+        {.name = "watchdog",
+         .kind = CLI_DURATION,
+         .into = &into->watchdog_ms,
+         .value = "DURATION",
+         .min = 1,
          .help = "the command loses its place when it does not say WATCHDOG=1\n(sd_notify) at least this often"},
-        {.name = "health", .kind = CLI_TEXT, .into = &into->health, .value = "CMD",
+        {.name = "health",
+         .kind = CLI_TEXT,
+         .into = &into->health,
+         .value = "CMD",
          .help = "the command loses its place when this shell command fails three\ntimes in a row"},
-        {.name = "health-every", .kind = CLI_DURATION, .into = &into->health_every_ms, .value = "DURATION", .min = 10,
+        {.name = "health-every",
+         .kind = CLI_DURATION,
+         .into = &into->health_every_ms,
+         .value = "DURATION",
+         .min = 10,
          .help = "how often --health asks, and how long it may take (default: 5s)"},
         CLI_OPTION_JSON(&into->json),
     };
-    const struct cli_form form = {
-        .command = "run",
-        .synopsis = "[OPTIONS] NAME -- COMMAND [ARG...]",
-        .about = "Runs COMMAND while this instance leads the election NAME. It is over, with\n"
-                 "all its descendants, before another instance begins. Its environment has\n"
-                 "BATON_NAME, BATON_ID, BATON_TERM (the fencing token) and BATON_URL.\n"
-                 "SIGTERM hands over. Exits with the status of COMMAND.",
-        .options = options,
-        .option_count = COUNT_OF(options),
-        .operands_min = 1,
-        .operands_max = 1,
-        .operands = "NAME",
-        .names_election = true,
-        .takes_command = true};
+    const struct cli_form form = {.command = "run",
+                                  .synopsis = "[OPTIONS] NAME -- COMMAND [ARG...]",
+                                  .about =
+                                      "Runs COMMAND while this instance leads the election NAME. It is over, with\n"
+                                      "all its descendants, before another instance begins. Its environment has\n"
+                                      "BATON_NAME, BATON_ID, BATON_TERM (the fencing token) and BATON_URL.\n"
+                                      "SIGTERM hands over. Exits with the status of COMMAND.",
+                                  .options = options,
+                                  .option_count = COUNT_OF(options),
+                                  .operands_min = 1,
+                                  .operands_max = 1,
+                                  .operands = "NAME",
+                                  .names_election = true,
+                                  .takes_command = true};
     int status = cli_parse(&form, argc, argv, &args);
     if (status != CLI_GO)
         return status;
@@ -159,8 +179,7 @@ static int run_all(struct run *run)
 
 static int run_command(int argc, char **argv)
 {
-    struct run_options options = {
-        .ttl_ms = BATON_TTL_DEFAULT_MS, .grace_ms = RUN_GRACE_MS, .health_every_ms = 5000};
+    struct run_options options = {.ttl_ms = BATON_TTL_DEFAULT_MS, .grace_ms = RUN_GRACE_MS, .health_every_ms = 5000};
     struct run run = {.options = &options,
                       .notify = {.fd = -1},
                       .stop_signal = SIGTERM,

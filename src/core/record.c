@@ -97,7 +97,8 @@ struct candidate *candidate_read(const char *value, struct baton_error *err)
     candidate->since_wall_ms = field_number(object, "since", 0);
     json_decref(object);
     if (candidate->id == NULL || candidate->id[0] == '\0' || candidate->address == NULL || candidate->host == NULL) {
-        error_set(err, BATON_CORRUPT, "is not the record of a candidate (\"id\", \"address\" or \"host\" is not right)");
+        error_set(err, BATON_CORRUPT,
+                  "is not the record of a candidate (\"id\", \"address\" or \"host\" is not right)");
         candidate_free(candidate);
         return NULL;
     }
@@ -159,8 +160,7 @@ struct decision *decision_read(const char *value, struct baton_error *err)
     struct decision *decision = mem_new(sizeof(*decision));
     decision->cid = field_text(object, "cid", TEXT_MAX);
     int64_t term = field_number(object, "term", -1);
-    if (decision->cid == NULL || term < 0 || (uint64_t)term > TERM_MAX ||
-        (term == 0 && decision->cid[0] != '\0')) {
+    if (decision->cid == NULL || term < 0 || (uint64_t)term > TERM_MAX || (term == 0 && decision->cid[0] != '\0')) {
         error_set(err, BATON_CORRUPT, "is not a decision (\"cid\" or \"term\" is not right)");
         json_decref(object);
         decision_free(decision);

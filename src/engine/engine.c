@@ -22,16 +22,16 @@ static const struct baton_engine_ops *load(const char *scheme, const char *url, 
     void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     if (library == NULL) {
         error_set(err, BATON_UNSUPPORTED,
-                  "URL '%.100s': there is no engine '%s' (%s cannot be loaded); this baton has: local, memory", url, scheme,
-                  path);
+                  "URL '%.100s': there is no engine '%s' (%s cannot be loaded); this baton has: local, memory", url,
+                  scheme, path);
         goto out;
     }
     char symbol[SCHEME_MAX + 16];
     snprintf(symbol, sizeof(symbol), "baton_engine_%s", scheme);
     ops = dlsym(library, symbol);
     if (ops == NULL || ops->abi != BATON_ENGINE_ABI) {
-        error_set(err, BATON_UNSUPPORTED, "%s is not an engine of this version of baton (it needs %s with ABI %d)", path,
-                  symbol, BATON_ENGINE_ABI);
+        error_set(err, BATON_UNSUPPORTED, "%s is not an engine of this version of baton (it needs %s with ABI %d)",
+                  path, symbol, BATON_ENGINE_ABI);
         ops = NULL;
         dlclose(library);
     }
@@ -49,7 +49,8 @@ const struct baton_engine_ops *engine_find(const char *url, struct baton_error *
         legal = islower((unsigned char)url[i]) || (i > 0 && isdigit((unsigned char)url[i]));
     if (!legal) {
         error_set(err, BATON_INVALID,
-                  "URL '%.200s' is not legal: it must begin with an engine and a colon, as in local:/var/lib/baton", url);
+                  "URL '%.200s' is not legal: it must begin with an engine and a colon, as in local:/var/lib/baton",
+                  url);
         return NULL;
     }
     char scheme[SCHEME_MAX];

@@ -69,8 +69,7 @@ static void put(const struct cgroup *cgroup, const char *file, const char *text)
 pid_t cgroup_fork(const struct cgroup *cgroup)
 {
     if (cgroup->path[0] != '\0') {
-        struct clone_args args = {
-            .flags = CLONE_INTO_CGROUP, .exit_signal = SIGCHLD, .cgroup = (uint64_t)cgroup->fd};
+        struct clone_args args = {.flags = CLONE_INTO_CGROUP, .exit_signal = SIGCHLD, .cgroup = (uint64_t)cgroup->fd};
         pid_t pid = (pid_t)syscall(SYS_clone3, &args, sizeof(args));
         if (pid >= 0)
             return pid;

@@ -57,8 +57,8 @@ static void order(struct guard *guard, const struct order *order, int fd)
     if (fd >= 0) {
         message.msg_control = &control;
         message.msg_controllen = sizeof(control);
-        control.header = (struct cmsghdr){
-            .cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
+        control.header =
+            (struct cmsghdr){.cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
         memcpy(CMSG_DATA(&control.header), &fd, sizeof(fd));
     }
     (void)!sendmsg(guard->fd, &message, MSG_NOSIGNAL);
@@ -82,8 +82,7 @@ void guard_stop(struct guard *guard, int number, int64_t kill_at_ms)
 void guard_deadline(struct guard *guard, int64_t deadline_ms, int64_t grace_ms, int64_t slack_ms)
 {
     order(guard,
-          &(struct order){
-              .kind = ORDER_DEADLINE, .at_ms = deadline_ms, .grace_ms = grace_ms, .slack_ms = slack_ms},
+          &(struct order){.kind = ORDER_DEADLINE, .at_ms = deadline_ms, .grace_ms = grace_ms, .slack_ms = slack_ms},
           -1);
 }
 

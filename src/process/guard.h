@@ -6,9 +6,9 @@
  *
  * While the supervisor lives, it says what to do: start, signal, stop. The guard ends all of it by itself, and then the
  * session through the engine, when the supervisor is dead, and when the deadline comes near that the supervisor was to
- * move on (it is stopped, or hangs): SIGTERM at deadline - grace - slack, SIGKILL at deadline - slack. On an engine that
- * gives a descriptor with the session, the guard holds it, so the place passes on only when the last descendant is gone.
- * If the guard is killed, the kernel kills the command (PR_SET_PDEATHSIG), and the supervisor the rest.
+ * move on (it is stopped, or hangs): SIGTERM at deadline - grace - slack, SIGKILL at deadline - slack. On an engine
+ * that gives a descriptor with the session, the guard holds it, so the place passes on only when the last descendant
+ * is gone. If the guard is killed, the kernel kills the command (PR_SET_PDEATHSIG), and the supervisor the rest.
  */
 #ifndef PROCESS_GUARD_H
 #define PROCESS_GUARD_H
@@ -26,8 +26,8 @@ struct guard {
     int pidfd; /* readable when the guard is dead */
 };
 
-/* Fork the guard: before any thread exists. `argv` is the command. In the guard this does not return. The caller becomes
- * a child subreaper. 0, or -1 with err. */
+/* Fork the guard: before any thread exists. `argv` is the command. In the guard this does not return. The caller
+ * becomes a child subreaper. 0, or -1 with err. */
 int guard_start(struct guard *guard, char *const *argv, struct baton_error *err);
 
 /* What the command is started with. */

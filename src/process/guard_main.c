@@ -25,10 +25,11 @@ struct watch {
     int fd, supervisor_pidfd, signal_fd, timer_fd;
     char *const *argv;
     struct cgroup cgroup;
-    pid_t command;  /* 0: it does not run */
-    bool any;       /* descendants may be left */
-    bool killing;   /* SIGKILL was sent to all: again at each death, until none is left */
-    bool orphaned;  /* the supervisor is dead, or has let the deadline come near: the session is ended when all are gone */
+    pid_t command; /* 0: it does not run */
+    bool any;      /* descendants may be left */
+    bool killing;  /* SIGKILL was sent to all: again at each death, until none is left */
+    bool orphaned; /* the supervisor is dead, or has let the deadline come near: the session is ended when all are gone
+                    */
     bool dead_supervisor, bye;
     int64_t deadline_ms, grace_ms, slack_ms;
     int64_t kill_at_ms; /* of a stop; NEVER_MS */
@@ -70,7 +71,7 @@ static void become_command(struct watch *watch, pid_t guard, int report)
     setpgid(0, 0);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != guard)
-        _exit(1); /* the guard has died before that was set */
+        _exit(1);             /* the guard has died before that was set */
     signal(SIGPIPE, SIG_DFL); /* ignored by the supervisor; what else is ignored was so by whoever started it */
     sigset_t none;
     sigemptyset(&none);

@@ -1,4 +1,5 @@
-/* message.h: what the supervisor and its guard say to each other, over a SOCK_SEQPACKET pair: one struct, one message. */
+/* message.h: what the supervisor and its guard say to each other, over a SOCK_SEQPACKET pair: one struct, one
+ * message. */
 #ifndef PROCESS_MESSAGE_H
 #define PROCESS_MESSAGE_H
 

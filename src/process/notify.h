@@ -15,8 +15,8 @@ struct notify_socket {
 int notify_listen(struct notify_socket *socket, struct baton_error *err);
 void notify_close(struct notify_socket *socket);
 
-/* What a command has said, all datagrams since the last look together. Fields that are not here (MAINPID, ERRNO, FDSTORE,
- * EXTEND_TIMEOUT_USEC, ...) are ignored. */
+/* What a command has said, all datagrams since the last look together. Fields that are not here (MAINPID, ERRNO,
+ * FDSTORE, EXTEND_TIMEOUT_USEC, ...) are ignored. */
 struct notify_said {
     bool ready, stopping, watchdog;
     bool watchdog_trigger; /* WATCHDOG=trigger: it gives itself up */

@@ -27,7 +27,8 @@ bool shell_start(struct shell *shell, const char *command, char *const *environm
     posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
     posix_spawnattr_setsigmask(&attributes, &none);
     posix_spawnattr_setsigdefault(&attributes, &ours);
-    int error = posix_spawn(&shell->pid, "/bin/sh", NULL, &attributes, argv, environment != NULL ? environment : environ);
+    int error =
+        posix_spawn(&shell->pid, "/bin/sh", NULL, &attributes, argv, environment != NULL ? environment : environ);
     posix_spawnattr_destroy(&attributes);
     if (error != 0) {
         shell_init(shell);

@@ -65,8 +65,8 @@ static struct happening *answer_new(struct world *world, int n, unsigned incarna
 /* The node's side gives up waiting: the outcome is unknown. The request may still arrive. */
 static void answer_unknown(struct world *world, int n, const struct action *action)
 {
-    struct happening *answer =
-        answer_new(world, n, world->nodes[n].incarnation, world->now_us + rng_range(&world->rng, 300000, 4 * SECOND_US));
+    struct happening *answer = answer_new(world, n, world->nodes[n].incarnation,
+                                          world->now_us + rng_range(&world->rng, 300000, 4 * SECOND_US));
     answer->event.ticket = action->ticket;
     answer->reply.answer = BATON_ANSWER_UNKNOWN;
     error_set(&answer->reply.error, BATON_UNAVAILABLE, "sim: no answer");
@@ -91,8 +91,8 @@ static void watch_open(struct world *world, int n, const struct action *action)
         if (watch->open)
             continue;
         batch_copy_free(watch->old);
-        *watch = (struct sim_watch){
-            .open = true, .connected = true, .id = action->watch, .incarnation = node->incarnation};
+        *watch =
+            (struct sim_watch){.open = true, .connected = true, .id = action->watch, .incarnation = node->incarnation};
         text_copy(watch->prefix, sizeof(watch->prefix), action->write.key);
         struct happening *send = world_plan(world, world->now_us + latency_us(world), HAPPEN_SEND_VIEW);
         send->node = n;

@@ -38,7 +38,8 @@ void world_fail(struct world *world, const char *format, ...)
     va_start(args, format);
     vsnprintf(text, sizeof(text), format, args);
     va_end(args);
-    snprintf(world->result->failure, sizeof(world->result->failure), "at %.6f s: %s", (double)world->now_us / 1e6, text);
+    snprintf(world->result->failure, sizeof(world->result->failure), "at %.6f s: %s", (double)world->now_us / 1e6,
+             text);
     world_note(world, "VIOLATION %s", text);
 }
 
@@ -147,8 +148,7 @@ static void happen(struct world *world, struct happening *happening)
 {
     if (to_a_node(happening->kind)) {
         struct sim_node *node = &world->nodes[happening->node];
-        if (happening->kind != HAPPEN_START &&
-            (!node->up || happening->incarnation != node->incarnation)) {
+        if (happening->kind != HAPPEN_START && (!node->up || happening->incarnation != node->incarnation)) {
             happening_free(happening);
             return;
         }

@@ -15,15 +15,34 @@
 
 #define APPLICATION_ID 0x6261746e /* "batn" */
 #define SCHEMA_VERSION 1
-#define LOG_REVISIONS 10000     /* changes are kept for so many revisions; who is further behind begins again */
+#define LOG_REVISIONS 10000 /* changes are kept for so many revisions; who is further behind begins again */
 #define LOG_PRUNE_EVERY 512
 #define BOOT_JUMP (1LL << 24) /* more revisions than SQLite can lose: it syncs the WAL at each checkpoint */
 #define BUSY_MS 5000          /* writers wait for the writer's lock, not for this; only recovery may need it */
 
 /* Statements that are kept. */
 enum statement {
-    GET, PUT, REMOVE, LOG, PRUNE, META_GET, META_SET, SESSION_ADD, SESSION_GET, SESSION_REMOVE, SESSIONS, BOUND,
-    BOUND_REMOVE, CHANGES, LOG_FIRST, SNAPSHOT, BEGIN_READ, BEGIN_WRITE, COMMIT, ROLLBACK, STATEMENTS
+    GET,
+    PUT,
+    REMOVE,
+    LOG,
+    PRUNE,
+    META_GET,
+    META_SET,
+    SESSION_ADD,
+    SESSION_GET,
+    SESSION_REMOVE,
+    SESSIONS,
+    BOUND,
+    BOUND_REMOVE,
+    CHANGES,
+    LOG_FIRST,
+    SNAPSHOT,
+    BEGIN_READ,
+    BEGIN_WRITE,
+    COMMIT,
+    ROLLBACK,
+    STATEMENTS
 };
 static const char *const sql[STATEMENTS] = {
     [GET] = "SELECT revision, created FROM records WHERE key = ?",
@@ -94,8 +113,8 @@ static int db_error(struct db *db, const char *what, struct baton_error *err)
 static sqlite3_stmt *get(struct db *db, enum statement which)
 {
     sqlite3_stmt **kept = &db->statements[which];
-    if (*kept == NULL && sqlite3_prepare_v3(db->handle, sql[which], -1, SQLITE_PREPARE_PERSISTENT, kept, NULL) !=
-                             SQLITE_OK)
+    if (*kept == NULL &&
+        sqlite3_prepare_v3(db->handle, sql[which], -1, SQLITE_PREPARE_PERSISTENT, kept, NULL) != SQLITE_OK)
         return NULL;
     return *kept;
 }
@@ -197,8 +216,7 @@ static int check_header(const char *path, bool *ret_empty, struct baton_error *e
     int code = read_header(path, header, sizeof(header), err);
     if (code < 0)
         return -1;
-    if (code > 0 || memcmp(header, "SQLite format 3", 16) != 0 ||
-        big_endian(header + 68) != APPLICATION_ID)
+    if (code > 0 || memcmp(header, "SQLite format 3", 16) != 0 || big_endian(header + 68) != APPLICATION_ID)
         return error_set(err, BATON_CORRUPT,
                          "local: %s is damaged, or is not baton's; nothing was changed; move it away, or restore it "
                          "from a copy",
@@ -304,8 +322,8 @@ static int quick_check(struct db *db, struct baton_error *err)
         db_error(db, "read", err);
     else if (strcmp((const char *)sqlite3_column_text(statement, 0), "ok") != 0)
         error_set(err, BATON_CORRUPT,
-                  "local: %s is damaged (%.120s); nothing was changed; move it away, or restore it from a copy", db->path,
-                  (const char *)sqlite3_column_text(statement, 0));
+                  "local: %s is damaged (%.120s); nothing was changed; move it away, or restore it from a copy",
+                  db->path, (const char *)sqlite3_column_text(statement, 0));
     else
         result = 0;
     sqlite3_finalize(statement);
@@ -668,13 +686,13 @@ static int collect(struct db *db, enum statement which, struct baton_batch *ret,
             room = room > 0 ? 2 * room : 4;
             changes = mem_grow(changes, room * sizeof(*changes));
         }
-        changes[count++] = (struct baton_change){
-            .kind = (enum baton_change_kind)sqlite3_column_int(statement, 1),
-            .record = {.key = mem_text((const char *)sqlite3_column_text(statement, 2)),
-                       .value = mem_text((const char *)sqlite3_column_text(statement, 3)),
-                       .revision = (uint64_t)sqlite3_column_int64(statement, 0),
-                       .created = (uint64_t)sqlite3_column_int64(statement, 4),
-                       .session = (uint64_t)sqlite3_column_int64(statement, 5)}};
+        changes[count++] =
+            (struct baton_change){.kind = (enum baton_change_kind)sqlite3_column_int(statement, 1),
+                                  .record = {.key = mem_text((const char *)sqlite3_column_text(statement, 2)),
+                                             .value = mem_text((const char *)sqlite3_column_text(statement, 3)),
+                                             .revision = (uint64_t)sqlite3_column_int64(statement, 0),
+                                             .created = (uint64_t)sqlite3_column_int64(statement, 4),
+                                             .session = (uint64_t)sqlite3_column_int64(statement, 5)}};
     }
     sqlite3_reset(statement);
     *ret = (struct baton_batch){.revision = db->revision, .changes = changes, .count = count};

@@ -11,8 +11,8 @@
 
 struct db;
 
-/* Open DIR/baton.db, created if it is missing. `writer_fd` is the descriptor of the writer's lock. Errors: DENIED, FULL,
- * CORRUPT or NEWER (nothing is touched), SYSTEM. */
+/* Open DIR/baton.db, created if it is missing. `writer_fd` is the descriptor of the writer's lock. Errors: DENIED,
+ * FULL, CORRUPT or NEWER (nothing is touched), SYSTEM. */
 struct db *db_open(const char *folder, int writer_fd, struct baton_error *err);
 void db_close(struct db *db);
 

@@ -19,8 +19,8 @@ static const struct {
     unsigned long magic;
     const char *name;
 } network_systems[] = {
-    {NFS_SUPER_MAGIC, "NFS"}, {0xff534d42, "CIFS"}, {0xfe534d42, "SMB"},   {SMB_SUPER_MAGIC, "SMB"},
-    {V9FS_MAGIC, "9P"},       {CEPH_SUPER_MAGIC, "Ceph"}, {AFS_SUPER_MAGIC, "AFS"}, {0x01161970, "GFS2"},
+    {NFS_SUPER_MAGIC, "NFS"}, {0xff534d42, "CIFS"},       {0xfe534d42, "SMB"},        {SMB_SUPER_MAGIC, "SMB"},
+    {V9FS_MAGIC, "9P"},       {CEPH_SUPER_MAGIC, "Ceph"}, {AFS_SUPER_MAGIC, "AFS"},   {0x01161970, "GFS2"},
     {0x7461636f, "OCFS2"},    {0x0bd00bd0, "Lustre"},     {CODA_SUPER_MAGIC, "Coda"}, {FUSE_SUPER_MAGIC, "FUSE"},
 };
 
@@ -98,7 +98,8 @@ char *folder_find(const char *url, struct baton_error *err)
     if (text_starts(path, "///"))
         path += 2;
     if (!whole_path && path[0] != '/') {
-        error_set(err, BATON_INVALID, "URL '%.200s' is not legal: after local: comes nothing, or an absolute path", url);
+        error_set(err, BATON_INVALID, "URL '%.200s' is not legal: after local: comes nothing, or an absolute path",
+                  url);
         return NULL;
     }
     char *folder = whole_path ? default_folder(err) : mem_text(path);

@@ -2,8 +2,8 @@
  *
  * The parts: folder (where), db (records), pulse (is a session alive), others (who has died), watches (what concerns
  * whom), worker (the one thread that touches the disk). Here they meet on the client's loop. Nothing polls: the loop
- * wakes for a death (pidfd), for the worker's outcomes (the worker hears the bell), and for the first heartbeat that could
- * be too old.
+ * wakes for a death (pidfd), for the worker's outcomes (the worker hears the bell), and for the first heartbeat that
+ * could be too old.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -22,9 +22,9 @@
 #include "engine/local/watches.h"
 #include "engine/local/worker.h"
 
-#define TTL_MIN_MS 500    /* below it, a busy machine's scheduler would decide who leads */
+#define TTL_MIN_MS 500 /* below it, a busy machine's scheduler would decide who leads */
 #define TTL_MAX_MS 86400000
-#define STEP_MS 30        /* candidates stagger their claims by this */
+#define STEP_MS 30 /* candidates stagger their claims by this */
 #define TROUBLE_RETRY_MS 1000
 
 struct own_session {
@@ -45,9 +45,9 @@ struct baton_engine {
     uv_async_t outcome;
     uv_poll_t death, due;
     int due_fd;
-    bool looking; /* a JOB_LOOK is under way */
-    int closing;  /* handles that are still to close */
-    int64_t retry_ms; /* look again after trouble */
+    bool looking;        /* a JOB_LOOK is under way */
+    int closing;         /* handles that are still to close */
+    int64_t retry_ms;    /* look again after trouble */
     struct job *rewatch; /* watches that could not be read */
 };
 
@@ -395,7 +395,8 @@ static int local_session_export(struct baton_engine *engine, uint64_t session, c
     const struct own_session *own = session != 0 ? own_session(engine, session) : NULL;
     if (own == NULL)
         return error_set(err, BATON_LOST, "local: session %llu is over", (unsigned long long)session);
-    int length = snprintf(text, BATON_EXPORT_MAX, "1 %llu %d %s", (unsigned long long)session, own->slot, engine->folder);
+    int length =
+        snprintf(text, BATON_EXPORT_MAX, "1 %llu %d %s", (unsigned long long)session, own->slot, engine->folder);
     if (length >= BATON_EXPORT_MAX)
         return error_set(err, BATON_INVALID, "local: the path of the directory is too long for a guard");
     int fd = fcntl(own->fd, F_DUPFD_CLOEXEC, 3);

@@ -13,8 +13,8 @@
 
 #include "base/base.h"
 
-#define RANK_STEP_MS 4   /* between those who would end the same session */
-#define LOOK_FIRST_MS 4  /* at an orphaned session whose lock is held by its guard */
+#define RANK_STEP_MS 4  /* between those who would end the same session */
+#define LOOK_FIRST_MS 4 /* at an orphaned session whose lock is held by its guard */
 #define LOOK_LAST_MS 250
 #define EXPIRY_SLACK_MS 2
 
@@ -196,8 +196,7 @@ int64_t others_wake_ms(const struct others *others, int64_t now_ms)
         const struct other *other = &others->list[i];
         int64_t next_ms = other->look_ms;
         if (next_ms == NEVER_MS)
-            next_ms =
-                pulse_expires_ms(others->pulse, other->session.slot, other->session.id) + EXPIRY_SLACK_MS;
+            next_ms = pulse_expires_ms(others->pulse, other->session.slot, other->session.id) + EXPIRY_SLACK_MS;
         if (next_ms < wake_ms)
             wake_ms = next_ms;
     }

@@ -1,6 +1,7 @@
 /* others.h: the other sessions of the namespace, and how the death of one is noticed.
  *
- *  - a pidfd on its process is readable the moment it dies (pidfd_open(2)). If its kernel lock is free then, the session
+ *  - a pidfd on its process is readable the moment it dies (pidfd_open(2)). If its kernel lock is free then, the
+ * session
  *    is over. If a guard still holds the lock, the guard ends the session when the last descendant is gone; should the
  *    guard be killed, too, the lock is free: it is looked at again, in growing steps, until the heartbeat decides;
  *  - where there can be no pidfd (another pid namespace), its lock is looked at each time the bell rings;

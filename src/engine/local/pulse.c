@@ -130,7 +130,8 @@ int pulse_begin(struct pulse *pulse, uint64_t session, uint32_t ttl_ms, int *ret
 {
     int slot = free_slot(pulse);
     if (slot == PULSE_SLOTS)
-        return error_set(err, BATON_FULL, "local: %s has %d sessions, and room for no more", pulse->folder, PULSE_SLOTS);
+        return error_set(err, BATON_FULL, "local: %s has %d sessions, and room for no more", pulse->folder,
+                         PULSE_SLOTS);
     int fd = folder_file(pulse->folder, "sessions", err);
     if (fd < 0)
         return -1;

@@ -1,7 +1,8 @@
 /* pulse.h: is a session alive? While somebody holds its kernel lock, and its heartbeat is fresh.
  *
  * The heartbeat is a word in a mapping that all processes share: CLOCK_BOOTTIME of the last renewal, one clock for all.
- * To renew is a compare-and-swap, and so is to find it dead; so a renewal either comes before the finding, or is refused.
+ * To renew is a compare-and-swap, and so is to find it dead; so a renewal either comes before the finding, or is
+ * refused.
  */
 #ifndef LOCAL_PULSE_H
 #define LOCAL_PULSE_H

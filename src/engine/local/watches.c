@@ -154,8 +154,7 @@ void watches_tell(struct watches *watches, const struct baton_batch *batch,
         watch->picked_count = 0;
     }
     for (size_t i = 0; i < touched.count; i++) {
-        struct baton_batch part = {
-            .revision = batch->revision, .changes = parts[i].changes, .count = parts[i].count};
+        struct baton_batch part = {.revision = batch->revision, .changes = parts[i].changes, .count = parts[i].count};
         callbacks->changed(ctx, parts[i].id, &part);
         free(parts[i].changes);
     }

@@ -39,7 +39,7 @@ struct worker {
     bool quit, ended;
     pthread_cond_t moved; /* it has ended */
     /* the worker's own */
-    uint64_t seen;    /* every watch has been told up to this revision */
+    uint64_t seen; /* every watch has been told up to this revision */
     bool seen_any, troubled, removed;
     uint64_t sessions_version;
     int pid;
@@ -200,7 +200,8 @@ static int do_write(struct worker *worker, struct job *job, struct baton_error *
 }
 
 /* None of the jobs took effect (or, if unknown, perhaps): tell each. */
-static void fail_writes(struct worker *worker, struct job *jobs, enum baton_answer answer, const struct baton_error *err)
+static void fail_writes(struct worker *worker, struct job *jobs, enum baton_answer answer,
+                        const struct baton_error *err)
 {
     for (struct job *job = jobs; job != NULL; job = job->next) {
         if (!writes(job))
@@ -296,8 +297,7 @@ static int read_changes(struct worker *worker, struct queue *out, struct baton_e
 static int read_others(struct worker *worker, struct queue *out, struct baton_error *err)
 {
     struct job *outcome = job_new(JOB_OTHERS);
-    int result =
-        db_sessions(worker->db, &worker->sessions_version, &outcome->sessions, &outcome->session_count, err);
+    int result = db_sessions(worker->db, &worker->sessions_version, &outcome->sessions, &outcome->session_count, err);
     if (result == 1)
         queue_add(out, outcome);
     else
@@ -389,7 +389,8 @@ static void *run(void *context)
     struct worker *worker = context;
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL); /* but while it waits for the writer's lock */
     for (;;) {
-        struct pollfd polled[] = {{.fd = worker->work_fd, .events = POLLIN}, {.fd = worker->heard_fd, .events = POLLIN}};
+        struct pollfd polled[] = {{.fd = worker->work_fd, .events = POLLIN},
+                                  {.fd = worker->heard_fd, .events = POLLIN}};
         (void)poll(polled, COUNT_OF(polled), -1);
         char drained[4096];
         if (polled[0].revents != 0)
@@ -477,8 +478,7 @@ static int open_ears(struct worker *worker, const char *folder, struct baton_err
         return error_errno(err, errno, "local: cannot make an eventfd");
     worker->heard_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
     if (worker->heard_fd < 0)
-        return error_errno(err, errno,
-                           "local: cannot make an inotify descriptor (see fs.inotify.max_user_instances)");
+        return error_errno(err, errno, "local: cannot make an inotify descriptor (see fs.inotify.max_user_instances)");
     char *path = mem_format("%s/bell", folder);
     int result = 0;
     if (inotify_add_watch(worker->heard_fd, path, IN_MODIFY | IN_ATTRIB) < 0)
@@ -500,8 +500,7 @@ struct worker *worker_start(const char *folder, struct pulse *pulse, void (*wake
     queue_init(&worker->outcomes);
     identify(worker);
     worker->writer_fd = folder_file(folder, "writer", err);
-    if (worker->writer_fd < 0 || (worker->bell_fd = bell_open(folder, err)) < 0 ||
-        open_ears(worker, folder, err) < 0 ||
+    if (worker->writer_fd < 0 || (worker->bell_fd = bell_open(folder, err)) < 0 || open_ears(worker, folder, err) < 0 ||
         (worker->db = db_open(folder, worker->writer_fd, err)) == NULL || start_thread(worker, err) < 0) {
         worker_free(worker);
         return NULL;
