@@ -220,7 +220,8 @@ def test_a_network_file_system(world):
         told = world.run("status")
     assert (told.code, told.out) == (78, "")
     assert told.err == (f"baton: local: {world.state} is on a network file system (FUSE), where locks and shared "
-                        "memory do not hold between machines; use a directory on a local disk, or an engine such as etcd\n")
+                        "memory do not hold between machines; use a directory on a local disk, or an engine such as "
+                        "etcd\n")
 
 
 # ---- what is stored ----
