@@ -20,7 +20,7 @@ packages:
 
 build: packages
 	@test -f $(BUILD)/build.ninja || meson setup $(BUILD)
-	@ninja -C $(BUILD) --quiet
+	@said=$$(ninja -C $(BUILD) --quiet) || { echo "$$said"; exit 1; }
 
 demo:
 	@scripts/install-packages demo
