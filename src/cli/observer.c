@@ -19,7 +19,9 @@
 static void operator_id(char *id, size_t size)
 {
     char host[64] = "host";
-    const char *user = getenv("USER");
+    const char *user = getenv("SUDO_USER"); /* the person, not root */
+    if (user == NULL)
+        user = getenv("USER");
     unsigned salt;
     if (gethostname(host, sizeof(host)) == 0)
         host[sizeof(host) - 1] = '\0';

@@ -50,6 +50,9 @@ def test_a_second_hold_says_who_was_first(led):
 def test_who_holds_is_named(led):
     assert led.run("hold", "db", env={"USER": "alice"}).code == 0
     assert led.run("status", "--json", "db").objects[0]["held_by"].startswith("alice@")
+    assert led.run("release", "db").code == 0
+    assert led.run("hold", "db", env={"USER": "root", "SUDO_USER": "bob"}).code == 0
+    assert led.run("status", "--json", "db").objects[0]["held_by"].startswith("bob@")
 
 
 def test_a_user_name_that_no_id_can_hold_is_no_trouble(led):
