@@ -72,6 +72,8 @@ static int take(struct observer *observer, const struct baton_event *event, stru
     case BATON_CHANGED:
         return observer_refresh(observer, err);
     case BATON_TROUBLE:
+        if (event->election != NULL) /* a record's, which the status tells */
+            return 0;
         error_set(&observer->trouble, event->code, "%s", event->text);
         return 0;
     case BATON_RECOVERED:

@@ -174,9 +174,9 @@ static int watch(struct observer *observer, bool json)
             status = got < 0 ? cli_fail(&err) : 0;
             break;
         }
-        if (event.kind == BATON_TROUBLE)
+        if (event.kind == BATON_TROUBLE && event.election == NULL) /* a record's is told with the change */
             cli_error("%s", event.text);
-        if (event.kind == BATON_RECOVERED)
+        if (event.kind == BATON_RECOVERED && event.election == NULL)
             cli_error("%s answers again", baton_url(observer->client));
         if (event.kind != BATON_CHANGED || !observer->viewed)
             continue;

@@ -323,6 +323,9 @@ def test_a_decision_written_by_hand_is_told_and_left_alone(world, value, words):
     assert len(trouble) == 1 and "elections/db/leader" in trouble[0] and words in trouble[0]
     assert world.run("status", "--json", "db").objects[0]["trouble"] == trouble[0][len("trouble: "):]
     assert "trouble" in world.run("status").out
+    watch = world.watch("db")
+    assert watch.wait_object(change="trouble")["reason"] == trouble[0][len("trouble: "):]
+    assert watch.stderr == ""
     assert stored(world, "elections/db/leader") == value
     alpha.stop()
     assert stored(world, "elections/db/leader") == value
