@@ -13,8 +13,6 @@
 /* What closing may take beyond the longest stop: to hand over, and then to end the session. */
 #define CLOSE_RESIGN_MS 1500
 #define CLOSE_END_MS 500
-#define WHY_MAX 200
-#define PRIORITY_MAX 1000
 
 /* ---- what is ours ---- */
 
@@ -121,21 +119,23 @@ static struct shared_page *page_new(struct baton_error *err)
     return page;
 }
 
-static void client_free(struct baton *b)
+static void client_close_fds(struct baton *b)
 {
-    queue_release(b);
-    while (b->elections != NULL) {
-        struct baton_election *next = b->elections->next;
-        free(b->elections->name);
-        free(b->elections);
-        b->elections = next;
-    }
-    core_free(b->core);
-    update_release(&b->todo);
     if (b->event_fd >= 0)
         close(b->event_fd);
     if (b->due_fd >= 0)
         close(b->due_fd);
+    b->event_fd = b->due_fd = -1;
+}
+
+static void client_free(struct baton *b)
+{
+    queue_release(b);
+    while (b->elections != NULL)
+        election_gone(b->elections);
+    core_free(b->core);
+    update_release(&b->todo);
+    client_close_fds(b);
     if (b->page != NULL)
         munmap(b->page, (size_t)sysconf(_SC_PAGESIZE));
     free(b->id);
@@ -239,19 +239,17 @@ void baton_close(struct baton *b)
     if (b == NULL)
         return;
     if (!client_is_ours(b)) {
-        /* The parent's: its loop, engine and thread are not here. Only this copy of the memory goes. */
-        close(b->event_fd);
-        b->event_fd = -1;
-        client_free(b);
+        /* The parent's: its thread is not here, and its engine must not be touched. Only this copy of the memory goes,
+         * unless the fork came in the middle of a step: then it is in pieces, and stays. */
+        client_close_fds(b);
+        if (pthread_mutex_trylock(&b->mutex) == 0)
+            client_free(b);
         return;
     }
     pthread_mutex_lock(&b->mutex);
-    for (struct baton_election *handle = b->elections; handle != NULL; handle = handle->next) {
-        if (!handle->standing || handle->want_resign)
-            continue;
-        b->wishes += !handle->want_stopped;
-        handle->want_resign = true;
-    }
+    for (struct baton_election *handle = b->elections; handle != NULL; handle = handle->next)
+        if (handle->standing)
+            election_ask(handle, &handle->want_resign);
     b->state = CLIENT_RESIGNING;
     b->orphan_ms = 0; /* look which stops there are */
     client_wake(b);
@@ -268,226 +266,4 @@ void baton_close(struct baton *b)
     pthread_mutex_destroy(&b->mutex);
     pthread_cond_destroy(&b->moved);
     client_free(b);
-}
-
-/* ---- elections ---- */
-
-static struct baton_election *handle_new(struct baton *b, const char *name, struct baton_error *err)
-{
-    struct baton_election *handle = mem_new(sizeof(*handle));
-    handle->client = b;
-    handle->page = b->page;
-    handle->name = mem_text(name != NULL ? name : "");
-    handle->all = name == NULL;
-    handle->core = core_observe(b->core, name, handle, err);
-    if (handle->core == NULL) {
-        free(handle->name);
-        free(handle);
-        return NULL;
-    }
-    handle->next = b->elections;
-    b->elections = handle;
-    return handle;
-}
-
-static bool stands_already(const struct baton *b, const char *name)
-{
-    for (const struct baton_election *handle = b->elections; handle != NULL; handle = handle->next)
-        if (handle->standing && strcmp(handle->name, name) == 0)
-            return true;
-    return false;
-}
-
-static int check_stand(const struct baton *b, const struct baton_stand_options *options, struct baton_error *err)
-{
-    if (options->priority < -PRIORITY_MAX || options->priority > PRIORITY_MAX)
-        return error_set(err, BATON_INVALID, "a priority of %d is not within -%d..%d", (int)options->priority,
-                         PRIORITY_MAX, PRIORITY_MAX);
-    if (options->stop_ms > b->options.ttl_ms / 2)
-        return error_set(err, BATON_INVALID,
-                         "a stop that may take %u ms does not fit a ttl of %u ms: at most half of it is left when "
-                         "renewals fail",
-                         options->stop_ms, b->options.ttl_ms);
-    return 0;
-}
-
-int baton_stand(struct baton *b, const char *name, const struct baton_stand_options *options,
-                struct baton_election **ret, struct baton_error *err)
-{
-    struct baton_stand_options defaults;
-    baton_stand_options_init(&defaults);
-    if (options == NULL)
-        options = &defaults;
-    if (client_check(b, err) < 0 || name_check("name", name, err) < 0 || check_stand(b, options, err) < 0)
-        return -1;
-    int result = -1;
-    pthread_mutex_lock(&b->mutex);
-    if (stands_already(b, name)) {
-        error_set(err, BATON_CONFLICT, "this client already stands in the election '%s'", name);
-        goto out;
-    }
-    struct baton_election *handle = handle_new(b, name, err);
-    if (handle == NULL)
-        goto out;
-    struct stand_options stand = {
-        .priority = options->priority, .preempt = options->preempt, .stop_ms = options->stop_ms};
-    core_stand(b->core, handle->core, &stand, NULL);
-    handle->standing = true;
-    handle->stop_ms = options->stop_ms;
-    b->standing++;
-    *ret = handle;
-    result = 0;
-out:
-    pthread_mutex_unlock(&b->mutex);
-    if (result == 0)
-        client_wake(b);
-    return result;
-}
-
-int baton_observe(struct baton *b, const char *name, struct baton_election **ret, struct baton_error *err)
-{
-    if (client_check(b, err) < 0 || (name != NULL && name_check("name", name, err) < 0))
-        return -1;
-    pthread_mutex_lock(&b->mutex);
-    struct baton_election *handle = handle_new(b, name, err);
-    pthread_mutex_unlock(&b->mutex);
-    if (handle == NULL)
-        return -1;
-    client_wake(b);
-    *ret = handle;
-    return 0;
-}
-
-const char *baton_election_name(const struct baton_election *e)
-{
-    return e->name;
-}
-
-bool baton_leads(const struct baton_election *e, uint64_t *ret_term)
-{
-    /* The term twice, the deadline between: see publish() in driver.c. The clock last: what is true is true now. */
-    uint64_t term = atomic_load_explicit(&e->term, memory_order_acquire);
-    int64_t deadline_ms = atomic_load_explicit(&e->page->deadline_ms, memory_order_acquire);
-    if (term == 0 || atomic_load_explicit(&e->term, memory_order_acquire) != term || clock_now_ms() >= deadline_ms)
-        return false;
-    if (ret_term != NULL)
-        *ret_term = term;
-    return true;
-}
-
-static void wish(struct baton_election *e, bool *want)
-{
-    struct baton *b = e->client;
-    if (!client_is_ours(b))
-        return;
-    pthread_mutex_lock(&b->mutex);
-    if (!*want) {
-        *want = true;
-        b->wishes++;
-    }
-    pthread_mutex_unlock(&b->mutex);
-    client_wake(b);
-}
-
-void baton_stopped(struct baton_election *e)
-{
-    wish(e, &e->want_stopped);
-}
-
-void baton_resign(struct baton_election *e)
-{
-    wish(e, &e->want_resign);
-}
-
-void baton_election_free(struct baton_election *e)
-{
-    if (e == NULL || !client_is_ours(e->client))
-        return;
-    struct baton *b = e->client;
-    pthread_mutex_lock(&b->mutex);
-    e->freed = true;
-    if (e->stopping)
-        b->orphan_ms = 0;
-    queue_forget(b, e);
-    b->requests -= e->requests; /* the core drops them */
-    e->requests = 0;
-    core_forget(b->core, e->core);
-    pthread_mutex_unlock(&b->mutex);
-    client_wake(b);
-}
-
-/* ---- requests ---- */
-
-static void request_refused(struct baton_election *e, uint64_t number, const struct baton_error *err)
-{
-    struct queued *reply = queue_add(e->client, BATON_REPLY, e, err->text);
-    reply->request = number;
-    reply->code = err->code;
-}
-
-/* A number for a request, with the mutex held. false: it cannot be made, and is answered at once. */
-static bool request_begin(struct baton_election *e, const char *what, uint64_t *ret_number)
-{
-    struct baton *b = e->client;
-    struct baton_error err = {0};
-    *ret_number = ++b->last_request;
-    if (e->all)
-        error_set(&err, BATON_INVALID, "a %s needs one election, not all of them", what);
-    else if (b->requests >= REQUESTS_MAX)
-        error_set(&err, BATON_FULL, "%d requests are under way already, which is the most that one client can have",
-                  REQUESTS_MAX);
-    if (err.code != BATON_OK) {
-        request_refused(e, *ret_number, &err);
-        return false;
-    }
-    e->requests++;
-    b->requests++;
-    return true;
-}
-
-uint64_t baton_transfer(struct baton_election *e, const char *to_id, uint32_t timeout_ms)
-{
-    struct baton *b = e->client;
-    uint64_t number;
-    if (!client_is_ours(b))
-        return 0;
-    pthread_mutex_lock(&b->mutex);
-    if (request_begin(e, "transfer", &number))
-        core_transfer(b->core, e->core, number, to_id, clock_now_ms() + timeout_ms);
-    pthread_mutex_unlock(&b->mutex);
-    client_wake(b);
-    return number;
-}
-
-uint64_t baton_hold(struct baton_election *e, const char *why, uint32_t timeout_ms)
-{
-    struct baton *b = e->client;
-    uint64_t number;
-    if (!client_is_ours(b))
-        return 0;
-    pthread_mutex_lock(&b->mutex);
-    if (why != NULL && strlen(why) > WHY_MAX) {
-        struct baton_error err;
-        error_set(&err, BATON_INVALID, "the reason is too long: %zu bytes, at most %d are kept", strlen(why), WHY_MAX);
-        request_refused(e, number = ++b->last_request, &err);
-    } else if (request_begin(e, "hold", &number)) {
-        core_hold(b->core, e->core, number, why, clock_now_ms() + timeout_ms);
-    }
-    pthread_mutex_unlock(&b->mutex);
-    client_wake(b);
-    return number;
-}
-
-uint64_t baton_release(struct baton_election *e, uint32_t timeout_ms)
-{
-    struct baton *b = e->client;
-    uint64_t number;
-    if (!client_is_ours(b))
-        return 0;
-    pthread_mutex_lock(&b->mutex);
-    if (request_begin(e, "release", &number))
-        core_release(b->core, e->core, number, clock_now_ms() + timeout_ms);
-    pthread_mutex_unlock(&b->mutex);
-    client_wake(b);
-    return number;
 }

@@ -55,7 +55,9 @@ struct baton_election {
     int64_t stop_until_ms; /* which it was told */
     unsigned requests;     /* not answered yet */
     struct queued *kept[KEPT_PLACES];
-    struct baton_election *next;
+    bool asking; /* in the client's list of those that want something */
+    struct baton_election *asking_next;
+    struct baton_election *next, **place; /* among all of the client's; *place is this one */
 };
 
 /* An event that was not taken yet; small, since there may be several for each of many elections. */
@@ -108,7 +110,8 @@ struct baton {
     struct update todo;
     struct baton_election *elections;
     size_t standing;
-    size_t wishes; /* handles that want something of the loop */
+    void *standing_names;          /* those that stand, by name: a tree (tsearch(3)) */
+    struct baton_election *asking; /* handles that want something of the loop */
     struct queue queue;
     int event_fd;
     struct call *calls;
@@ -123,6 +126,11 @@ struct baton {
     uint64_t ending; /* a session whose end was asked for, and not answered */
     bool end_asked;  /* in closing */
 };
+
+/* election.c: with the mutex held */
+void election_ask(struct baton_election *e, bool *want); /* the loop will look at it */
+void election_withdrawn(struct baton_election *e);       /* it does not stand any more */
+void election_gone(struct baton_election *e);            /* the core has freed its part: free the handle */
 
 /* client.c */
 bool client_is_ours(const struct baton *b); /* false in a forked child */

@@ -46,18 +46,6 @@ static void publish(struct baton *b, int64_t now_ms)
     }
 }
 
-static void gone(struct baton *b, struct baton_election *handle)
-{
-    for (struct baton_election **at = &b->elections; *at != NULL; at = &(*at)->next) {
-        if (*at != handle)
-            continue;
-        *at = handle->next;
-        free(handle->name);
-        free(handle);
-        return;
-    }
-}
-
 /* Of the client: told once until it is another one, and so is its end. */
 static void tell_trouble(struct baton *b, enum baton_code code, const char *text)
 {
@@ -106,7 +94,7 @@ static void told(struct baton *b, const struct action *tell)
     struct baton_election *handle = tell->election != NULL ? election_user(tell->election) : NULL;
     switch (tell->tell) {
     case TELL_GONE:
-        gone(b, tell->user);
+        election_gone(tell->user);
         return;
     case TELL_TROUBLE:
         told_trouble(b, handle, tell);
@@ -128,8 +116,7 @@ static void told(struct baton *b, const struct action *tell)
         break;
     case TELL_RESIGNED:
         assert(handle != NULL);
-        handle->standing = false;
-        b->standing--;
+        election_withdrawn(handle);
         break;
     case TELL_CHANGED:
         assert(handle != NULL);
@@ -319,31 +306,29 @@ static void on_closed(void *ctx)
 
 /* ---- what the program asks ---- */
 
+/* The next wish, or false. A resignation first: who is told to stop is not freed by it, and can answer. */
+static bool next_wish(struct baton *b, struct event *ret)
+{
+    pthread_mutex_lock(&b->mutex);
+    struct baton_election *handle = b->asking;
+    if (handle != NULL) {
+        bool *want = handle->want_resign ? &handle->want_resign : &handle->want_stopped;
+        *ret = (struct event){.kind = handle->want_resign ? EVENT_RESIGN : EVENT_STOPPED, .election = handle->core};
+        *want = false;
+        if (!handle->want_stopped) {
+            b->asking = handle->asking_next;
+            handle->asking = false;
+        }
+    }
+    pthread_mutex_unlock(&b->mutex);
+    return handle != NULL;
+}
+
 static void take_wishes(struct baton *b)
 {
-    for (;;) {
-        struct event event = {0};
-        bool found = false;
-        pthread_mutex_lock(&b->mutex);
-        for (struct baton_election *handle = b->wishes > 0 ? b->elections : NULL; handle != NULL && !found;
-             handle = handle->next) {
-            if (!handle->want_stopped && !handle->want_resign)
-                continue;
-            found = true;
-            b->wishes--;
-            event.election = handle->core;
-            /* The resignation first: who has stopped already says both at once. */
-            event.kind = handle->want_resign ? EVENT_RESIGN : EVENT_STOPPED;
-            if (handle->want_resign)
-                handle->want_resign = false;
-            else
-                handle->want_stopped = false;
-        }
-        pthread_mutex_unlock(&b->mutex);
-        if (!found)
-            return;
+    struct event event;
+    while (next_wish(b, &event))
         step(b, &event);
-    }
 }
 
 static void take_calls(struct baton *b)

@@ -166,6 +166,7 @@ static void test_transfer_that_cannot_be_says_why(void **state)
     assert_non_null(strstr(reply.text, "nobody leads"));
 
     struct baton_election *ea = stage_stand(a, "writer", 0);
+    stage_expect(a, ea, BATON_LEAD);
     baton_status_free(stage_wait_status(operator, watched, led_by, "a"), 1);
     assert_code(reply_to(operator, watched, baton_transfer(watched, NULL, STAGE_LIMIT_MS)), BATON_NOT_FOUND);
     assert_code(reply_to(operator, watched, baton_transfer(watched, "ghost", STAGE_LIMIT_MS)), BATON_NOT_FOUND);
