@@ -70,8 +70,8 @@ BATON_API int baton_open(const struct baton_options *options, struct baton **ret
 
 /* Hand over everything held: each election led is told to stop (BATON_STOP in the queue, if anybody still reads it),
  * and passes on as soon as baton_stopped() was said or the candidacy's stop_ms is over, whichever is first; then the
- * session is ended and all memory is freed, the elections too. Blocks for at most the longest stop_ms plus 2 s. NULL
- * is allowed. A program that wants to stop its work first calls baton_resign(), waits for BATON_RESIGNED, and then
+ * session is ended and all memory is freed, the elections too. Blocks for at most the longest stop_ms plus 2 s,
+ * and what the engine needs to let go of a store that hangs (local: 2 s). NULL is allowed. A program that wants to stop its work first calls baton_resign(), waits for BATON_RESIGNED, and then
  * closes. */
 BATON_API void baton_close(struct baton *b);
 
@@ -134,7 +134,7 @@ BATON_API void baton_stand_options_init(struct baton_stand_options *options);
 
 /* Stand for the election `name` (1..BATON_NAME_MAX of A-Z a-z 0-9 . _ - : @ +, beginning with a letter or digit).
  * options NULL: defaults. A client stands at most once in an election (BATON_CONFLICT). Returns 0 and *ret (until
- * baton_resign's RESIGNED and baton_release_election, or close), or -1 with BATON_INVALID, BATON_CONFLICT,
+ * baton_election_free, or close), or -1 with BATON_INVALID, BATON_CONFLICT,
  * BATON_FULL. */
 BATON_API int baton_stand(struct baton *b, const char *name, const struct baton_stand_options *options,
                           struct baton_election **ret, struct baton_error *err);

@@ -31,6 +31,11 @@ int client_check(const struct baton *b, struct baton_error *err)
     return 0;
 }
 
+int client_check_open(const struct baton *b, struct baton_error *err)
+{
+    return b->state == CLIENT_OPEN ? 0 : error_set(err, BATON_CLOSED, "this client is being closed");
+}
+
 void client_wake(struct baton *b)
 {
     uv_async_send(&b->asked);

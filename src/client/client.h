@@ -135,11 +135,13 @@ void election_gone(struct baton_election *e);            /* the core has freed i
 /* client.c */
 bool client_is_ours(const struct baton *b); /* false in a forked child */
 int client_check(const struct baton *b, struct baton_error *err);
+int client_check_open(const struct baton *b, struct baton_error *err); /* with the mutex held: it is not closing */
 void client_wake(struct baton *b);
 
 /* driver.c */
 int driver_start(struct baton *b, struct baton_error *err);
-void driver_call(struct baton *b, void (*run)(struct baton *b, void *arg), void *arg);
+/* Run it on the loop and wait. -1: the client is being closed. */
+int driver_call(struct baton *b, void (*run)(struct baton *b, void *arg), void *arg, struct baton_error *err);
 
 /* queue.c: with the mutex held */
 struct queued *queue_add(struct baton *b, enum baton_event_kind kind, struct baton_election *election,

@@ -14,6 +14,8 @@
  * (JSON_PARSER_MAX_DEPTH, 2048), which a person may have written: dumping one takes 600 KiB. */
 #define STACK_BYTES (2 * 1024 * 1024)
 
+#define TODO_KEPT 1024 /* room for actions that is kept from step to step; many elections at once need more */
+
 /* ---- a step ---- */
 
 static void step(struct baton *b, struct event *event);
@@ -229,6 +231,8 @@ static void step(struct baton *b, struct event *event)
     pthread_mutex_unlock(&b->mutex);
     for (size_t i = 0; i < b->todo.count; i++)
         perform(b, &b->todo.actions[i]);
+    if (b->todo.room > TODO_KEPT)
+        update_release(&b->todo);
 }
 
 /* ---- what the engine says ---- */
@@ -346,16 +350,21 @@ static void take_calls(struct baton *b)
     pthread_mutex_unlock(&b->mutex);
 }
 
-void driver_call(struct baton *b, void (*run)(struct baton *b, void *arg), void *arg)
+int driver_call(struct baton *b, void (*run)(struct baton *b, void *arg), void *arg, struct baton_error *err)
 {
     struct call call = {.run = run, .arg = arg};
     pthread_mutex_lock(&b->mutex);
+    if (client_check_open(b, err) < 0) {
+        pthread_mutex_unlock(&b->mutex);
+        return -1;
+    }
     call.next = b->calls;
     b->calls = &call;
     client_wake(b);
     while (!call.done)
         pthread_cond_wait(&b->moved, &b->mutex);
     pthread_mutex_unlock(&b->mutex);
+    return 0;
 }
 
 /* May the session be ended although not everybody has resigned? Who needs no time to stop has stopped when the deadline
@@ -436,6 +445,7 @@ static void *run(void *context)
 {
     struct baton *b = context;
     stop_loop(b);
+    take_calls(b); /* of those who called just before the end */
     pthread_mutex_lock(&b->mutex);
     b->state = CLIENT_CLOSED;
     pthread_cond_broadcast(&b->moved);

@@ -18,6 +18,8 @@ static int compare_names(const void *left, const void *right)
 
 static struct baton_election *handle_new(struct baton *b, const char *name, struct baton_error *err)
 {
+    if (client_check_open(b, err) < 0)
+        return NULL;
     struct baton_election *handle = mem_new(sizeof(*handle));
     handle->client = b;
     handle->page = b->page;

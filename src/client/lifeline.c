@@ -43,7 +43,8 @@ int baton_lifeline(struct baton *b, struct baton_lifeline *ret, struct baton_err
     if (client_check(b, err) < 0)
         return -1;
     struct asked asked = {.ret = ret, .err = err};
-    driver_call(b, export_session, &asked);
+    if (driver_call(b, export_session, &asked, err) < 0)
+        return -1;
     return asked.result;
 }
 

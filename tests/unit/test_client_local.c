@@ -40,6 +40,23 @@ static void test_requests_under_way_have_a_limit_and_a_time(void **state)
     baton_close(a);
 }
 
+static void test_close_keeps_its_bound_when_the_engine_cannot_write(void **state)
+{
+    struct baton *a = stage_open(*state, "a", 0), *b = stage_open(*state, "b", 0);
+    struct baton_election *ea = stage_stand(a, "writer", 0);
+    stage_expect(a, ea, BATON_LEAD);
+    struct baton_election *eb = stage_stand(b, "writer", 0);
+    size_t two = 2;
+    baton_status_free(stage_wait_status(b, eb, has_candidates, &two), 1);
+    int fd = hold_writers_lock(*state);
+    int64_t start_ms = baton_now_ms();
+    baton_close(a);
+    assert_true(baton_now_ms() - start_ms < 2000 + 2000 + 4000); /* its bound, the engine's, and a busy machine */
+    close(fd);
+    stage_expect(b, eb, BATON_LEAD);
+    baton_close(b);
+}
+
 static void test_trouble_is_told_once_and_so_is_its_end(void **state)
 {
     struct baton *a = stage_open(*state, "a", 1000);
@@ -104,6 +121,7 @@ int main(void)
 #define STORY(name) cmocka_unit_test_setup_teardown(name, stage_setup, stage_teardown)
     const struct CMUnitTest tests[] = {
         STORY(test_requests_under_way_have_a_limit_and_a_time),
+        STORY(test_close_keeps_its_bound_when_the_engine_cannot_write),
         STORY(test_trouble_is_told_once_and_so_is_its_end),
         STORY(test_deeply_nested_record_harms_nobody),
     };
