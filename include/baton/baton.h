@@ -70,17 +70,18 @@ BATON_API int baton_open(const struct baton_options *options, struct baton **ret
 
 /* Hand over everything held: each election led is told to stop (BATON_STOP in the queue, if anybody still reads it),
  * and passes on as soon as baton_stopped() was said or the candidacy's stop_ms is over, whichever is first; then the
- * session is ended and all memory is freed, the elections too. Blocks for at most the longest stop_ms plus 2 s,
- * and what the engine needs to let go of a store that hangs (local: 2 s). NULL is allowed. A program that wants to stop its work first calls baton_resign(), waits for BATON_RESIGNED, and then
- * closes. */
+ * session is ended and all memory is freed, the elections too. Blocks for at most the longest stop_ms plus 2 s, and what
+ * the engine needs to let go of a store that hangs (local: 2 s). NULL is allowed. A program that wants to stop its work
+ * first calls baton_resign(), waits for BATON_RESIGNED, and then closes. */
 BATON_API void baton_close(struct baton *b);
 
 /* The id and the URL in use. Valid until close. */
 BATON_API const char *baton_id(const struct baton *b);
 BATON_API const char *baton_url(const struct baton *b);
 
-/* A descriptor that is readable (poll, epoll, select, any loop) while baton_next() has something. Do not read it. */
-BATON_API int baton_fd(const struct baton *b); /* -1 in a forked child */
+/* A descriptor that is readable (poll, epoll, select, any loop) while baton_next() has something. Do not read it. -1 in a
+ * forked child. */
+BATON_API int baton_fd(const struct baton *b);
 
 enum baton_event_kind {
     BATON_NONE = 0,
@@ -134,12 +135,11 @@ BATON_API void baton_stand_options_init(struct baton_stand_options *options);
 
 /* Stand for the election `name` (1..BATON_NAME_MAX of A-Z a-z 0-9 . _ - : @ +, beginning with a letter or digit).
  * options NULL: defaults. A client stands at most once in an election (BATON_CONFLICT). Returns 0 and *ret (until
- * baton_election_free, or close), or -1 with BATON_INVALID, BATON_CONFLICT,
- * BATON_FULL. */
+ * baton_election_free, or close), or -1 with BATON_INVALID, BATON_CONFLICT, BATON_FULL. */
 BATON_API int baton_stand(struct baton *b, const char *name, const struct baton_stand_options *options,
                           struct baton_election **ret, struct baton_error *err);
 
-/* Observe without standing. name NULL: every election of the namespace (one handle; see baton_status_all). */
+/* Observe without standing. name NULL: every election of the namespace (one handle; see baton_status). */
 BATON_API int baton_observe(struct baton *b, const char *name, struct baton_election **ret, struct baton_error *err);
 
 /* Does this instance lead, now? True only while the newest decision known names it, its session is valid at this very
