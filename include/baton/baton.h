@@ -70,17 +70,17 @@ BATON_API int baton_open(const struct baton_options *options, struct baton **ret
 
 /* Hand over everything held: each election led is told to stop (BATON_STOP in the queue, if anybody still reads it),
  * and passes on as soon as baton_stopped() was said or the candidacy's stop_ms is over, whichever is first; then the
- * session is ended and all memory is freed, the elections too. Blocks for at most the longest stop_ms plus 2 s, and what
- * the engine needs to let go of a store that hangs (local: 2 s). NULL is allowed. A program that wants to stop its work
- * first calls baton_resign(), waits for BATON_RESIGNED, and then closes. */
+ * session is ended and all memory is freed, the elections too. Blocks for at most the longest stop_ms plus 2 s, and
+ * what the engine needs to let go of a store that hangs (local: 2 s). NULL is allowed. A program that wants to stop its
+ * work first calls baton_resign(), waits for BATON_RESIGNED, and then closes. */
 BATON_API void baton_close(struct baton *b);
 
 /* The id and the URL in use. Valid until close. */
 BATON_API const char *baton_id(const struct baton *b);
 BATON_API const char *baton_url(const struct baton *b);
 
-/* A descriptor that is readable (poll, epoll, select, any loop) while baton_next() has something. Do not read it. -1 in a
- * forked child. */
+/* A descriptor that is readable (poll, epoll, select, any loop) while baton_next() has something. Do not read it.
+ * -1 in a forked child. */
 BATON_API int baton_fd(const struct baton *b);
 
 enum baton_event_kind {

@@ -75,7 +75,7 @@ uint64_t ticket_new(struct core *core, uint32_t owner)
 struct election *core_observe(struct core *core, const char *name, void *user, struct baton_error *err)
 {
     size_t index = 0;
-    if (core->election_count >= ELECTIONS_MAX || core->election_room > core->election_count)
+    if (core->election_room > core->election_count)
         index = core->election_count;
     else
         while (index < core->election_count && core->elections[index] != NULL)

@@ -169,6 +169,24 @@ static void test_queue_of_a_program_that_never_looks_stays_short(void **state)
     baton_close(a);
 }
 
+static void test_elections_have_a_limit_and_a_place_is_used_again(void **state)
+{
+    struct baton *a = stage_open(*state, "a", 0);
+    struct baton_election *e = NULL, *again = NULL;
+    struct baton_error err;
+    for (size_t i = 0; i < BATON_ELECTIONS_MAX; i++)
+        assert_int_equal(baton_observe(a, "writer", &e, &err), 0);
+    assert_int_equal(baton_observe(a, "writer", &again, &err), -1);
+    assert_code(err, BATON_FULL);
+    baton_election_free(e);
+    /* It is freed in the background, and no event tells of it. */
+    int64_t until_ms = baton_now_ms() + STAGE_LIMIT_MS;
+    while (baton_observe(a, "writer", &again, &err) < 0 && baton_now_ms() < until_ms)
+        stage_wait_until(baton_now_ms() + 10);
+    assert_non_null(again);
+    baton_close(a);
+}
+
 /* ---- fork ---- */
 
 static int look_from_a_child(struct baton *b, struct baton_election *e, int fd)
@@ -502,6 +520,7 @@ int main(int argc, char **argv)
         STORY(test_id_and_url_have_defaults),
         STORY(test_descriptor_is_readable_while_there_is_something),
         STORY(test_queue_of_a_program_that_never_looks_stays_short),
+        STORY(test_elections_have_a_limit_and_a_place_is_used_again),
         STORY(test_forked_child_does_not_lead_and_can_close),
         STORY(test_leads_is_false_after_the_deadline_without_any_thread),
         STORY(test_program_that_hangs_loses_its_place_until_it_is_alive_again),
