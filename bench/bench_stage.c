@@ -3,22 +3,11 @@
 
 #include <dirent.h>
 #include <poll.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #define LIMIT_MS 120000
-
-void stage_give_up(const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    vfprintf(stderr, format, args);
-    va_end(args);
-    fputc('\n', stderr);
-    exit(2);
-}
 
 void stage_open(struct bench_stage *stage, bool renewals)
 {

@@ -3,6 +3,9 @@
 #ifndef BENCH_STAGE_H
 #define BENCH_STAGE_H
 
+#include <stdio.h>
+#include <stdlib.h>
+
 #include "baton/baton.h"
 
 struct bench_stage {
@@ -12,7 +15,7 @@ struct bench_stage {
     size_t led;
 };
 
-void stage_give_up(const char *format, ...) __attribute__((noreturn, format(printf, 1, 2)));
+#define stage_give_up(...) (fprintf(stderr, __VA_ARGS__), fputc('\n', stderr), exit(2))
 void stage_open(struct bench_stage *stage, bool renewals);
 struct baton_election *stage_stand(struct bench_stage *stage, const char *name);
 /* Take what is told until `count` elections were led, or the limit is over. */
