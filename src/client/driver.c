@@ -216,11 +216,12 @@ static void step(struct baton *b, struct event *event)
     event->now_ms = clock_now_ms();
     event->wall_ms = clock_wall_ms();
     update_clear(&b->todo);
+    /* The event first: a step may free the election that it is about. */
+    core_take(b, event);
     if (atomic_exchange(&b->alive_asked, false)) {
         struct event alive = {.kind = EVENT_ALIVE, .now_ms = event->now_ms, .wall_ms = event->wall_ms};
         core_take(b, &alive);
     }
-    core_take(b, event);
     answer_for_orphans(b, event);
     publish(b, event->now_ms);
     for (size_t i = 0; i < b->todo.count; i++)
@@ -269,9 +270,10 @@ static void maybe_close(struct baton *b);
 static void on_session_ended(void *ctx, uint64_t session)
 {
     struct baton *b = ctx;
+    step(b, &(struct event){.kind = EVENT_SESSION_ENDED, .session = session});
+    /* Also if the core has answered by asking for its end: an end is told once. */
     if (b->ending == session)
         b->ending = 0;
-    step(b, &(struct event){.kind = EVENT_SESSION_ENDED, .session = session});
     maybe_close(b);
 }
 
