@@ -15,7 +15,8 @@
  * callbacks: what happened is taken from a queue (baton_next), and baton_fd() is readable while the queue is not empty.
  *
  * Fork: a forked child does not lead: baton_leads() is false there, and every other call fails with BATON_CLOSED.
- * The child may call baton_close() to free its copy; nothing of the parent's is touched.
+ * The child may call baton_close() to free its copy; nothing of the parent's is touched. While a child lives that has
+ * not called exec, the place of a parent that died passes on after the ttl, not at once (local engine).
  *
  * Time: all times are milliseconds of CLOCK_BOOTTIME (clock_gettime(2)), which counts suspend; `wall_ms` fields are
  * milliseconds since the epoch, for people.
