@@ -159,8 +159,8 @@ def one_round(tool, way):
     begin = now()
     WAYS[way](tool, process, pid)
     line, at = read_line(waiter)
-    if way != "term" and alive(pid):
-        raise SystemExit(f"takeover: the old command lives while the new one begins ({tool.name}, {way})")
+    if tool.name == "baton" and alive(pid):
+        raise SystemExit(f"takeover: the old command lives while the new one begins ({way})")
     sweep(process, pid)
     sweep(waiter, int(line.split()[0]))
     return (at - begin) * 1000

@@ -16,9 +16,9 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-#include "baton/baton.h"
 #include "base/base.h"
 #include "base/clock.h"
+#include "baton/baton.h"
 #include "cli/cli.h"
 #include "cli/present.h"
 #include "process/notify.h"
@@ -37,8 +37,8 @@ struct elect {
     struct baton *client;
     struct baton_election *election;
     int signal_fd;
-    uint64_t term;            /* led now; 0: none */
-    uint64_t told_term;       /* of the leader that was printed last */
+    uint64_t term;      /* led now; 0: none */
+    uint64_t told_term; /* of the leader that was printed last */
     bool told_vacant;
     bool leading, hook_leads; /* what is so, and what the last hook was started for */
     bool stopping, overrun;   /* a stop is to be answered; it was not in time */
@@ -228,8 +228,7 @@ static void turn(struct elect *elect)
     struct signalfd_siginfo info;
     while (read(elect->signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info))
         leave(elect);
-    if (elect->stopping && !elect->overrun && elect->hook.pid > 0 &&
-        baton_now_ms() >= elect->until_ms - SLACK_MS)
+    if (elect->stopping && !elect->overrun && elect->hook.pid > 0 && baton_now_ms() >= elect->until_ms - SLACK_MS)
         overrun(elect);
 }
 
@@ -239,11 +238,20 @@ static int parse(int argc, char **argv, struct elect *into)
 {
     static struct cli_args args;
     const struct cli_option options[] = {
-        {.name = "on-lead", .kind = CLI_TEXT, .into = &into->on_lead, .value = "CMD",
+        {.name = "on-lead",
+         .kind = CLI_TEXT,
+         .into = &into->on_lead,
+         .value = "CMD",
          .help = "a shell command to run when this instance begins to lead"},
-        {.name = "on-follow", .kind = CLI_TEXT, .into = &into->on_follow, .value = "CMD",
+        {.name = "on-follow",
+         .kind = CLI_TEXT,
+         .into = &into->on_follow,
+         .value = "CMD",
          .help = "a shell command to run when it stops to lead, before the next\none begins"},
-        {.name = "grace", .kind = CLI_DURATION, .into = &into->grace_ms, .value = "DURATION",
+        {.name = "grace",
+         .kind = CLI_DURATION,
+         .into = &into->grace_ms,
+         .value = "DURATION",
          .help = "how long the hooks may take when it must stop (default: 3s)"},
         CLI_OPTION_URL(&into->url),
         CLI_OPTION_ID(&into->id),

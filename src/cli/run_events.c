@@ -145,8 +145,7 @@ void run_on_guard(struct run *run)
     while (guard_next(&run->guard, &message) != GUARD_NOTHING) {
         switch (message.news) {
         case GUARD_STARTED:
-            run->watchdog_at_ms =
-                run->options->watchdog_ms > 0 ? baton_now_ms() + run->options->watchdog_ms : NEVER_MS;
+            run->watchdog_at_ms = run->options->watchdog_ms > 0 ? baton_now_ms() + run->options->watchdog_ms : NEVER_MS;
             health_start(&run->health, baton_now_ms());
             if (run->stopping)
                 stop_command(run, run->until_ms - run->options->slack_ms);

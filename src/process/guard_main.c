@@ -25,6 +25,8 @@ struct watch {
     int fd, supervisor_pidfd, signal_fd, timer_fd;
     char *const *argv;
     struct cgroup cgroup;
+    pid_t ready; /* the next command, forked but for its exec; only while none runs. 0: none */
+    int ready_order, ready_report;
     pid_t command; /* 0: it does not run */
     bool any;      /* descendants may be left */
     bool killing;  /* SIGKILL was sent to all: again at each death, until none is left */
@@ -52,6 +54,23 @@ static void say_trouble(struct watch *watch, const char *what, const struct bato
 
 /* ---- the command ---- */
 
+static void forget_ready(struct watch *watch)
+{
+    close(watch->ready_order);
+    close(watch->ready_report);
+    watch->ready = 0;
+}
+
+/* It is not needed any more, or has died before its time. */
+static void drop_ready(struct watch *watch)
+{
+    if (watch->ready <= 0)
+        return;
+    kill(watch->ready, SIGKILL);
+    waitpid(watch->ready, NULL, 0);
+    forget_ready(watch);
+}
+
 /* The guard's own environment is what the command gets; nothing else reads it. */
 static void set_environment(const struct guard_environment *environment)
 {
@@ -66,56 +85,95 @@ static void set_environment(const struct guard_environment *environment)
         setenv("WATCHDOG_USEC", environment->watchdog_us, 1);
 }
 
-static void become_command(struct watch *watch, pid_t guard, int report)
+/* The child that will be the command: everything is done but the exec, which waits for its environment. If none comes,
+ * the guard is gone or needs it no more. */
+static void wait_for_order(struct watch *watch, pid_t guard, int order_fd, int report_fd)
 {
+    struct guard_environment environment;
     setpgid(0, 0);
+    prctl(PR_SET_NAME, "baton-ready");
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != guard)
-        _exit(1);             /* the guard has died before that was set */
+        _exit(1); /* the guard has died before that was set */
+    if (read(order_fd, &environment, sizeof(environment)) != (ssize_t)sizeof(environment))
+        _exit(1);
     signal(SIGPIPE, SIG_DFL); /* ignored by the supervisor; what else is ignored was so by whoever started it */
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
+    set_environment(&environment);
     execvp(watch->argv[0], watch->argv);
     int error = errno;
-    (void)!write(report, &error, sizeof(error));
+    (void)!write(report_fd, &error, sizeof(error));
     _exit(127);
+}
+
+/* Fork the next command beforehand: a takeover then waits for an exec only. */
+static int prepare(struct watch *watch)
+{
+    int order[2], report[2];
+    if (watch->ready > 0)
+        return 0;
+    if (pipe2(order, O_CLOEXEC) < 0)
+        return errno;
+    if (pipe2(report, O_CLOEXEC) < 0) {
+        int error = errno;
+        close(order[0]);
+        close(order[1]);
+        return error;
+    }
+    pid_t guard = getpid(), pid = cgroup_fork(&watch->cgroup);
+    if (pid == 0) {
+        close(order[1]);
+        wait_for_order(watch, guard, order[0], report[1]);
+    }
+    int error = pid < 0 ? errno : 0;
+    close(order[0]);
+    close(report[1]);
+    watch->ready = pid;
+    watch->ready_order = order[1];
+    watch->ready_report = report[0];
+    if (error != 0)
+        forget_ready(watch);
+    return error;
 }
 
 static void spawn(struct watch *watch, const struct guard_environment *environment)
 {
-    struct guard_message message = {.news = GUARD_STARTED};
-    int report[2], error = 0;
-    pid_t guard = getpid(), pid = -1;
-    set_environment(environment);
-    if (pipe2(report, O_CLOEXEC) < 0 || (pid = cgroup_fork(&watch->cgroup)) < 0) {
-        message.news = GUARD_FAILED;
-        message.error = errno;
+    struct guard_message message = {.news = GUARD_FAILED};
+    message.error = prepare(watch);
+    if (message.error != 0) {
         say(watch, &message);
         return;
     }
-    if (pid == 0)
-        become_command(watch, guard, report[1]);
-    close(report[1]);
-    ssize_t got = read(report[0], &error, sizeof(error)); /* ends at the exec */
-    close(report[0]);
-    if (got == (ssize_t)sizeof(error)) {
-        waitpid(pid, NULL, 0);
-        message.news = GUARD_FAILED;
-        message.error = error;
-    } else {
+    pid_t pid = watch->ready;
+    ssize_t put = write(watch->ready_order, environment, sizeof(*environment));
+    ssize_t got = read(watch->ready_report, &message.error, sizeof(message.error)); /* ends at the exec */
+    forget_ready(watch);
+    if (got == 0 && put == (ssize_t)sizeof(*environment)) {
+        message.news = GUARD_STARTED;
         watch->command = message.pid = pid;
         watch->any = true;
         watch->killing = watch->terminated = watch->orphaned = false;
         watch->kill_at_ms = NEVER_MS;
+    } else {
+        waitpid(pid, NULL, 0);
+        message.error = got > 0 ? message.error : ECHILD;
     }
     say(watch, &message);
 }
 
+/* The command's process group first. At its death, or 20 ms later, follows whatever else is left, again and again until
+ * nothing is: to look for it beforehand would only cost time, since most commands leave nothing behind. */
 static void kill_all(struct watch *watch)
 {
+    bool first = !watch->killing && watch->command > 0;
     watch->killing = true;
     watch->kill_at_ms = NEVER_MS;
+    if (watch->command > 0)
+        kill(-watch->command, SIGKILL);
+    if (first)
+        return;
     cgroup_kill(&watch->cgroup);
     tree_kill(0);
 }
@@ -150,6 +208,8 @@ static void gone(struct watch *watch)
     say(watch, &(struct guard_message){.news = GUARD_GONE, .by_guard = watch->orphaned});
     if (watch->orphaned)
         end_session(watch);
+    if (!watch->dead_supervisor)
+        (void)prepare(watch); /* or when it is needed */
 }
 
 static void died(void *ctx, pid_t pid, int status)
@@ -164,8 +224,13 @@ static void died(void *ctx, pid_t pid, int status)
 
 static void reap(struct watch *watch)
 {
-    if (!watch->any)
+    if (!watch->any) {
+        siginfo_t info = {0};
+        if (watch->ready > 0 && waitid(P_PID, (id_t)watch->ready, &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+            info.si_pid != 0)
+            drop_ready(watch);
         return;
+    }
     bool none = tree_reap(0, died, watch);
     if (none)
         gone(watch);
@@ -331,6 +396,7 @@ static void watch_init(struct watch *watch)
         IMPOSSIBLE("the guard cannot make its descriptors (%d)", errno);
     watch->deadline_ms = watch->kill_at_ms = NEVER_MS;
     cgroup_make(&watch->cgroup);
+    (void)prepare(watch);
 }
 
 void guard_main(int fd, pid_t supervisor, int supervisor_pidfd, char *const *argv)
@@ -361,6 +427,7 @@ void guard_main(int fd, pid_t supervisor, int supervisor_pidfd, char *const *arg
         if (polled[3].revents != 0)
             on_timer(&watch);
     }
+    drop_ready(&watch);
     cgroup_remove(&watch.cgroup);
     _exit(0);
 }
