@@ -14,7 +14,7 @@
 
 struct baton_engine_guard {
     uint64_t session;
-    int slot, lock_fd, writer_fd, bell_fd;
+    int slot, lock_fd, writer_fd;
     struct pulse pulse;
     struct db *db;
 };
@@ -29,8 +29,6 @@ void local_guard_close(struct baton_engine_guard *guard)
         close(guard->lock_fd);
     if (guard->writer_fd >= 0)
         close(guard->writer_fd);
-    if (guard->bell_fd >= 0)
-        close(guard->bell_fd);
     free(guard);
 }
 
@@ -38,7 +36,7 @@ int local_guard_open(const char *text, int fd, struct baton_engine_guard **ret, 
 {
     struct baton_engine_guard *guard = mem_new(sizeof(*guard));
     guard->lock_fd = fd;
-    guard->writer_fd = guard->bell_fd = guard->pulse.lock_fd = -1;
+    guard->writer_fd = guard->pulse.lock_fd = -1;
     unsigned long long session;
     int path_at = 0;
     if (sscanf(text, "1 %llu %d %n", &session, &guard->slot, &path_at) != 2 || path_at == 0 || text[path_at] != '/') {
@@ -47,8 +45,7 @@ int local_guard_open(const char *text, int fd, struct baton_engine_guard **ret, 
     }
     const char *folder = text + path_at;
     guard->session = session;
-    if (pulse_open(&guard->pulse, folder, err) < 0 || (guard->writer_fd = folder_file(folder, "writer", err)) < 0 ||
-        (guard->bell_fd = bell_open(folder, err)) < 0)
+    if (pulse_open(&guard->pulse, folder, err) < 0 || (guard->writer_fd = folder_file(folder, "writer", err)) < 0)
         goto fail;
     guard->db = db_open(folder, guard->writer_fd, err);
     if (guard->db == NULL)
@@ -75,6 +72,6 @@ int local_guard_end(struct baton_engine_guard *guard, uint32_t timeout_ms, struc
     pulse_end(&guard->pulse, guard->slot, guard->session);
     if (guard->lock_fd >= 0)
         pulse_unlock(guard->lock_fd, guard->session);
-    bell_ring(guard->bell_fd);
+    (void)bell_ring(&guard->pulse.header->bell);
     return result;
 }

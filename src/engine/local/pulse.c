@@ -14,7 +14,7 @@
 #include "base/clock.h"
 #include "engine/local/folder.h"
 
-#define PULSE_BYTES (PULSE_SLOTS * sizeof(struct pulse_slot))
+#define PULSE_BYTES (sizeof(struct pulse_header) + PULSE_SLOTS * sizeof(struct pulse_slot))
 
 int pulse_open(struct pulse *pulse, const char *folder, struct baton_error *err)
 {
@@ -38,7 +38,8 @@ int pulse_open(struct pulse *pulse, const char *folder, struct baton_error *err)
         error_errno(err, errno, "local: cannot map %s/%s", folder, name);
         goto fail;
     }
-    pulse->slots = memory;
+    pulse->header = memory;
+    pulse->slots = (struct pulse_slot *)(void *)(pulse->header + 1);
     close(fd);
     pulse->lock_fd = folder_file(folder, "sessions", err);
     if (pulse->lock_fd >= 0)
@@ -53,12 +54,18 @@ fail:
 
 void pulse_close(struct pulse *pulse)
 {
-    if (pulse->slots != NULL)
-        munmap(pulse->slots, PULSE_BYTES);
+    if (pulse->header != NULL)
+        munmap(pulse->header, PULSE_BYTES);
     if (pulse->lock_fd >= 0)
         close(pulse->lock_fd);
     free(pulse->folder);
     *pulse = (struct pulse){.lock_fd = -1};
+}
+
+bool pulse_removed(const struct pulse *pulse)
+{
+    struct stat about;
+    return fstat(pulse->lock_fd, &about) == 0 && about.st_nlink == 0;
 }
 
 static struct flock lock_of(uint64_t session, short type)

@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "baton/error.h"
+#include "engine/local/bell.h"
 
 #define PULSE_SLOTS 8192 /* sessions alive in one namespace */
 #define PULSE_DEAD (-1)
@@ -23,7 +24,14 @@ struct pulse_slot {
     uint32_t unused;
 };
 
+/* At the beginning of the mapping. */
+struct pulse_header {
+    bell_word bell;
+    uint32_t unused[15];
+};
+
 struct pulse {
+    struct pulse_header *header;
     struct pulse_slot *slots;
     int lock_fd; /* for looking at locks; never locks */
     char *folder;
@@ -31,6 +39,9 @@ struct pulse {
 
 int pulse_open(struct pulse *pulse, const char *folder, struct baton_error *err);
 void pulse_close(struct pulse *pulse);
+
+/* The directory's files were deleted: whoever opens it now begins a namespace of its own. */
+bool pulse_removed(const struct pulse *pulse);
 
 /* With the writer's lock held: take a free slot for a new session, and its kernel lock. *ret_fd is the lock's open file
  * description: the lock is there while any descriptor of it is open. The slot's number, or -1 with err. */

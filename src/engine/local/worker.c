@@ -3,14 +3,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
-#include <sys/inotify.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -28,9 +25,8 @@ struct queue {
 struct worker {
     struct db *db;
     struct pulse *pulse;
-    int writer_fd, bell_fd;
-    int heard_fd; /* inotify of the bell */
-    int work_fd;  /* eventfd: there are jobs */
+    int writer_fd;
+    bell_word work; /* rung when there are jobs */
     void (*wake)(void *ctx);
     void *ctx;
     pthread_t thread;
@@ -40,7 +36,8 @@ struct worker {
     pthread_cond_t moved; /* it has ended */
     /* the worker's own */
     uint64_t seen; /* every watch has been told up to this revision */
-    bool seen_any, troubled, removed;
+    bool seen_any, troubled;
+    uint32_t heard; /* the bell, as it was last looked at */
     uint64_t sessions_version;
     int pid;
     uint64_t pid_start, pid_namespace;
@@ -89,8 +86,7 @@ void job_free(struct job *job)
 
 static void wake_worker(struct worker *worker)
 {
-    uint64_t one = 1;
-    (void)!write(worker->work_fd, &one, sizeof(one));
+    (void)bell_ring_own(&worker->work);
 }
 
 void worker_add(struct worker *worker, struct job *job)
@@ -117,19 +113,6 @@ struct job *worker_take(struct worker *worker)
     struct job *outcomes = queue_take(&worker->outcomes);
     pthread_mutex_unlock(&worker->mutex);
     return outcomes;
-}
-
-/* ---- the bell ---- */
-
-int bell_open(const char *folder, struct baton_error *err)
-{
-    return folder_file(folder, "bell", err);
-}
-
-void bell_ring(int fd)
-{
-    /* One byte, always the same: the write is what inotify tells. A full disk cannot refuse it: the byte is there. */
-    (void)!pwrite(fd, "!", 1, 0);
 }
 
 /* ---- writing ---- */
@@ -332,8 +315,12 @@ static void tell_trouble(struct worker *worker, struct queue *out, const struct 
 
 static void work(struct worker *worker, struct job *jobs, bool rung)
 {
-    if (do_writes(worker, jobs))
-        bell_ring(worker->bell_fd);
+    if (do_writes(worker, jobs)) {
+        /* One's own ring is no news, unless others have rung as well. */
+        uint32_t before = bell_ring(&worker->pulse->header->bell);
+        if (before == worker->heard)
+            worker->heard = before + 1;
+    }
     struct queue read, out;
     queue_init(&read);
     queue_init(&out);
@@ -363,39 +350,15 @@ static void work(struct worker *worker, struct job *jobs, bool rung)
     worker->wake(worker->ctx);
 }
 
-/* Take what inotify has told. Has the bell rung? Was it deleted, with everything else? */
-static bool hear(struct worker *worker)
-{
-    char buffer[4096] __attribute__((aligned(__alignof__(struct inotify_event))));
-    bool rung = false, looked_at = false;
-    ssize_t got;
-    while ((got = read(worker->heard_fd, buffer, sizeof(buffer))) > 0) {
-        const struct inotify_event *event;
-        for (char *at = buffer; at < buffer + got; at += sizeof(*event) + event->len) {
-            event = (const struct inotify_event *)(const void *)at;
-            rung = rung || (event->mask & IN_MODIFY) != 0;
-            looked_at = looked_at || (event->mask & IN_ATTRIB) != 0;
-        }
-    }
-    /* IN_DELETE_SELF waits until nobody has the file open any more; the count of its links does not (inotify(7)). */
-    struct stat about;
-    if (looked_at && fstat(worker->bell_fd, &about) == 0 && about.st_nlink == 0)
-        worker->removed = true;
-    return rung;
-}
-
 static void *run(void *context)
 {
     struct worker *worker = context;
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL); /* but while it waits for the writer's lock */
     for (;;) {
-        struct pollfd polled[] = {{.fd = worker->work_fd, .events = POLLIN},
-                                  {.fd = worker->heard_fd, .events = POLLIN}};
-        (void)poll(polled, COUNT_OF(polled), -1);
-        char drained[4096];
-        if (polled[0].revents != 0)
-            (void)!read(worker->work_fd, drained, sizeof(uint64_t));
-        bool rung = hear(worker);
+        /* What is heard before the look is part of the look. */
+        uint32_t rings = atomic_load(&worker->pulse->header->bell), works = atomic_load(&worker->work);
+        bool rung = rings != worker->heard;
+        worker->heard = rings;
         pthread_mutex_lock(&worker->mutex);
         bool quit = worker->quit;
         struct job *jobs = quit ? NULL : queue_take(&worker->jobs);
@@ -405,9 +368,11 @@ static void *run(void *context)
         pthread_mutex_unlock(&worker->mutex);
         if (quit)
             return NULL;
-        if (worker->removed)
+        if (jobs == NULL && !rung)
+            (void)bell_wait(&worker->pulse->header->bell, rings, &worker->work, works);
+        else if (pulse_removed(worker->pulse))
             refuse(worker, jobs);
-        else if (jobs != NULL || rung)
+        else
             work(worker, jobs, rung);
     }
 }
@@ -438,12 +403,6 @@ static void worker_free(struct worker *worker)
     db_close(worker->db);
     if (worker->writer_fd >= 0)
         close(worker->writer_fd);
-    if (worker->bell_fd >= 0)
-        close(worker->bell_fd);
-    if (worker->heard_fd >= 0)
-        close(worker->heard_fd);
-    if (worker->work_fd >= 0)
-        close(worker->work_fd);
     for (struct job *job = queue_take(&worker->jobs), *next; job != NULL; job = next) {
         next = job->next;
         job_free(job);
@@ -471,20 +430,16 @@ static int start_thread(struct worker *worker, struct baton_error *err)
     return error == 0 ? 0 : error_errno(err, error, "local: cannot start a thread");
 }
 
-static int open_ears(struct worker *worker, const char *folder, struct baton_error *err)
+/* Wait for what has happened already: it returns at once, unless the kernel cannot wait for two words. */
+static int check_kernel(struct worker *worker, struct baton_error *err)
 {
-    worker->work_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (worker->work_fd < 0)
-        return error_errno(err, errno, "local: cannot make an eventfd");
-    worker->heard_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
-    if (worker->heard_fd < 0)
-        return error_errno(err, errno, "local: cannot make an inotify descriptor (see fs.inotify.max_user_instances)");
-    char *path = mem_format("%s/bell", folder);
-    int result = 0;
-    if (inotify_add_watch(worker->heard_fd, path, IN_MODIFY | IN_ATTRIB) < 0)
-        result = error_errno(err, errno, "local: cannot watch %s by inotify (see fs.inotify.max_user_watches)", path);
-    free(path);
-    return result;
+    bell_word *bell = &worker->pulse->header->bell;
+    uint32_t works = atomic_load(&worker->work);
+    wake_worker(worker);
+    if (!bell_can_wait(bell, &worker->work, works))
+        return error_errno(err, errno,
+                           "local: the kernel cannot wait for the bell (futex_waitv, Linux 5.16, is needed)");
+    return 0;
 }
 
 struct worker *worker_start(const char *folder, struct pulse *pulse, void (*wake)(void *ctx), void *ctx,
@@ -494,13 +449,13 @@ struct worker *worker_start(const char *folder, struct pulse *pulse, void (*wake
     worker->pulse = pulse;
     worker->wake = wake;
     worker->ctx = ctx;
-    worker->bell_fd = worker->heard_fd = worker->work_fd = -1;
+    worker->heard = atomic_load(&pulse->header->bell);
     worker->sessions_version = UINT64_MAX;
     queue_init(&worker->jobs);
     queue_init(&worker->outcomes);
     identify(worker);
     worker->writer_fd = folder_file(folder, "writer", err);
-    if (worker->writer_fd < 0 || (worker->bell_fd = bell_open(folder, err)) < 0 || open_ears(worker, folder, err) < 0 ||
+    if (worker->writer_fd < 0 || check_kernel(worker, err) < 0 ||
         (worker->db = db_open(folder, worker->writer_fd, err)) == NULL || start_thread(worker, err) < 0) {
         worker_free(worker);
         return NULL;

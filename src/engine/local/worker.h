@@ -63,8 +63,4 @@ void worker_answer(struct worker *worker, struct job *job);
 /* All outcomes, in order; the caller frees each. */
 struct job *worker_take(struct worker *worker);
 
-/* Tell the other processes that something has changed. */
-int bell_open(const char *folder, struct baton_error *err);
-void bell_ring(int fd);
-
 #endif
