@@ -189,6 +189,20 @@ def test_a_killed_guard_ends_the_command_and_passes_the_place_on(pair):
     assert pair.a.wait_exit() == 70
 
 
+def test_a_leader_that_died_unseen_is_not_shown_as_one(world):
+    process = stand(world, "a")
+    pid, _ = wait_up(process)
+    fds = [os.pidfd_open(one) for one in (pid, guard_of(process), process.pid)]
+    for one in (guard_of(process), process.pid):
+        os.kill(one, signal.SIGKILL)
+    for fd in fds:
+        assert select.select([fd], [], [], 20)[0]
+        os.close(fd)
+    told = world.run("status", "db")
+    assert told.code == 1, told
+    assert "nobody leads" in told.out
+
+
 def test_killed_guard_and_supervisor_take_the_command_along(pair):
     guard = guard_of(pair.a)
     pair.a.signal(signal.SIGSTOP)

@@ -375,7 +375,12 @@ static int open_locked(struct db *db, const char *folder, struct baton_error *er
         return -1;
     if (after_boot(db, folder, err) < 0)
         return -1;
-    /* Prepared now, not when a takeover waits for it. */
+    /* Done now, not when a takeover waits for it: SQLite syncs the directory with the first sync of a WAL that it has
+     * opened, and prepares each statement once. */
+    sqlite3_file *wal = NULL;
+    if (sqlite3_file_control(db->handle, "main", SQLITE_FCNTL_JOURNAL_POINTER, &wal) == SQLITE_OK && wal != NULL &&
+        wal->pMethods != NULL)
+        (void)wal->pMethods->xSync(wal, SQLITE_SYNC_NORMAL);
     for (int which = 0; which < STATEMENTS; which++)
         if (get(db, which) == NULL)
             return db_error(db, "prepare", err);

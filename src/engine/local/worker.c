@@ -350,10 +350,41 @@ static void work(struct worker *worker, struct job *jobs, bool rung)
     worker->wake(worker->ctx);
 }
 
+/* Sessions that died while nobody looked are ended before the first view is shown: it would name a dead leader. */
+static void reap_unseen(struct worker *worker)
+{
+    struct db_session *sessions = NULL;
+    size_t count = 0;
+    uint64_t version = UINT64_MAX;
+    struct job *jobs = NULL;
+    if (db_read_begin(worker->db, NULL) < 0)
+        return;
+    (void)db_sessions(worker->db, &version, &sessions, &count, NULL);
+    db_read_end(worker->db);
+    for (size_t i = 0; i < count; i++) {
+        if (!pulse_unlocked(worker->pulse, sessions[i].id) &&
+            pulse_expires_ms(worker->pulse, sessions[i].slot, sessions[i].id) > clock_now_ms())
+            continue;
+        struct job *job = job_new(JOB_REAP);
+        job->session = sessions[i].id;
+        job->slot = sessions[i].slot;
+        job->next = jobs;
+        jobs = job;
+    }
+    free(sessions);
+    if (do_writes(worker, jobs))
+        (void)bell_ring(&worker->pulse->header->bell);
+    for (struct job *job = jobs, *next; job != NULL; job = next) {
+        next = job->next;
+        job_free(job);
+    }
+}
+
 static void *run(void *context)
 {
     struct worker *worker = context;
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL); /* but while it waits for the writer's lock */
+    reap_unseen(worker);
     for (;;) {
         /* What is heard before the look is part of the look. */
         uint32_t rings = atomic_load(&worker->pulse->header->bell), works = atomic_load(&worker->work);
