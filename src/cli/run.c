@@ -91,9 +91,6 @@ static int parse(int argc, char **argv, struct run_options *into)
     int status = cli_parse(&form, argc, argv, &args);
     if (status != CLI_GO)
         return status;
-    if (args.command_count == 0)
-        return cli_usage_error("run", "there is no command: write it after --, as in baton run %s -- ./job",
-                               args.operands[0]);
     into->name = args.operands[0];
     into->command = args.command;
     into->grace_given = grace_ms != UINT32_MAX;
