@@ -96,10 +96,18 @@ static void print_term(const struct baton_status *now, const struct baton_term *
     print_change(change, json);
 }
 
-/* The leaders since `then`, oldest first, and whether the last one is still there. */
+static void print_release(const struct baton_status *now, bool *released, bool json)
+{
+    if (*released)
+        print_change((struct change){.name = now->name, .what = "release"}, json);
+    *released = false;
+}
+
+/* The leaders since `then`, oldest first, and whether the last one is still there. The release of a hold, if there was
+ * one, comes after the stop that the hold had caused, and before who leads because of it. */
 static void print_leaders(const struct baton_status *then, const struct baton_status *now, bool json)
 {
-    bool led = then->leader != NULL;
+    bool led = then->leader != NULL, released = then->held && !now->held;
     if (!then->known) { /* the beginning: only what is */
         led = now->leader == NULL;
         if (now->leader != NULL && now->term_count > 0)
@@ -108,12 +116,15 @@ static void print_leaders(const struct baton_status *then, const struct baton_st
         for (size_t i = now->term_count; i-- > 0;) {
             if (now->terms[i].term <= then->term)
                 continue;
+            if (strcmp(now->terms[i].reason, "hold") != 0)
+                print_release(now, &released, json);
             print_term(now, &now->terms[i], json);
             led = now->terms[i].id[0] != '\0';
         }
     }
     if (led && now->leader == NULL)
         print_change((struct change){.name = now->name, .what = "vacant", .term = now->term}, json);
+    print_release(now, &released, json);
 }
 
 static void print_difference(const struct baton_status *then, const struct baton_status *now, bool json)
@@ -132,8 +143,6 @@ static void print_difference(const struct baton_status *then, const struct baton
         print_change((struct change){.name = now->name, .what = "hold", .id = now->held_by, .reason = now->held_why},
                      json);
     print_leaders(then, now, json);
-    if (then->held && !now->held)
-        print_change((struct change){.name = now->name, .what = "release"}, json);
     if (now->trouble != NULL && !same_text(then->trouble, now->trouble))
         print_change((struct change){.name = now->name, .what = "trouble", .reason = now->trouble}, json);
 }

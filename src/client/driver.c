@@ -14,7 +14,7 @@
  * (JSON_PARSER_MAX_DEPTH, 2048), which a person may have written: dumping one takes 600 KiB. */
 #define STACK_BYTES (2 * 1024 * 1024)
 
-#define TODO_KEPT 1024 /* room for actions that is kept from step to step; many elections at once need more */
+#define ACTIONS_KEPT 1024 /* room for actions that is kept from step to step; many elections at once need more */
 
 /* ---- a step ---- */
 
@@ -232,7 +232,7 @@ static void step(struct baton *b, struct event *event)
     pthread_mutex_unlock(&b->mutex);
     for (size_t i = 0; i < b->todo.count; i++)
         perform(b, &b->todo.actions[i]);
-    if (b->todo.room > TODO_KEPT)
+    if (b->todo.room > ACTIONS_KEPT)
         update_release(&b->todo);
 }
 

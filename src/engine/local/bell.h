@@ -1,7 +1,8 @@
 /* bell.h: the word in the shared mapping that tells all processes of a namespace that something has changed.
  *
- * A ring is an addition and a futex wake-up; who waits sleeps in the kernel. (inotify would do, too, but the kernel takes
- * up to tens of milliseconds to close such a descriptor, and until then a process that was killed is not seen as dead.)
+ * A ring is an addition and a futex wake-up; who waits sleeps in the kernel. (inotify would do, too, but the kernel
+ * takes up to tens of milliseconds to close such a descriptor, and until then a process that was killed is not seen
+ * as dead.)
  */
 #ifndef LOCAL_BELL_H
 #define LOCAL_BELL_H
@@ -16,8 +17,8 @@ typedef _Atomic uint32_t bell_word;
 uint32_t bell_ring(bell_word *bell);
 uint32_t bell_ring_own(bell_word *own);
 
-/* Sleep until the shared word is not `heard`, or the own one not `own_heard`. false: the kernel cannot (ENOSYS: it needs
- * Linux 5.16, futex_waitv(2)); errno says why. */
+/* Sleep until the shared word is not `heard`, or the own one not `own_heard`. false: the kernel cannot (ENOSYS: it
+ * needs Linux 5.16, futex_waitv(2)); errno says why. */
 bool bell_wait(bell_word *bell, uint32_t heard, bell_word *own, uint32_t own_heard);
 
 /* Can the kernel do that? `own` must not be `own_before` any more: this does not sleep. */

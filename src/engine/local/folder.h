@@ -1,7 +1,8 @@
 /* folder.h: the directory of a local namespace: where it is, whether it can be used, and the files in it.
  *
  *     baton.db     SQLite, WAL: records, sessions, the log of changes
- *     heartbeats.* a shared mapping: the bell, and one slot a session; the number is the boot's, so that no slot outlives it
+ *     heartbeats.* a shared mapping: the bell, and one slot a session; the number is the boot's, so that no slot
+ * outlives it
  *     sessions     one byte a session, locked by its processes (open file description lock)
  *     writer       locked by who writes to baton.db
  */
