@@ -1,0 +1,119 @@
+"""`baton elect`: a candidacy that prints each change and runs hooks, with real processes."""
+
+import os
+import signal
+import time
+
+
+def elect(world, instance, *options, **kwargs):
+    return world.start("elect", "--json", "--id", instance, *options, "db", **kwargs)
+
+
+def log_of(world):
+    with open(os.path.join(world.folder, "log"), encoding="utf-8") as file:
+        return file.read().split()
+
+
+def hook(word):
+    """A hook that writes one word and its environment into the log."""
+    return f'echo "{word}:$BATON_ID:$BATON_TERM:$BATON_STATE:$BATON_NAME" >>log'
+
+
+def test_the_changes_of_two_instances(world):
+    a = elect(world, "a")
+    first = a.wait_object(event="lead", id="a")
+    b = elect(world, "b")
+    b.wait_object(event="leader", id="a", term=first["term"])
+    assert a.stop() == 0
+    a.wait_object(event="stop")
+    a.wait_object(event="follow")
+    second = b.wait_object(event="lead", id="b")
+    assert second["term"] == first["term"] + 1
+    assert b.stop() == 0
+
+
+def test_without_json_it_is_a_line_for_each_change(world):
+    a = world.start("elect", "--id", "a", "db")
+    a.wait_line(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d  db  this instance leads, term \d+$")
+    assert a.stop() == 0
+
+
+def test_hooks_have_their_environment_and_run_in_order(world):
+    a = elect(world, "a", "--on-lead", hook("lead"), "--on-follow", hook("follow"))
+    term = a.wait_object(event="lead")["term"]
+    b = elect(world, "b")
+    b.wait_object(event="stand")
+    assert world.run("transfer", "db").code == 0
+    b.wait_object(event="lead")
+    assert log_of(world) == [f"lead:a:{term}:lead:db", f"follow:a:{term}:follow:db"]
+
+
+def test_the_next_one_leads_only_when_on_follow_has_ended(world):
+    """--on-follow waits until it is let go; nobody leads meanwhile, and the other one's --on-lead comes after its end."""
+    fifo = os.path.join(world.folder, "fifo")
+    os.mkfifo(fifo)
+    a = elect(world, "a", "--ttl", "20s", "--grace", "9s", "--on-lead", hook("lead"),
+              "--on-follow", f"read line <{fifo}; {hook('follow')}")
+    a.wait_object(event="lead")
+    b = elect(world, "b", "--on-lead", hook("lead"))
+    b.wait_object(event="stand")
+    a.signal(signal.SIGTERM)
+    a.wait_object(event="stop")
+    assert not any('"event":"lead"' in line for line in b.seen)
+    with open(fifo, "w", encoding="utf-8") as file:
+        file.write("go\n")
+    b.wait_object(event="lead", id="b")
+    assert a.wait_exit() == 0
+    assert [entry.split(":")[:2] for entry in log_of(world)[:2]] == [["lead", "a"], ["follow", "a"]]
+
+
+def test_an_on_follow_that_overruns_is_killed_and_the_session_ends(world):
+    a = elect(world, "a", "--ttl", "3s", "--grace", "500ms", "--on-follow", "exec sleep 1000")
+    a.wait_object(event="lead")
+    b = elect(world, "b", "--ttl", "3s")
+    b.wait_object(event="stand")
+    begin = time.monotonic()
+    a.signal(signal.SIGTERM)
+    b.wait_object(event="lead", id="b")
+    assert time.monotonic() - begin > 0.3  # not before the time that the hook was given
+    assert a.wait_exit() == 0
+    assert "the hook for 'follow' has not ended in time: it is killed, and the session ends" in a.stderr
+
+
+def test_the_last_state_is_never_skipped(world):
+    """While --on-lead runs, the place is lost: --on-follow comes after it."""
+    fifo = os.path.join(world.folder, "fifo")
+    os.mkfifo(fifo)
+    a = elect(world, "a", "--ttl", "20s", "--grace", "9s", "--on-lead", f"{hook('lead')}; read line <{fifo}",
+              "--on-follow", hook("follow"))
+    a.wait_object(event="lead")
+    b = elect(world, "b")
+    b.wait_object(event="stand")
+    transfer = world.start("transfer", "db")
+    a.wait_object(event="stop")
+    with open(fifo, "w", encoding="utf-8") as file:
+        file.write("go\n")
+    assert transfer.wait_exit() == 0
+    assert [entry.split(":")[0] for entry in log_of(world)] == ["lead", "follow"]
+
+
+def test_a_hook_that_fails_is_told(world):
+    a = elect(world, "a", "--on-lead", "exit 3", "--on-follow", "true")
+    a.wait_object(event="lead")
+    assert a.stop() == 0
+    assert "baton: db: the hook for 'lead' has ended with status 3\n" in a.stderr
+
+
+def test_a_grace_that_does_not_fit_the_ttl_is_refused(world):
+    told = world.run("elect", "--ttl", "2s", "--grace", "3s", "--on-lead", "true", "db")
+    assert (told.code, told.out) == (64, "")
+    assert "does not fit" in told.err
+
+
+def test_a_killed_instance_passes_its_place_on(world):
+    a = elect(world, "a")
+    a.wait_object(event="lead")
+    b = elect(world, "b")
+    b.wait_object(event="stand")
+    a.signal(signal.SIGKILL)
+    b.wait_object(event="lead", id="b")
