@@ -49,7 +49,7 @@ def test_hooks_have_their_environment_and_run_in_order(world):
 
 
 def test_the_next_one_leads_only_when_on_follow_has_ended(world):
-    """--on-follow waits until it is let go; nobody leads meanwhile, and the other one's --on-lead comes after its end."""
+    """--on-follow waits until it is let go; nobody leads meanwhile, and the other --on-lead comes after its end."""
     fifo = os.path.join(world.folder, "fifo")
     os.mkfifo(fifo)
     a = elect(world, "a", "--ttl", "20s", "--grace", "9s", "--on-lead", hook("lead"),
