@@ -18,22 +18,14 @@
 
 #include "base/base.h"
 #include "base/clock.h"
-#include "baton/baton.h"
-#include "cli/cli.h"
+#include "cli/candidate.h"
 #include "cli/present.h"
 #include "process/notify.h"
 #include "process/shell.h"
 
-#define GRACE_MS 3000
-#define SLACK_MS 200
-
-extern char **environ;
-
 struct elect {
-    const char *url, *id, *address, *name, *on_lead, *on_follow;
-    int32_t priority;
-    bool preempt, json;
-    uint32_t ttl_ms, grace_ms;
+    struct candidate candidate;
+    const char *name, *on_lead, *on_follow;
     struct baton *client;
     struct baton_election *election;
     int signal_fd;
@@ -41,8 +33,10 @@ struct elect {
     uint64_t told_term; /* of the leader that was printed last */
     bool told_vacant;
     bool leading, hook_leads; /* what is so, and what the last hook was started for */
-    bool stopping, overrun;   /* a stop is to be answered; it was not in time */
-    int64_t until_ms;
+    bool stopping;            /* a stop is to be answered ... */
+    bool overrun;             /* ... but a hook was not in time: not while others wait for the session */
+    bool lost;                /* ... which is over: an answer comes too late for anybody */
+    int64_t limit_ms;         /* a hook that still runs then is killed; while stopping */
     struct shell hook;
     bool leaving, resigned, ready;
     int status;
@@ -53,18 +47,8 @@ struct elect {
 static void print(struct elect *elect, const char *event, const char *id, uint64_t term, const char *text)
 {
     char when[32], line[BATON_ERROR_TEXT + 200];
-    if (elect->json) {
-        json_t *object = json_object();
-        json_object_set_new(object, "time", present_time(clock_wall_ms()));
-        json_object_set_new(object, "event", present_text(event));
-        json_object_set_new(object, "name", present_text(elect->name));
-        if (id != NULL)
-            json_object_set_new(object, "id", present_text(id));
-        if (term != 0)
-            json_object_set_new(object, "term", json_integer((json_int_t)term));
-        if (text[0] != '\0')
-            json_object_set_new(object, "text", present_text(text));
-        present_line(object);
+    if (elect->candidate.json) {
+        present_line(candidate_event(event, elect->name, id, term, text));
     } else {
         snprintf(line, sizeof(line), "%s", text);
         printf("%s  %s  %s\n", cli_time_text(clock_wall_ms(), when), elect->name, cli_printable(line));
@@ -118,14 +102,15 @@ static void start_hook(struct elect *elect, const char *command)
 
 static void answer_stop(struct elect *elect)
 {
-    if (elect->stopping && !elect->overrun && elect->hook.pid == 0 && elect->hook_leads == elect->leading)
+    bool in_time = !elect->overrun || elect->lost;
+    if (elect->stopping && in_time && elect->hook.pid == 0 && elect->hook_leads == elect->leading)
         baton_stopped(elect->election);
 }
 
 /* Bring the hooks up to what is so. */
 static void run_hooks(struct elect *elect)
 {
-    while (elect->hook.pid == 0 && elect->hook_leads != elect->leading && !elect->overrun) {
+    while (elect->hook.pid == 0 && elect->hook_leads != elect->leading) {
         const char *command = elect->leading ? elect->on_lead : elect->on_follow;
         elect->hook_leads = elect->leading;
         if (command != NULL)
@@ -142,12 +127,23 @@ static void hook_ended(struct elect *elect, int status)
     run_hooks(elect);
 }
 
+/* When the hooks of a stop must have ended: before `until_ms`. If that is over already, there is nothing left to save
+ * for others, but what the hooks have set up must still be taken down: they get the whole grace. */
+static int64_t hook_limit_ms(const struct elect *elect, int64_t until_ms)
+{
+    int64_t limit_ms = until_ms - elect->candidate.slack_ms;
+    int64_t now_ms = baton_now_ms();
+    return limit_ms > now_ms ? limit_ms : now_ms + elect->candidate.grace_ms;
+}
+
 static void overrun(struct elect *elect)
 {
-    elect->overrun = true;
     cli_error("%s: the hook for '%s' has not ended in time: it is killed, and the session ends", elect->name,
               elect->hook_leads ? "lead" : "follow");
+    elect->overrun = true;
     shell_kill(&elect->hook);
+    elect->limit_ms = baton_now_ms() + elect->candidate.grace_ms;
+    run_hooks(elect); /* --on-follow comes even so, if this one was --on-lead */
 }
 
 /* ---- events ---- */
@@ -167,14 +163,13 @@ static void on_event(struct elect *elect, const struct baton_event *event)
     case BATON_STOP:
         elect->stopping = true;
         elect->leading = false;
-        elect->until_ms = event->until_ms;
+        elect->limit_ms = hook_limit_ms(elect, event->until_ms);
         snprintf(text, sizeof(text), "this instance stops: %.50s", event->text);
         print(elect, "stop", baton_id(elect->client), event->term, text);
         run_hooks(elect);
         return;
     case BATON_FOLLOW:
-        elect->stopping = elect->overrun = false;
-        elect->hook_leads = elect->leading;
+        elect->stopping = elect->overrun = elect->lost = false;
         print(elect, "follow", baton_id(elect->client), event->term, "this instance follows");
         notify_say("STATUS=follows");
         return;
@@ -183,8 +178,8 @@ static void on_event(struct elect *elect, const struct baton_event *event)
         return;
     case BATON_LOST_SESSION:
         print(elect, "lost", NULL, 0, "the session is over");
-        if (elect->overrun)
-            baton_stopped(elect->election); /* too late to matter for others; now it may stand again */
+        elect->lost = elect->stopping;
+        answer_stop(elect);
         return;
     case BATON_DUPLICATE:
     case BATON_TROUBLE:
@@ -213,8 +208,8 @@ static void turn(struct elect *elect)
                               {.fd = elect->signal_fd, .events = POLLIN},
                               {.fd = elect->hook.pidfd, .events = POLLIN}};
     int64_t wait_ms = -1;
-    if (elect->stopping && !elect->overrun) {
-        wait_ms = elect->until_ms - SLACK_MS - baton_now_ms();
+    if (elect->stopping && elect->hook.pid > 0) {
+        wait_ms = elect->limit_ms - baton_now_ms();
         wait_ms = wait_ms > 0 ? wait_ms : 0;
     }
     if (poll(polled, COUNT_OF(polled), (int)wait_ms) < 0 && errno != EINTR)
@@ -228,7 +223,7 @@ static void turn(struct elect *elect)
     struct signalfd_siginfo info;
     while (read(elect->signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info))
         leave(elect);
-    if (elect->stopping && !elect->overrun && elect->hook.pid > 0 && baton_now_ms() >= elect->until_ms - SLACK_MS)
+    if (elect->stopping && elect->hook.pid > 0 && baton_now_ms() >= elect->limit_ms)
         overrun(elect);
 }
 
@@ -250,16 +245,10 @@ static int parse(int argc, char **argv, struct elect *into)
          .help = "a shell command to run when it stops to lead, before the next\none begins"},
         {.name = "grace",
          .kind = CLI_DURATION,
-         .into = &into->grace_ms,
+         .into = &into->candidate.grace_ms,
          .value = "DURATION",
-         .help = "how long the hooks may take when it must stop (default: 3s)"},
-        CLI_OPTION_URL(&into->url),
-        CLI_OPTION_ID(&into->id),
-        CLI_OPTION_ADDRESS(&into->address),
-        CLI_OPTION_PRIORITY(&into->priority),
-        CLI_OPTION_PREEMPT(&into->preempt),
-        CLI_OPTION_TTL(&into->ttl_ms),
-        CLI_OPTION_JSON(&into->json),
+         .help = "how long the hooks may take when it must stop\n(default: 3s, or a third of --ttl if that is less)"},
+        CANDIDATE_OPTIONS(&into->candidate),
     };
     const struct cli_form form = {.command = "elect",
                                   .synopsis = "[OPTIONS] NAME",
@@ -277,51 +266,26 @@ static int parse(int argc, char **argv, struct elect *into)
     if (status != CLI_GO)
         return status;
     into->name = args.operands[0];
-    return CLI_GO;
-}
-
-static int open_client(struct elect *elect, struct baton_error *err)
-{
-    struct baton_options options;
-    struct baton_stand_options stand;
-    baton_options_init(&options);
-    baton_stand_options_init(&stand);
-    options.url = elect->url;
-    options.id = elect->id;
-    options.address = elect->address;
-    options.ttl_ms = elect->ttl_ms;
-    stand.priority = elect->priority;
-    stand.preempt = elect->preempt;
-    if (elect->on_lead != NULL || elect->on_follow != NULL)
-        stand.stop_ms = elect->grace_ms + SLACK_MS;
-    if (baton_open(&options, &elect->client, err) < 0)
-        return -1;
-    return baton_stand(elect->client, elect->name, &stand, &elect->election, err);
+    return candidate_fit(&into->candidate, "elect");
 }
 
 static int run(int argc, char **argv)
 {
-    struct elect elect = {.ttl_ms = BATON_TTL_DEFAULT_MS, .grace_ms = GRACE_MS};
+    static const int caught[] = {SIGTERM, SIGINT, SIGQUIT, SIGHUP};
+    struct elect elect = {0};
     struct baton_error err;
     shell_init(&elect.hook);
+    candidate_init(&elect.candidate);
     int status = parse(argc, argv, &elect);
     if (status != CLI_GO)
         return status;
-    sigset_t set;
-    sigemptyset(&set);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGQUIT);
-    sigaddset(&set, SIGHUP);
-    sigprocmask(SIG_BLOCK, &set, NULL);
-    signal(SIGPIPE, SIG_IGN);
     (void)notify_init();
-    elect.signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-    if (elect.signal_fd < 0) {
-        cli_error("cannot make a signalfd: %s", strerror(errno));
+    elect.signal_fd = candidate_signals(caught, COUNT_OF(caught));
+    if (elect.signal_fd < 0)
         return EX_OSERR;
-    }
-    if (open_client(&elect, &err) < 0)
+    bool needs_time = elect.on_lead != NULL || elect.on_follow != NULL;
+    if (candidate_open(&elect.candidate, false, &elect.client, &err) < 0 ||
+        candidate_stand(&elect.candidate, elect.client, elect.name, needs_time, &elect.election, &err) < 0)
         elect.status = cli_fail(&err);
     else
         while (!elect.resigned)

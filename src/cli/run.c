@@ -2,50 +2,24 @@
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdio.h>
 #include <string.h>
-#include <sys/signalfd.h>
 #include <sysexits.h>
 #include <unistd.h>
 
 #include "base/base.h"
-#include "cli/cli.h"
 #include "cli/run.h"
 
 /* ---- options ---- */
-
-/* All of a stop must fit into what is left of the lease when a renewal was missed. */
-static int fit(struct run_options *options)
-{
-    char grace[32], ttl[32], sum[32], slack[32], half[32];
-    options->slack_ms = options->ttl_ms / 10 < RUN_SLACK_MS ? options->ttl_ms / 10 : RUN_SLACK_MS;
-    if (!options->grace_given && options->ttl_ms / 3 < options->grace_ms)
-        options->grace_ms = options->ttl_ms / 3;
-    if (options->grace_ms + options->slack_ms <= options->ttl_ms / 2)
-        return CLI_GO;
-    return cli_usage_error("run",
-                           "--grace %s and %s for the kill make %s; --ttl %s leaves %s for a stop: choose a "
-                           "longer --ttl or a shorter --grace",
-                           cli_duration_text(options->grace_ms, grace), cli_duration_text(options->slack_ms, slack),
-                           cli_duration_text(options->grace_ms + options->slack_ms, sum),
-                           cli_duration_text(options->ttl_ms, ttl), cli_duration_text(options->ttl_ms / 2, half));
-}
 
 static int parse(int argc, char **argv, struct run_options *into)
 {
     static struct cli_args args;
     const char *restart = "never";
-    uint32_t grace_ms = UINT32_MAX;
     const struct cli_option options[] = {
-        CLI_OPTION_URL(&into->url),
-        CLI_OPTION_ID(&into->id),
-        CLI_OPTION_ADDRESS(&into->address),
-        CLI_OPTION_PRIORITY(&into->priority),
-        CLI_OPTION_PREEMPT(&into->preempt),
-        CLI_OPTION_TTL(&into->ttl_ms),
+        CANDIDATE_OPTIONS(&into->candidate),
         {.name = "grace",
          .kind = CLI_DURATION,
-         .into = &grace_ms,
+         .into = &into->candidate.grace_ms,
          .value = "DURATION",
          .help =
              "from SIGTERM to SIGKILL when the command must stop\n(default: 3s, or a third of --ttl if that is less)"},
@@ -72,7 +46,6 @@ static int parse(int argc, char **argv, struct run_options *into)
          .value = "DURATION",
          .min = 10,
          .help = "how often --health asks, and how long it may take (default: 5s)"},
-        CLI_OPTION_JSON(&into->json),
     };
     const struct cli_form form = {.command = "run",
                                   .synopsis = "[OPTIONS] NAME -- COMMAND [ARG...]",
@@ -93,48 +66,13 @@ static int parse(int argc, char **argv, struct run_options *into)
         return status;
     into->name = args.operands[0];
     into->command = args.command;
-    into->grace_given = grace_ms != UINT32_MAX;
-    if (into->grace_given)
-        into->grace_ms = grace_ms;
     into->restart = strcmp(restart, "never") == 0        ? RESTART_NEVER
                     : strcmp(restart, "on-failure") == 0 ? RESTART_ON_FAILURE
                                                          : RESTART_ALWAYS;
-    return fit(into);
+    return candidate_fit(&into->candidate, "run");
 }
 
 /* ---- begin and end ---- */
-
-static int catch_signals(struct run *run)
-{
-    const int caught[] = {SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2, SIGWINCH, SIGCHLD};
-    sigset_t set;
-    sigemptyset(&set);
-    for (size_t i = 0; i < COUNT_OF(caught); i++)
-        sigaddset(&set, caught[i]);
-    sigprocmask(SIG_BLOCK, &set, NULL);
-    signal(SIGPIPE, SIG_IGN);
-    run->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-    return run->signal_fd < 0 ? -1 : 0;
-}
-
-static int open_client(struct run *run, struct baton_error *err)
-{
-    const struct run_options *options = run->options;
-    struct baton_options client;
-    baton_options_init(&client);
-    client.url = options->url;
-    client.id = options->id;
-    client.address = options->address;
-    client.ttl_ms = options->ttl_ms;
-    client.renewals = true;
-    if (baton_open(&client, &run->client, err) < 0)
-        return -1;
-    baton_stand_options_init(&run->stand);
-    run->stand.priority = options->priority;
-    run->stand.preempt = options->preempt;
-    run->stand.stop_ms = options->grace_ms + options->slack_ms;
-    return baton_stand(run->client, options->name, &run->stand, &run->election, err);
-}
 
 static void turn(struct run *run)
 {
@@ -161,7 +99,9 @@ static void turn(struct run *run)
 static int run_all(struct run *run)
 {
     struct baton_error err;
-    if (open_client(run, &err) < 0) {
+    const struct run_options *options = run->options;
+    if (candidate_open(&options->candidate, true, &run->client, &err) < 0 ||
+        candidate_stand(&options->candidate, run->client, options->name, true, &run->election, &err) < 0) {
         int status = cli_fail(&err);
         guard_bye(&run->guard);
         baton_close(run->client);
@@ -176,7 +116,8 @@ static int run_all(struct run *run)
 
 static int run_command(int argc, char **argv)
 {
-    struct run_options options = {.ttl_ms = BATON_TTL_DEFAULT_MS, .grace_ms = RUN_GRACE_MS, .health_every_ms = 5000};
+    static const int caught[] = {SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2, SIGWINCH, SIGCHLD};
+    struct run_options options = {.health_every_ms = 5000};
     struct run run = {.options = &options,
                       .notify = {.fd = -1},
                       .stop_signal = SIGTERM,
@@ -186,6 +127,7 @@ static int run_command(int argc, char **argv)
                       .say_alive_ms = NEVER_MS,
                       .duplicate_until_ms = NEVER_MS};
     struct baton_error err;
+    candidate_init(&options.candidate);
     int status = parse(argc, argv, &options);
     if (status != CLI_GO)
         return status;
@@ -193,10 +135,9 @@ static int run_command(int argc, char **argv)
     if (run.say_alive_every_ms > 0)
         run.say_alive_ms = 0;
     health_init(&run.health, options.health, options.health_every_ms);
-    if (catch_signals(&run) < 0) {
-        cli_error("cannot make a signalfd: %s", strerror(errno));
+    run.signal_fd = candidate_signals(caught, COUNT_OF(caught));
+    if (run.signal_fd < 0)
         return EX_OSERR;
-    }
     /* The guard is forked first of all, while there is one thread. */
     if (guard_start(&run.guard, options.command, &err) < 0)
         return cli_fail(&err);

@@ -2,15 +2,11 @@
 #ifndef CLI_RUN_H
 #define CLI_RUN_H
 
-#include "baton/baton.h"
+#include "cli/candidate.h"
 #include "process/guard.h"
 #include "process/health.h"
 #include "process/notify.h"
 
-/* A kill, and the wait for the last descendant, take this long at most on a busy machine: it is taken off the end of
- * the lease. For short ttls a tenth of them. */
-#define RUN_SLACK_MS 200
-#define RUN_GRACE_MS 3000
 #define RUN_BACKOFF_FIRST_MS 100
 #define RUN_BACKOFF_LAST_MS 5000
 #define RUN_UNHEALTHY 124 /* as timeout(1): the command was ended because it did not show that it was well */
@@ -18,10 +14,9 @@
 enum run_restart { RESTART_NEVER, RESTART_ON_FAILURE, RESTART_ALWAYS };
 
 struct run_options {
-    const char *url, *id, *address, *name, *health;
-    int32_t priority;
-    bool preempt, json, grace_given;
-    uint32_t ttl_ms, grace_ms, slack_ms, watchdog_ms, health_every_ms;
+    struct candidate candidate;
+    const char *name, *health;
+    uint32_t watchdog_ms, health_every_ms;
     enum run_restart restart;
     char *const *command;
 };
@@ -30,7 +25,6 @@ struct run {
     const struct run_options *options;
     struct baton *client;
     struct baton_election *election;
-    struct baton_stand_options stand;
     struct guard guard;
     struct notify_socket notify;
     struct health health;

@@ -71,7 +71,7 @@ static void unwell(struct run *run, const char *why)
     run->unhealthy = true;
     run_say(run, "unhealthy", "%s: the command of '%s' %s: it loses its place", run->options->name, run->options->name,
             why);
-    stop_command(run, baton_now_ms() + run->options->grace_ms);
+    stop_command(run, baton_now_ms() + run->options->candidate.grace_ms);
 }
 
 static int exit_status(int wait_status)
@@ -94,9 +94,12 @@ static void command_gone(struct run *run, bool by_guard)
     if (run->leaving || run->term == 0)
         return;
     if (by_guard) {
-        /* This process stood still for too long: it will learn that its session is over. */
+        /* This process stood still for too long, and the guard has ended the session as well. Whatever is left of the
+         * candidacy: nothing runs any more. */
         run_say(run, "killed", "%s: this instance did not renew in time: the guard has ended the command",
                 run->options->name);
+        step_down(run);
+        baton_stopped(run->election);
         return;
     }
     bool failed = run->unhealthy || !run->ended || exit_status(run->wait_status) != 0;
@@ -128,7 +131,8 @@ static void command_failed(struct run *run, int error)
 static void guard_died(struct run *run)
 {
     cli_error("%s: the guard is gone: the command is killed", run->options->name);
-    bool gone = guard_replace(&run->guard, run->options->slack_ms + (int64_t)run->options->grace_ms);
+    bool gone =
+        guard_replace(&run->guard, run->options->candidate.slack_ms + (int64_t)run->options->candidate.grace_ms);
     if (!gone)
         cli_error("%s: some of the command's processes cannot be killed; the place is not handed over",
                   run->options->name);
@@ -148,7 +152,7 @@ void run_on_guard(struct run *run)
             run->watchdog_at_ms = run->options->watchdog_ms > 0 ? baton_now_ms() + run->options->watchdog_ms : NEVER_MS;
             health_start(&run->health, baton_now_ms());
             if (run->stopping)
-                stop_command(run, run->until_ms - run->options->slack_ms);
+                stop_command(run, run->until_ms - run->options->candidate.slack_ms);
             break;
         case GUARD_FAILED:
             command_failed(run, message.error);
@@ -178,7 +182,7 @@ static void session_began(struct run *run, const struct baton_event *event)
 {
     struct baton_lifeline lifeline;
     struct baton_error err;
-    guard_deadline(&run->guard, event->until_ms, run->options->grace_ms, run->options->slack_ms);
+    guard_deadline(&run->guard, event->until_ms, run->options->candidate.grace_ms, run->options->candidate.slack_ms);
     if (baton_lifeline(run->client, &lifeline, &err) == 0)
         guard_lifeline(&run->guard, &lifeline);
     else if (err.code != BATON_LOST)
@@ -206,7 +210,7 @@ static void on_stop(struct run *run, const struct baton_event *event)
     if (!run->leaving)
         run_say(run, "stop", "%s: stops: %s", run->options->name, event->text);
     if (run->running)
-        stop_command(run, event->until_ms - run->options->slack_ms);
+        stop_command(run, event->until_ms - run->options->candidate.slack_ms);
     else
         baton_stopped(run->election);
 }
@@ -247,14 +251,14 @@ static void on_resigned(struct run *run)
     run->stand_again = false;
     baton_election_free(run->election);
     run->election = NULL;
-    if (baton_stand(run->client, run->options->name, &run->stand, &run->election, &err) < 0)
+    if (candidate_stand(&run->options->candidate, run->client, run->options->name, true, &run->election, &err) < 0)
         leave(run, cli_fail(&err));
 }
 
 /* A session of ours that was lost may leave its presence behind for a ttl; after that it is somebody else. */
 static void on_duplicate(struct run *run, const struct baton_event *event)
 {
-    run->duplicate_until_ms = baton_now_ms() + run->options->ttl_ms + 1000;
+    run->duplicate_until_ms = baton_now_ms() + run->options->candidate.ttl_ms + 1000;
     text_copy(run->duplicate, sizeof(run->duplicate), event->text);
     run_say(run, "duplicate", "%s: %s", run->options->name, event->text);
 }
@@ -266,7 +270,8 @@ static void on_event(struct run *run, const struct baton_event *event)
         session_began(run, event);
         return;
     case BATON_RENEWED:
-        guard_deadline(&run->guard, event->until_ms, run->options->grace_ms, run->options->slack_ms);
+        guard_deadline(&run->guard, event->until_ms, run->options->candidate.grace_ms,
+                       run->options->candidate.slack_ms);
         return;
     case BATON_LEAD:
         on_lead(run, event);
@@ -344,6 +349,14 @@ void run_on_notify(struct run *run)
     struct notify_said said;
     if (!notify_read(&run->notify, &said) || !run->running)
         return;
+    if (said.ready)
+        run_say(run, "ready", "%s: the command is ready", run->options->name);
+    if (said.stopping) {
+        /* It ends by itself: its silence means nothing any more. */
+        run_say(run, "stopping", "%s: the command says that it stops", run->options->name);
+        run->watchdog_at_ms = NEVER_MS;
+        health_stop(&run->health);
+    }
     if (said.watchdog && run->watchdog_at_ms != NEVER_MS)
         run->watchdog_at_ms = baton_now_ms() + run->options->watchdog_ms;
     if (said.status[0] != '\0') {

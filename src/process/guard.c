@@ -19,8 +19,7 @@
 int guard_start(struct guard *guard, char *const *argv, struct baton_error *err)
 {
     int pair[2];
-    pid_t self = getpid();
-    int self_pidfd = (int)syscall(SYS_pidfd_open, self, 0);
+    int self_pidfd = (int)syscall(SYS_pidfd_open, getpid(), 0);
     if (self_pidfd < 0)
         return error_errno(err, errno, "cannot make a pidfd (Linux 5.3 is needed)");
     if (prctl(PR_SET_CHILD_SUBREAPER, 1) < 0 || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) {
@@ -31,7 +30,7 @@ int guard_start(struct guard *guard, char *const *argv, struct baton_error *err)
     pid_t pid = fork();
     if (pid == 0) {
         close(pair[0]);
-        guard_main(pair[1], self, self_pidfd, argv);
+        guard_main(pair[1], self_pidfd, argv);
     }
     close(pair[1]);
     close(self_pidfd);
@@ -48,6 +47,8 @@ int guard_start(struct guard *guard, char *const *argv, struct baton_error *err)
 /* The guard reads at once, and there are few orders: the socket is never full. If it is dead, its pidfd says so. */
 static void order(struct guard *guard, const struct order *order, int fd)
 {
+    if (guard->pid <= 0)
+        return;
     struct iovec part = {.iov_base = (void *)order, .iov_len = sizeof(*order)};
     union {
         struct cmsghdr header;
@@ -123,11 +124,6 @@ enum guard_news guard_next(struct guard *guard, struct guard_message *ret)
     return ret->news;
 }
 
-static void ignore_death(void *ctx, pid_t pid, int status)
-{
-    (void)ctx, (void)pid, (void)status;
-}
-
 bool guard_replace(struct guard *guard, int64_t limit_ms)
 {
     int64_t end_ms = clock_now_ms() + limit_ms;
@@ -138,8 +134,8 @@ bool guard_replace(struct guard *guard, int64_t limit_ms)
     sigemptyset(&child);
     sigaddset(&child, SIGCHLD);
     for (;;) {
-        tree_kill(0);
-        if (tree_reap(0, ignore_death, NULL))
+        tree_signal(SIGKILL, 0);
+        if (tree_reap(NULL, NULL))
             return true;
         int64_t left_ms = end_ms - clock_now_ms();
         if (left_ms <= 0)

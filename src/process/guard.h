@@ -37,7 +37,7 @@ struct guard_environment {
 };
 void guard_spawn(struct guard *guard, const struct guard_environment *environment);
 void guard_signal(struct guard *guard, int number); /* to the command's process group */
-/* The stop: `number` to the group now (0: nothing), SIGKILL to everything at kill_at_ms. */
+/* The stop: `number` to every descendant now (0: nothing), SIGKILL to all of them at kill_at_ms. */
 void guard_stop(struct guard *guard, int number, int64_t kill_at_ms);
 /* The session's deadline, and how long before it to end the command. */
 void guard_deadline(struct guard *guard, int64_t deadline_ms, int64_t grace_ms, int64_t slack_ms);

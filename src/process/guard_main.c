@@ -175,17 +175,25 @@ static void kill_all(struct watch *watch)
     if (first)
         return;
     cgroup_kill(&watch->cgroup);
-    tree_kill(0);
+    tree_signal(SIGKILL, 0);
 }
 
-static void signal_command(struct watch *watch, int number)
+static void signal_group(struct watch *watch, int number)
 {
-    if (watch->command <= 0 || number <= 0)
+    if (watch->command > 0 && number > 0)
+        kill(-watch->command, number);
+}
+
+/* To the process group, and to every other descendant: those that have left it must end, too. */
+static void stop_command(struct watch *watch, int number)
+{
+    if (number <= 0)
         return;
-    kill(-watch->command, number);
+    signal_group(watch, number);
+    tree_signal(number, watch->command);
     /* What is stopped cannot end: wake it, so that it sees the signal. */
-    if (number == SIGTERM || number == SIGINT || number == SIGQUIT || number == SIGHUP)
-        kill(-watch->command, SIGCONT);
+    signal_group(watch, SIGCONT);
+    tree_signal(SIGCONT, watch->command);
 }
 
 /* ---- the end ---- */
@@ -231,7 +239,7 @@ static void reap(struct watch *watch)
             drop_ready(watch);
         return;
     }
-    bool none = tree_reap(0, died, watch);
+    bool none = tree_reap(died, watch);
     if (none)
         gone(watch);
     else if (watch->killing)
@@ -295,7 +303,7 @@ static void on_timer(struct watch *watch)
         reap(watch);
     } else if (now_ms >= watch->deadline_ms - watch->slack_ms - watch->grace_ms && !watch->terminated) {
         watch->terminated = watch->orphaned = true;
-        signal_command(watch, SIGTERM);
+        stop_command(watch, SIGTERM);
     }
 }
 
@@ -319,14 +327,14 @@ static void obey(struct watch *watch, const struct order *order, int fd)
         spawn(watch, &order->environment);
         return;
     case ORDER_SIGNAL:
-        signal_command(watch, order->number);
+        signal_group(watch, order->number);
         return;
     case ORDER_STOP:
         if (!watch->any)
             return;
         if (order->at_ms < watch->kill_at_ms) /* patience only gets shorter */
             watch->kill_at_ms = order->at_ms;
-        signal_command(watch, order->number);
+        stop_command(watch, order->number);
         return;
     case ORDER_DEADLINE:
         watch->deadline_ms = order->at_ms;
@@ -399,10 +407,9 @@ static void watch_init(struct watch *watch)
     (void)prepare(watch);
 }
 
-void guard_main(int fd, pid_t supervisor, int supervisor_pidfd, char *const *argv)
+void guard_main(int fd, int supervisor_pidfd, char *const *argv)
 {
     struct watch watch = {.fd = fd, .supervisor_pidfd = supervisor_pidfd, .argv = argv};
-    (void)supervisor;
     watch_init(&watch);
     while (!watch.bye && !(watch.dead_supervisor && !watch.any)) {
         struct pollfd polled[] = {{.fd = fd, .events = POLLIN},

@@ -21,6 +21,6 @@ struct order {
 };
 
 /* The guard's main function; does not return. */
-void guard_main(int fd, pid_t supervisor, int supervisor_pidfd, char *const *argv) __attribute__((noreturn));
+void guard_main(int fd, int supervisor_pidfd, char *const *argv) __attribute__((noreturn));
 
 #endif

@@ -9,11 +9,11 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
-/* SIGKILL to every descendant but `spare` (0: none). Those that are created meanwhile are found by the next call: call
- * it again at each SIGCHLD until tree_reap says that none is left. */
-void tree_kill(pid_t spare);
+/* Send a signal to every descendant that is not in the process group `but` (0: to all). Those that are created meanwhile
+ * are found by the next call: to kill, call it again at each SIGCHLD until tree_reap says that none is left. */
+void tree_signal(int number, pid_t but);
 
-/* Collect the dead. `died` is called for each, with its wait status. true: no child is left (but `spare`). */
-bool tree_reap(pid_t spare, void (*died)(void *ctx, pid_t pid, int status), void *ctx);
+/* Collect the dead. `died` (or NULL) is called for each, with its wait status. true: no child is left. */
+bool tree_reap(void (*died)(void *ctx, pid_t pid, int status), void *ctx);
 
 #endif

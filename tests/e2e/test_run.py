@@ -6,9 +6,12 @@ if two were ever there at once, the second would say CONTENDED.
 
 import json
 import os
+import random
 import select
+import shutil
 import signal
 import socket
+import sqlite3
 import time
 
 import pytest
@@ -182,6 +185,45 @@ def test_daemons_of_the_command_do_not_outlive_it(world, how):
         a.signal(signal.SIGCONT)
 
 
+def test_daemons_of_the_command_get_a_sigterm_first(world):
+    daemon = 'setsid sh -c \'trap "echo daemon bye; exit" TERM; echo daemon; while :; do sleep 0.05; done\' & '
+    a = stand(world, "a", script=daemon + "trap 'sleep 0.3; exit 0' TERM; " + UP + "while :; do sleep 0.05; done 9>&-")
+    wait_up(a)
+    a.wait_line("^daemon$")
+    assert a.stop() == 0
+    assert "daemon bye" in a.seen
+
+
+def test_a_sigterm_comes_once(world):
+    a = stand(world, "a", script="trap 'echo got TERM' TERM; sh -c 'exec sleep 1000' & " + UP +
+              "n=0; while [ $n -lt 10 ]; do sleep 0.05; n=$((n + 1)); done 9>&-; exit 4")
+    wait_up(a)
+    assert a.stop() == 4
+    assert a.seen.count("got TERM") == 1
+
+
+def cgroup_of(pid):
+    with open(f"/proc/{pid}/cgroup", encoding="utf-8") as file:
+        return next((line.split("::", 1)[1].strip() for line in file if line.startswith("0::")), None)
+
+
+def cgroup_folder():
+    with open("/proc/self/mounts", encoding="utf-8") as mounts:
+        mount = next((line.split()[1] for line in mounts if line.split()[2] == "cgroup2"), None)
+    own = cgroup_of("self")
+    return mount + own if mount and own and os.access(mount + own, os.W_OK) else None
+
+
+@pytest.mark.skipif(cgroup_folder() is None, reason="needs a cgroup (version 2) that may be written to")
+def test_the_command_has_a_cgroup_of_its_own_which_goes_with_it(world):
+    a = stand(world, "a")
+    pid, _ = wait_up(a)
+    name = cgroup_of(pid).rsplit("/", 1)[1]
+    assert name == f"baton-{guard_of(a)}"
+    a.stop()
+    assert not os.path.exists(os.path.join(cgroup_folder(), name))
+
+
 def test_a_killed_guard_ends_the_command_and_passes_the_place_on(pair):
     os.kill(guard_of(pair.a), signal.SIGKILL)
     wait_up(pair.b)
@@ -251,6 +293,30 @@ def test_a_silent_watchdog_loses_the_place(world):
     process.wait_line("^said 1000000$")
     assert process.wait_exit() == 124
     assert "has not said WATCHDOG=1 in time: it loses its place" in process.stderr
+
+
+SAY = ('import os,socket,sys,time;s=socket.socket(socket.AF_UNIX,socket.SOCK_DGRAM);'
+       's.connect("\\0"+os.environ["NOTIFY_SOCKET"][1:]);'
+       '[(s.send(word.encode()),time.sleep(0.01)) for word in sys.argv[1:]];print("said",flush=True);time.sleep(1000)')
+
+
+def test_what_the_command_says_of_itself_is_passed_on(world):
+    systemd = Systemd(world.folder)
+    process = world.stand("db", "a", "--json", command=("/usr/bin/python3", "-c", SAY, "READY=1\nSTATUS=warm"),
+                          env={"NOTIFY_SOCKET": systemd.path})
+    systemd.wait("STATUS=leads (term 3): warm")
+    process.stop()
+    events = [json.loads(line) for line in process.stderr.splitlines()]
+    assert [event["event"] for event in events] == ["stand", "lead", "ready"]
+    systemd.socket.close()
+
+
+def test_a_command_that_says_that_it_stops_is_not_watched_any_more(world):
+    process = world.stand("db", "a", "--json", "--watchdog", "300ms", command=("/usr/bin/python3", "-c", SAY, "STOPPING=1"))
+    process.wait_line("^said$")
+    assert not select.select([process.popen.stdout], [], [], 1)[0]  # three times as long: it would have been killed
+    assert process.stop() == 143
+    assert "stopping" in [json.loads(line)["event"] for line in process.stderr.splitlines()]
 
 
 def test_a_failing_health_check_gives_the_place_to_another_one(world):
@@ -345,6 +411,46 @@ def test_terms_grow_and_nobody_overlaps_in_many_takeovers(world):
         leader.wait_exit()
         runs.remove(leader)
         runs.append(stand(world, f"j{turn}"))
+
+
+def test_kills_at_random_moments_lose_nothing(world):
+    """Instances are killed, guard and all, at any moment of their coming, leading and writing. The terms that are then
+    in the history, and those that commands have seen, only grow; and the database is sound."""
+    dice = random.Random(20261124)
+    terms = []
+    for turn in range(150):
+        process = stand(world, f"i{turn}", "--restart", "always", script='echo "up $$ $BATON_TERM $BATON_ID"')
+        select.select([process.popen.stdout], [], [], dice.random() * 0.03)
+        guards = [child for child in children(process.pid)]
+        for pid in (process.pid, *guards):
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        process.wait_exit()
+        terms += [int(line.split()[2]) for line in process.seen if line.startswith("up")]
+    assert terms == sorted(terms) and len(set(terms)) > 10
+    last = stand(world, "last")
+    _, term = wait_up(last)
+    assert term > max(terms)
+    history = world.run("history", "--json", "db").objects
+    kept = [each["term"] for each in history]
+    assert kept == sorted(kept, reverse=True) and kept[0] == term
+    with sqlite3.connect(f"{world.state}/baton.db") as db:
+        assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+
+
+def test_a_removed_state_directory_ends_the_leadership(world):
+    process = stand(world, "a", "--ttl", "1s")
+    pid, _ = wait_up(process)
+    shutil.rmtree(world.state)
+    fd = os.pidfd_open(pid)
+    assert select.select([fd], [], [], 20)[0]
+    os.close(fd)
+    process.signal(signal.SIGTERM)
+    process.wait_exit()
+    assert f"local: the state directory {world.state} was removed; restart what uses it" in process.stderr
+    assert "its heartbeat was too old" not in process.stderr
 
 
 def test_nothing_is_left_when_all_have_ended(pair):

@@ -1,0 +1,48 @@
+/* candidate.h: what `baton run` and `baton elect` share: they stand in an election, need some time to stop, and tell
+ * what happens. */
+#ifndef CLI_CANDIDATE_H
+#define CLI_CANDIDATE_H
+
+#include <jansson.h>
+
+#include "baton/baton.h"
+#include "cli/cli.h"
+
+#define CANDIDATE_GRACE_MS 3000
+/* What it takes to kill whatever has not stopped, and to see that it is gone, on a busy machine: it is taken off the end
+ * of the lease. For short ttls it is a tenth of them. */
+#define CANDIDATE_SLACK_MS 200
+
+struct candidate {
+    const char *url, *id, *address;
+    int32_t priority;
+    bool preempt, json;
+    uint32_t ttl_ms;
+    uint32_t grace_ms; /* UINT32_MAX: not given */
+    uint32_t slack_ms;
+};
+
+/* Rows of a table of options. */
+#define CANDIDATE_OPTIONS(place)                                                                                       \
+    CLI_OPTION_URL(&(place)->url), CLI_OPTION_ID(&(place)->id), CLI_OPTION_ADDRESS(&(place)->address),                 \
+        CLI_OPTION_PRIORITY(&(place)->priority), CLI_OPTION_PREEMPT(&(place)->preempt),                                \
+        CLI_OPTION_TTL(&(place)->ttl_ms), CLI_OPTION_JSON(&(place)->json)
+
+/* The defaults before options are parsed. */
+void candidate_init(struct candidate *candidate);
+/* After that: fill in the grace and the slack. All of a stop must fit into what is left of the lease when a renewal was
+ * missed: CLI_GO, or the exit status of a usage error of `command` that shows the sum. */
+int candidate_fit(struct candidate *candidate, const char *command);
+
+/* Open a client. / Stand; `needs_time`: a stop takes up to grace and slack. */
+int candidate_open(const struct candidate *candidate, bool renewals, struct baton **ret, struct baton_error *err);
+int candidate_stand(const struct candidate *candidate, struct baton *client, const char *name, bool needs_time,
+                    struct baton_election **ret, struct baton_error *err);
+
+/* Take these signals from a descriptor, which is returned, instead of by handlers; ignore SIGPIPE. -1: it was told. */
+int candidate_signals(const int *numbers, size_t count);
+
+/* One event for --json. id NULL, term 0, text "": not there. */
+json_t *candidate_event(const char *event, const char *name, const char *id, uint64_t term, const char *text);
+
+#endif
