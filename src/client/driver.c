@@ -18,8 +18,6 @@
 
 /* ---- a step ---- */
 
-static void step(struct baton *b, struct event *event);
-
 /* What baton_leads() reads. The order is what makes it safe without a lock: first no election claims a term that it was
  * told to stop, then the deadline moves (perhaps to that of a new session), then new terms are there.
  *
@@ -181,11 +179,6 @@ static void perform(struct baton *b, const struct action *action)
     IMPOSSIBLE("action %d", (int)action->kind);
 }
 
-static void core_take(struct baton *b, struct event *event)
-{
-    core_step(b->core, event, &b->todo);
-}
-
 /* (Who is stopping stands, so the core has not freed it.) */
 static void answer_for_orphans(struct baton *b, const struct event *event)
 {
@@ -198,7 +191,7 @@ static void answer_for_orphans(struct baton *b, const struct event *event)
         struct event stopped = {
             .kind = EVENT_STOPPED, .now_ms = event->now_ms, .wall_ms = event->wall_ms, .election = handle->core};
         if (event->now_ms >= handle->stop_until_ms)
-            core_take(b, &stopped);
+            core_step(b->core, &stopped, &b->todo);
         else if (handle->stop_until_ms < b->orphan_ms)
             b->orphan_ms = handle->stop_until_ms;
     }
@@ -217,10 +210,10 @@ static void step(struct baton *b, struct event *event)
     event->wall_ms = clock_wall_ms();
     update_clear(&b->todo);
     /* The event first: a step may free the election that it is about. */
-    core_take(b, event);
+    core_step(b->core, event, &b->todo);
     if (atomic_exchange(&b->alive_asked, false)) {
         struct event alive = {.kind = EVENT_ALIVE, .now_ms = event->now_ms, .wall_ms = event->wall_ms};
-        core_take(b, &alive);
+        core_step(b->core, &alive, &b->todo);
     }
     answer_for_orphans(b, event);
     publish(b, event->now_ms);

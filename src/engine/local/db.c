@@ -604,16 +604,14 @@ int db_write(struct db *db, const struct baton_write *write, struct baton_reply 
 
 /* ---- sessions ---- */
 
-int db_session_add(struct db *db, uint64_t *ret_session, struct baton_error *err)
+uint64_t db_session_new(struct db *db)
 {
-    (void)err;
-    *ret_session = ++db->last_session;
     db->moved_sessions = true;
-    return 0;
+    return ++db->last_session;
 }
 
-int db_session_place(struct db *db, uint64_t session, int slot, int pid, uint64_t pid_start, uint64_t pid_namespace,
-                     struct baton_error *err)
+int db_session_add(struct db *db, uint64_t session, int slot, int pid, uint64_t pid_start, uint64_t pid_namespace,
+                   struct baton_error *err)
 {
     bind_number(db, SESSION_ADD, 1, session);
     bind_number(db, SESSION_ADD, 2, (uint64_t)slot);

@@ -26,9 +26,9 @@ uint64_t db_revision(struct db *db); /* as of the transaction, or the last db_re
 
 /* Inside a transaction. -1: the transaction cannot go on (disk full, ...). A conflict or a refusal is a reply. */
 int db_write(struct db *db, const struct baton_write *write, struct baton_reply *ret, struct baton_error *err);
-int db_session_add(struct db *db, uint64_t *ret_session, struct baton_error *err);
-int db_session_place(struct db *db, uint64_t session, int slot, int pid, uint64_t pid_start, uint64_t pid_namespace,
-                     struct baton_error *err);
+uint64_t db_session_new(struct db *db); /* an id that was never used; then db_session_add */
+int db_session_add(struct db *db, uint64_t session, int slot, int pid, uint64_t pid_start, uint64_t pid_namespace,
+                   struct baton_error *err);
 /* Its bound records vanish at one revision. *ret_slot: where its heartbeat was; -1: it was over already. */
 int db_session_end(struct db *db, uint64_t session, int *ret_slot, struct baton_error *err);
 

@@ -372,11 +372,12 @@ static void local_session_renew(struct baton_engine *engine, uint64_t ticket, ui
     struct job *job = job_new(JOB_ANSWER);
     job->ticket = ticket;
     struct own_session *own = session != 0 ? own_session(engine, session) : NULL;
-    if (own != NULL && pulse_removed(&engine->pulse)) {
+    if (pulse_removed(&engine->pulse)) {
         look(engine); /* the worker finds it, too, and tells */
-        own = NULL;
-    }
-    if (own != NULL && pulse_renew(&engine->pulse, own->slot, session, clock_now_ms())) {
+        job->reply.answer = BATON_ANSWER_REFUSED;
+        error_set(&job->reply.error, BATON_LOST, "local: session %llu is over: the state directory was removed",
+                  (unsigned long long)session);
+    } else if (own != NULL && pulse_renew(&engine->pulse, own->slot, session, clock_now_ms())) {
         job->reply.answer = BATON_ANSWER_DONE;
     } else {
         job->reply.answer = BATON_ANSWER_REFUSED;

@@ -2,16 +2,13 @@
 #include "engine/local/others.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/epoll.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/base.h"
+#include "engine/local/process.h"
 
 #define RANK_STEP_MS 4  /* between those who would end the same session */
 #define LOOK_FIRST_MS 4 /* at an orphaned session whose lock is held by its guard */
@@ -20,11 +17,10 @@
 
 int others_init(struct others *others, struct pulse *pulse, struct baton_error *err)
 {
-    struct stat about;
     *others = (struct others){.pulse = pulse, .poll_fd = epoll_create1(EPOLL_CLOEXEC)};
     if (others->poll_fd < 0)
         return error_errno(err, errno, "local: cannot make an epoll descriptor");
-    others->pid_namespace = stat("/proc/self/ns/pid", &about) == 0 ? (uint64_t)about.st_ino : 0;
+    others->pid_namespace = process_namespace();
     return 0;
 }
 
@@ -47,21 +43,6 @@ void others_release(struct others *others)
     *others = (struct others){.poll_fd = -1};
 }
 
-static uint64_t start_of(int pid)
-{
-    char path[64], text[1024] = {0};
-    snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return 0;
-    ssize_t got = read(fd, text, sizeof(text) - 1);
-    close(fd);
-    const char *field = got > 0 ? strrchr(text, ')') : NULL;
-    for (int i = 2; field != NULL && i < 22; i++)
-        field = strchr(field + 1, ' ');
-    return field != NULL ? strtoull(field, NULL, 10) : 0;
-}
-
 /* Watch its process. A pid that is used again has another start time; the pidfd is opened first, so that what is
  * compared is what it refers to. */
 static void other_watch(struct others *others, struct other *other)
@@ -71,7 +52,7 @@ static void other_watch(struct others *others, struct other *other)
         return;
     int fd = (int)syscall(SYS_pidfd_open, other->session.pid, 0);
     bool gone = fd < 0 && errno == ESRCH;
-    if (fd >= 0 && start_of(other->session.pid) != other->session.pid_start) {
+    if (fd >= 0 && process_start(other->session.pid) != other->session.pid_start) {
         close(fd);
         fd = -1;
         gone = true;

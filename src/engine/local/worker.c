@@ -2,18 +2,15 @@
 #include "engine/local/worker.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/base.h"
 #include "base/clock.h"
 #include "engine/local/folder.h"
+#include "engine/local/process.h"
 
 #define STACK_BYTES (256 * 1024)
 #define STOP_LIMIT_MS 2000
@@ -58,6 +55,14 @@ static void queue_add(struct queue *queue, struct job *job)
     queue->last = &job->next;
 }
 
+static void queue_add_all(struct queue *queue, struct job *jobs)
+{
+    for (struct job *job = jobs, *next; job != NULL; job = next) {
+        next = job->next;
+        queue_add(queue, job);
+    }
+}
+
 static struct job *queue_take(struct queue *queue)
 {
     struct job *jobs = queue->first;
@@ -82,6 +87,14 @@ void job_free(struct job *job)
     free(job->sessions);
     db_batch_release(&job->batch);
     free(job);
+}
+
+static void jobs_free(struct job *jobs)
+{
+    for (struct job *job = jobs, *next; job != NULL; job = next) {
+        next = job->next;
+        job_free(job);
+    }
 }
 
 static void wake_worker(struct worker *worker)
@@ -139,13 +152,12 @@ static bool durable(const struct job *job)
 
 static int open_session(struct worker *worker, struct job *job, struct baton_error *err)
 {
-    if (db_session_add(worker->db, &job->session, err) < 0)
-        return -1;
+    job->session = db_session_new(worker->db);
     job->slot = pulse_begin(worker->pulse, job->session, job->ttl_ms, &job->fd, err);
     if (job->slot < 0)
         return -1;
-    if (db_session_place(worker->db, job->session, job->slot, worker->pid, worker->pid_start, worker->pid_namespace,
-                         err) == 0)
+    if (db_session_add(worker->db, job->session, job->slot, worker->pid, worker->pid_start, worker->pid_namespace,
+                       err) == 0)
         return 0;
     pulse_end(worker->pulse, job->slot, job->session);
     return -1;
@@ -235,6 +247,17 @@ static bool do_writes(struct worker *worker, struct job *jobs)
     return db_changed(worker->db);
 }
 
+/* These are outcomes now. */
+static void hand_out(struct worker *worker, struct queue *out)
+{
+    if (out->first == NULL)
+        return;
+    pthread_mutex_lock(&worker->mutex);
+    queue_add_all(&worker->outcomes, out->first);
+    pthread_mutex_unlock(&worker->mutex);
+    worker->wake(worker->ctx);
+}
+
 /* The directory was removed: whoever opens it now begins a namespace of its own, so nothing of this one may count. */
 static void refuse(struct worker *worker, struct job *jobs)
 {
@@ -242,16 +265,13 @@ static void refuse(struct worker *worker, struct job *jobs)
     error_set(&err, BATON_UNAVAILABLE, "local: the state directory %s was removed; restart what uses it",
               worker->pulse->folder);
     fail_writes(worker, jobs, BATON_ANSWER_REFUSED, &err);
+    struct queue out;
+    queue_init(&out);
     struct job *removed = job_new(JOB_REMOVED);
     removed->reply.error = err;
-    removed->next = jobs;
-    pthread_mutex_lock(&worker->mutex);
-    for (struct job *job = removed, *next; job != NULL; job = next) {
-        next = job->next;
-        queue_add(&worker->outcomes, job);
-    }
-    pthread_mutex_unlock(&worker->mutex);
-    worker->wake(worker->ctx);
+    queue_add(&out, removed);
+    queue_add_all(&out, jobs);
+    hand_out(worker, &out);
 }
 
 /* ---- reading ---- */
@@ -328,26 +348,14 @@ static void work(struct worker *worker, struct job *jobs, bool rung)
     bool readable = read_all(worker, jobs, &read, &err) == 0;
     tell_trouble(worker, &out, readable ? NULL : &err);
     /* Changes before the new watches' first states, which are as of the same revision. */
-    struct job *next;
-    for (struct job *job = queue_take(&read); job != NULL; job = next) {
-        next = job->next;
-        queue_add(&out, job);
-    }
-    for (struct job *job = jobs; job != NULL; job = next) {
-        next = job->next;
+    queue_add_all(&out, queue_take(&read));
+    for (struct job *job = jobs; job != NULL; job = job->next)
         if (job->kind == JOB_WATCH)
             job->done = readable;
-        queue_add(&out, job);
-    }
+    queue_add_all(&out, jobs);
     if (rung)
         queue_add(&out, job_new(JOB_RUNG));
-    if (out.first == NULL)
-        return;
-    pthread_mutex_lock(&worker->mutex);
-    *worker->outcomes.last = out.first;
-    worker->outcomes.last = out.last;
-    pthread_mutex_unlock(&worker->mutex);
-    worker->wake(worker->ctx);
+    hand_out(worker, &out);
 }
 
 /* Sessions that died while nobody looked are ended before the first view is shown: it would name a dead leader. */
@@ -374,10 +382,7 @@ static void reap_unseen(struct worker *worker)
     free(sessions);
     if (do_writes(worker, jobs))
         (void)bell_ring(&worker->pulse->header->bell);
-    for (struct job *job = jobs, *next; job != NULL; job = next) {
-        next = job->next;
-        job_free(job);
-    }
+    jobs_free(jobs);
 }
 
 static void *run(void *context)
@@ -410,38 +415,13 @@ static void *run(void *context)
 
 /* ---- life ---- */
 
-/* Who we are, for others that hold a pidfd: a pid is used again, a start time with it is not (proc(5), field 22). */
-static void identify(struct worker *worker)
-{
-    struct stat about;
-    worker->pid = getpid();
-    worker->pid_namespace = stat("/proc/self/ns/pid", &about) == 0 ? (uint64_t)about.st_ino : 0;
-    char text[1024] = {0};
-    int fd = open("/proc/self/stat", O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return;
-    ssize_t got = read(fd, text, sizeof(text) - 1);
-    close(fd);
-    const char *field = got > 0 ? strrchr(text, ')') : NULL;
-    for (int i = 2; field != NULL && i < 22; i++)
-        field = strchr(field + 1, ' ');
-    if (field != NULL)
-        worker->pid_start = strtoull(field, NULL, 10);
-}
-
 static void worker_free(struct worker *worker)
 {
     db_close(worker->db);
     if (worker->writer_fd >= 0)
         close(worker->writer_fd);
-    for (struct job *job = queue_take(&worker->jobs), *next; job != NULL; job = next) {
-        next = job->next;
-        job_free(job);
-    }
-    for (struct job *job = queue_take(&worker->outcomes), *next; job != NULL; job = next) {
-        next = job->next;
-        job_free(job);
-    }
+    jobs_free(worker->jobs.first);
+    jobs_free(worker->outcomes.first);
     free(worker);
 }
 
@@ -484,7 +464,9 @@ struct worker *worker_start(const char *folder, struct pulse *pulse, void (*wake
     worker->sessions_version = UINT64_MAX;
     queue_init(&worker->jobs);
     queue_init(&worker->outcomes);
-    identify(worker);
+    worker->pid = getpid();
+    worker->pid_start = process_start(worker->pid);
+    worker->pid_namespace = process_namespace();
     worker->writer_fd = folder_file(folder, "writer", err);
     if (worker->writer_fd < 0 || check_kernel(worker, err) < 0 ||
         (worker->db = db_open(folder, worker->writer_fd, err)) == NULL || start_thread(worker, err) < 0) {
