@@ -10,20 +10,14 @@
 #define TIMEOUT_DEFAULT_MS 10000
 #define WHY_MAX 200 /* bytes; see baton_hold() */
 
-static uint32_t left_of(int64_t until_ms)
-{
-    int64_t left_ms = until_ms - baton_now_ms();
-    return left_ms > 1 ? (uint32_t)left_ms : 1;
-}
-
 /* The hold is stored; but whoever holds an election wants to work on what its leader uses, so wait for its end. */
-static int wait_for_stop(struct observer *observer, int64_t until_ms, struct baton_error *err)
+static int wait_for_stop(struct observer *observer, struct baton_error *err)
 {
     struct baton_event event;
     if (observer_refresh(observer, err) < 0)
         return -1;
     while (observer->status[0].leader != NULL) {
-        int got = observer_next(observer, until_ms, &event, err);
+        int got = observer_next(observer, observer->until_ms, &event, err);
         if (got < 0)
             return -1;
         if (got == 0)
@@ -35,33 +29,27 @@ static int wait_for_stop(struct observer *observer, int64_t until_ms, struct bat
     return 0;
 }
 
-static int hold(struct observer *observer, const char *why, uint32_t timeout_ms)
+static int hold(struct observer *observer, const char *why)
 {
     struct baton_error err;
-    int64_t until_ms = baton_now_ms() + timeout_ms;
-    if (observer_first_view(observer, timeout_ms, &err) < 0)
-        return cli_fail(&err);
-    uint32_t wait_ms = left_of(until_ms);
+    uint32_t wait_ms = observer_left_ms(observer);
     uint64_t request = baton_hold(observer->election, why, wait_ms);
-    if (observer_reply(observer, request, wait_ms, &err) < 0 || wait_for_stop(observer, until_ms, &err) < 0)
+    if (observer_reply(observer, request, wait_ms, &err) < 0 || wait_for_stop(observer, &err) < 0)
         return cli_fail(&err);
     printf("%s: on hold, nobody leads; baton release %s ends it\n", observer->name, observer->name);
     return 0;
 }
 
-static int release(struct observer *observer, uint32_t timeout_ms)
+static int release(struct observer *observer)
 {
     struct baton_error err;
-    int64_t until_ms = baton_now_ms() + timeout_ms;
-    if (observer_first_view(observer, timeout_ms, &err) < 0)
-        return cli_fail(&err);
     if (!observer_exists(&observer->status[0]))
         return present_no_election(observer);
     if (!observer->status[0].held) {
         printf("%s: not on hold; nothing to do\n", observer->name);
         return 0;
     }
-    uint32_t wait_ms = left_of(until_ms);
+    uint32_t wait_ms = observer_left_ms(observer);
     uint64_t request = baton_release(observer->election, wait_ms);
     if (observer_reply(observer, request, wait_ms, &err) < 0)
         return cli_fail(&err);
@@ -104,12 +92,10 @@ static int run_hold(int argc, char **argv)
         return status;
     if (why != NULL && strlen(why) > WHY_MAX)
         return cli_usage_error("hold", "--why is too long: %zu bytes, at most %d are allowed", strlen(why), WHY_MAX);
-    struct baton_error err;
     struct observer observer;
-    if (observer_open(&observer, url, args.operands[0], &err) < 0)
-        status = cli_fail(&err);
-    else
-        status = hold(&observer, why, timeout_ms);
+    status = observer_begin(&observer, url, args.operands[0], timeout_ms);
+    if (status == CLI_GO)
+        status = hold(&observer, why);
     observer_close(&observer);
     return status;
 }
@@ -132,12 +118,10 @@ static int run_release(int argc, char **argv)
     int status = cli_parse(&form, argc, argv, &args);
     if (status != CLI_GO)
         return status;
-    struct baton_error err;
     struct observer observer;
-    if (observer_open(&observer, url, args.operands[0], &err) < 0)
-        status = cli_fail(&err);
-    else
-        status = release(&observer, timeout_ms);
+    status = observer_begin(&observer, url, args.operands[0], timeout_ms);
+    if (status == CLI_GO)
+        status = release(&observer);
     observer_close(&observer);
     return status;
 }

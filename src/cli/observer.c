@@ -143,3 +143,19 @@ bool observer_exists(const struct baton_status *status)
 {
     return status->term > 0 || status->candidate_count > 0 || status->held || status->trouble != NULL;
 }
+
+int observer_begin(struct observer *observer, const char *url, const char *name, uint32_t timeout_ms)
+{
+    struct baton_error err;
+    int64_t until_ms = baton_now_ms() + timeout_ms;
+    if (observer_open(observer, url, name, &err) < 0 || observer_first_view(observer, timeout_ms, &err) < 0)
+        return cli_fail(&err);
+    observer->until_ms = until_ms;
+    return CLI_GO;
+}
+
+uint32_t observer_left_ms(const struct observer *observer)
+{
+    int64_t left_ms = observer->until_ms - baton_now_ms();
+    return left_ms > 1 ? (uint32_t)left_ms : 1;
+}

@@ -1,8 +1,9 @@
 /* observer.h: a client that looks at one election, or at all of them, and asks things of it; never a candidate.
  *
  *     struct observer o;
- *     if (observer_open(&o, url, name, &err) < 0 || observer_first_view(&o, 5000, &err) < 0) ...
- *     o.status[0].leader ...
+ *     int status = observer_begin(&o, url, name, 5000);
+ *     if (status == CLI_GO)
+ *         o.status[0].leader ...
  *     observer_close(&o);
  */
 #ifndef CLI_OBSERVER_H
@@ -17,6 +18,7 @@ struct observer {
     bool viewed;      /* the first view is here; status is of the newest one that was read */
     struct baton_status *status;
     size_t count;
+    int64_t until_ms;
     struct baton_error trouble; /* of the engine, now; BATON_OK: none */
     int reader; /* observer_next ends when nobody reads this descriptor any more; -1: it does not look */
 };
@@ -28,6 +30,12 @@ void observer_close(struct observer *observer);
 /* Wait for the next event, until `until_ms` (NEVER_MS: for ever). 1: *ret is it, and when it is a BATON_CHANGED, status
  * is new; 0: it is that time, or the reader is gone; -1: err. */
 int observer_next(struct observer *observer, int64_t until_ms, struct baton_event *ret, struct baton_error *err);
+/* Open, and wait for the first view. CLI_GO, or the exit status of an error that was told. `until_ms` is then when
+ * `timeout_ms` is over. */
+int observer_begin(struct observer *observer, const char *url, const char *name, uint32_t timeout_ms);
+/* What is left of it; at least 1. */
+uint32_t observer_left_ms(const struct observer *observer);
+
 /* Wait for the first view: BATON_TIMEOUT, or what troubles the engine, when it does not come in time. */
 int observer_first_view(struct observer *observer, uint32_t timeout_ms, struct baton_error *err);
 /* Read the newest status, also without an event. */

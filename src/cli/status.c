@@ -154,12 +154,9 @@ static int run(int argc, char **argv)
     int status = cli_parse(&form, argc, argv, &args);
     if (status != CLI_GO)
         return status;
-    struct baton_error err;
     struct observer observer;
-    if (observer_open(&observer, url, args.operands[0], &err) < 0 ||
-        observer_first_view(&observer, timeout_ms, &err) < 0)
-        status = cli_fail(&err);
-    else
+    status = observer_begin(&observer, url, args.operands[0], timeout_ms);
+    if (status == CLI_GO)
         status = show(&observer, json);
     observer_close(&observer);
     return status;

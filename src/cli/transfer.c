@@ -19,18 +19,14 @@ static bool leads_already(const struct baton_status *status, const char *to)
     return true;
 }
 
-static int transfer(struct observer *observer, const char *to, uint32_t timeout_ms)
+static int transfer(struct observer *observer, const char *to)
 {
     struct baton_error err;
-    int64_t until_ms = baton_now_ms() + timeout_ms;
-    if (observer_first_view(observer, timeout_ms, &err) < 0)
-        return cli_fail(&err);
     if (!observer_exists(&observer->status[0]))
         return present_no_election(observer);
     if (leads_already(&observer->status[0], to))
         return 0;
-    int64_t left_ms = until_ms - baton_now_ms();
-    uint32_t wait_ms = left_ms > 1 ? (uint32_t)left_ms : 1;
+    uint32_t wait_ms = observer_left_ms(observer);
     uint64_t request = baton_transfer(observer->election, to, wait_ms);
     if (observer_reply(observer, request, wait_ms, &err) < 0 || observer_refresh(observer, &err) < 0)
         return cli_fail(&err);
@@ -70,12 +66,10 @@ static int run(int argc, char **argv)
     int status = cli_parse(&form, argc, argv, &args);
     if (status != CLI_GO)
         return status;
-    struct baton_error err;
     struct observer observer;
-    if (observer_open(&observer, url, args.operands[0], &err) < 0)
-        status = cli_fail(&err);
-    else
-        status = transfer(&observer, to, timeout_ms);
+    status = observer_begin(&observer, url, args.operands[0], timeout_ms);
+    if (status == CLI_GO)
+        status = transfer(&observer, to);
     observer_close(&observer);
     return status;
 }
