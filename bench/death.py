@@ -1,7 +1,7 @@
 """bench/death.py: how long a killed process takes to be seen as dead, by pidfd; and what an inotify descriptor adds.
 
-The death of a process is told when all its descriptors are closed. Compares, in turns: a process that holds nothing, one
-that holds an inotify descriptor with one watch, and `baton watch`, which waits for changes of its namespace.
+The death of a process is told when all its descriptors are closed. Compares, in turns: a process that holds nothing,
+one that holds an inotify descriptor with one watch, and `baton watch`, which waits for changes of its namespace.
 """
 
 import argparse

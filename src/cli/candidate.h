@@ -9,8 +9,8 @@
 #include "cli/cli.h"
 
 #define CANDIDATE_GRACE_MS 3000
-/* What it takes to kill whatever has not stopped, and to see that it is gone, on a busy machine: it is taken off the end
- * of the lease. For short ttls it is a tenth of them. */
+/* What it takes to kill whatever has not stopped, and to see that it is gone, on a busy machine: it is taken off the
+ * end of the lease. For short ttls it is a tenth of them. */
 #define CANDIDATE_SLACK_MS 200
 
 struct candidate {

@@ -9,8 +9,9 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
-/* Send a signal to every descendant that is not in the process group `but` (0: to all). Those that are created meanwhile
- * are found by the next call: to kill, call it again at each SIGCHLD until tree_reap says that none is left. */
+/* Send a signal to every descendant that is not in the process group `but` (0: to all). Those that are created
+ * meanwhile are found by the next call: to kill, call it again at each SIGCHLD until tree_reap says that none is left.
+ */
 void tree_signal(int number, pid_t but);
 
 /* Collect the dead. `died` (or NULL) is called for each, with its wait status. true: no child is left. */

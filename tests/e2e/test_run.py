@@ -312,7 +312,8 @@ def test_what_the_command_says_of_itself_is_passed_on(world):
 
 
 def test_a_command_that_says_that_it_stops_is_not_watched_any_more(world):
-    process = world.stand("db", "a", "--json", "--watchdog", "300ms", command=("/usr/bin/python3", "-c", SAY, "STOPPING=1"))
+    command = ("/usr/bin/python3", "-c", SAY, "STOPPING=1")
+    process = world.stand("db", "a", "--json", "--watchdog", "300ms", command=command)
     process.wait_line("^said$")
     assert not select.select([process.popen.stdout], [], [], 1)[0]  # three times as long: it would have been killed
     assert process.stop() == 143

@@ -38,7 +38,7 @@ struct job {
     /* the outcome */
     struct baton_reply reply;
     struct baton_batch batch;
-    int fd; /* of a new session's lock */
+    int fd;    /* of a new session's lock */
     bool idle; /* of JOB_REAP: it was over already */
     bool done; /* of JOB_REAP: it has ended; of JOB_WATCH: it was read */
     struct db_session *sessions;
