@@ -1,11 +1,14 @@
 /* cgroup.c: see cgroup.h. */
 #include "process/cgroup.h"
 
+#include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <linux/sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -38,19 +41,46 @@ static bool find_own(char *own, size_t size)
     return found;
 }
 
+enum { SWEPT_MAX = 64 }; /* a start removes at most so many; the next one goes on */
+
+/* A guard that was killed leaves its cgroup. The lock on the folder tells it from that of a living one, also of another
+ * pid namespace; the kernel removes it only if there is no process in it. */
+static void sweep(const char *parent)
+{
+    DIR *folder = opendir(parent);
+    struct dirent *entry;
+    for (int swept = 0; folder != NULL && swept < SWEPT_MAX && (entry = readdir(folder)) != NULL;) {
+        if (!text_starts(entry->d_name, "baton-"))
+            continue;
+        int fd = openat(dirfd(folder), entry->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0)
+            swept += unlinkat(dirfd(folder), entry->d_name, AT_REMOVEDIR) == 0;
+        if (fd >= 0)
+            close(fd);
+    }
+    if (folder != NULL)
+        closedir(folder);
+}
+
 void cgroup_make(struct cgroup *cgroup)
 {
     char mount[1024], own[1024];
     cgroup->path[0] = '\0';
+    cgroup->fd = -1;
     if (!find_mount(mount, sizeof(mount)) || !find_own(own, sizeof(own)))
         return;
-    snprintf(cgroup->path, sizeof(cgroup->path), "%s%s%sbaton-%d", mount, own, strcmp(own, "/") == 0 ? "" : "/",
-             (int)getpid());
-    cgroup->fd = -1;
-    if (mkdir(cgroup->path, 0755) == 0)
+    int length = snprintf(cgroup->path, sizeof(cgroup->path), "%s%s", mount, strcmp(own, "/") == 0 ? "" : own);
+    sweep(cgroup->path);
+    snprintf(cgroup->path + length, sizeof(cgroup->path) - (size_t)length, "/baton-%d", (int)getpid());
+    /* One of this name is of an earlier process with this id, and empty, or else it is not ours to use. */
+    bool made = mkdir(cgroup->path, 0755) == 0 ||
+                (errno == EEXIST && rmdir(cgroup->path) == 0 && mkdir(cgroup->path, 0755) == 0);
+    if (made)
         cgroup->fd = open(cgroup->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (cgroup->fd < 0)
         cgroup->path[0] = '\0';
+    else
+        (void)flock(cgroup->fd, LOCK_EX);
 }
 
 static void put(const struct cgroup *cgroup, const char *file, const char *text)
@@ -74,7 +104,10 @@ pid_t cgroup_fork(const struct cgroup *cgroup)
         if (pid >= 0)
             return pid;
     }
-    return fork();
+    pid_t pid = fork();
+    if (pid == 0)
+        put(cgroup, "cgroup.procs", "0");
+    return pid;
 }
 
 void cgroup_kill(const struct cgroup *cgroup)

@@ -13,7 +13,8 @@ struct cgroup {
 
 /* Make one below the caller's own. Without permission, or without version 2, there is none. */
 void cgroup_make(struct cgroup *cgroup);
-/* fork(2), the child in the cgroup from its birth: to move a process costs the kernel tens of milliseconds. */
+/* fork(2), the child in the cgroup from its birth: to move a process costs the kernel tens of milliseconds. Where
+ * clone3(2) is refused (as seccomp filters of containers do), the child moves itself before it goes on. */
 pid_t cgroup_fork(const struct cgroup *cgroup);
 void cgroup_kill(const struct cgroup *cgroup);
 void cgroup_remove(struct cgroup *cgroup);
