@@ -1,0 +1,254 @@
+/* grpc.c: see grpc.h. */
+#include "engine/etcd/grpc.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/base.h"
+
+#define PREFIX_BYTES 5 /* of each message */
+#define CONNECT_LIMIT_MS 1500L
+
+/* ---- what is sent ---- */
+
+void grpc_call_put(struct grpc_call *call, const ProtobufCMessage *message)
+{
+    size_t length = protobuf_c_message_get_packed_size(message);
+    if (call->out_at > 0) {
+        memmove(call->out, call->out + call->out_at, call->out_length - call->out_at);
+        call->out_length -= call->out_at;
+        call->out_at = 0;
+    }
+    call->out = mem_grow(call->out, call->out_length + PREFIX_BYTES + length);
+    uint8_t *to = call->out + call->out_length;
+    to[0] = 0;
+    for (int i = 0; i < 4; i++)
+        to[1 + i] = (uint8_t)(length >> (24 - 8 * i));
+    (void)protobuf_c_message_pack(message, to + PREFIX_BYTES);
+    call->out_length += PREFIX_BYTES + length;
+}
+
+static size_t on_read(char *to, size_t size, size_t count, void *ctx)
+{
+    struct grpc_call *call = ctx;
+    size_t length = call->out_length - call->out_at;
+    if (length == 0 && call->open) {
+        call->paused = true;
+        return CURL_READFUNC_PAUSE;
+    }
+    if (length > size * count)
+        length = size * count;
+    if (length > 0)
+        memcpy(to, call->out + call->out_at, length);
+    call->out_at += length;
+    return length;
+}
+
+void grpc_call_resume(struct grpc_call *call)
+{
+    if (!call->paused)
+        return;
+    call->paused = false;
+    curl_easy_pause(call->easy, CURLPAUSE_CONT);
+}
+
+/* ---- what comes ---- */
+
+static size_t on_write(char *data, size_t size, size_t count, void *ctx)
+{
+    struct grpc_call *call = ctx;
+    size_t length = size * count;
+    *call->heard = true;
+    if (call->in_at > 0) {
+        memmove(call->in, call->in + call->in_at, call->in_length - call->in_at);
+        call->in_length -= call->in_at;
+        call->in_at = 0;
+    }
+    if (length > GRPC_MESSAGE_MAX + PREFIX_BYTES - call->in_length) {
+        call->too_long = true;
+        return 0;
+    }
+    if (call->in_length + length > call->in_room) {
+        call->in_room = 2 * (call->in_length + length);
+        call->in = mem_grow(call->in, call->in_room);
+    }
+    memcpy(call->in + call->in_length, data, length);
+    call->in_length += length;
+    return length;
+}
+
+bool grpc_call_next(struct grpc_call *call, const uint8_t **ret, size_t *ret_length)
+{
+    size_t there = call->in_length - call->in_at;
+    if (there < PREFIX_BYTES)
+        return false;
+    const uint8_t *at = call->in + call->in_at;
+    size_t length = 0;
+    for (int i = 1; i < PREFIX_BYTES; i++)
+        length = length << 8 | at[i];
+    if (there - PREFIX_BYTES < length)
+        return false;
+    *ret = at + PREFIX_BYTES;
+    *ret_length = length;
+    call->in_at += PREFIX_BYTES + length;
+    return true;
+}
+
+/* The value of a header line, if it is this header's. */
+static const char *header_value(const char *line, size_t length, const char *name, size_t *ret_length)
+{
+    size_t skip = strlen(name);
+    if (length <= skip || strncasecmp(line, name, skip) != 0 || line[skip] != ':')
+        return NULL;
+    skip++;
+    while (skip < length && line[skip] == ' ')
+        skip++;
+    while (length > skip && isspace((unsigned char)line[length - 1]))
+        length--;
+    *ret_length = length - skip;
+    return line + skip;
+}
+
+/* grpc-message is percent-encoded. Control characters do not reach a terminal. */
+static void take_words(struct grpc_call *call, const char *value, size_t length)
+{
+    size_t at = 0;
+    for (size_t i = 0; i < length && at + 1 < sizeof(call->words); i++) {
+        unsigned code = (unsigned char)value[i];
+        if (value[i] == '%' && i + 2 < length && sscanf(value + i + 1, "%2x", &code) == 1)
+            i += 2;
+        call->words[at++] = code < ' ' || code == 127 ? ' ' : (char)code;
+    }
+    call->words[at] = '\0';
+}
+
+static size_t on_header(char *line, size_t size, size_t count, void *ctx)
+{
+    struct grpc_call *call = ctx;
+    size_t length = size * count, value_length = 0;
+    const char *value;
+    *call->heard = true;
+    if (length > 5 && strncmp(line, "HTTP/", 5) == 0) {
+        const char *space = memchr(line, ' ', length);
+        call->http_status = space != NULL ? atoi(space + 1) : 0;
+    } else if ((value = header_value(line, length, "content-type", &value_length)) != NULL) {
+        call->grpc = value_length >= 16 && strncmp(value, "application/grpc", 16) == 0;
+    } else if ((value = header_value(line, length, "grpc-status", &value_length)) != NULL) {
+        call->status = atoi(value);
+    } else if ((value = header_value(line, length, "grpc-message", &value_length)) != NULL) {
+        take_words(call, value, value_length);
+    }
+    return length;
+}
+
+/* ---- life ---- */
+
+static void set_tls(CURL *easy, const struct etcd_url *url)
+{
+    if (url->ca != NULL)
+        curl_easy_setopt(easy, CURLOPT_CAINFO, url->ca);
+    if (url->cert != NULL) {
+        curl_easy_setopt(easy, CURLOPT_SSLCERT, url->cert);
+        curl_easy_setopt(easy, CURLOPT_SSLKEY, url->key);
+    }
+    curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
+}
+
+static void set_headers(struct grpc_call *call, const struct grpc_peer *peer)
+{
+    call->headers = curl_slist_append(NULL, "content-type: application/grpc");
+    call->headers = curl_slist_append(call->headers, "te: trailers");
+    /* A member that has lost its quorum says so at once, and ends its streams (clientv3.WithRequireLeader). */
+    call->headers = curl_slist_append(call->headers, "hasleader: true");
+    call->headers = curl_slist_append(call->headers, "accept:");
+    call->headers = curl_slist_append(call->headers, "expect:");
+    if (peer->token != NULL) {
+        char *token = mem_format("token: %s", peer->token);
+        call->headers = curl_slist_append(call->headers, token);
+        explicit_bzero(token, strlen(token));
+        free(token);
+    }
+}
+
+static void set_callbacks(struct grpc_call *call)
+{
+    curl_easy_setopt(call->easy, CURLOPT_READFUNCTION, on_read);
+    curl_easy_setopt(call->easy, CURLOPT_READDATA, call);
+    curl_easy_setopt(call->easy, CURLOPT_WRITEFUNCTION, on_write);
+    curl_easy_setopt(call->easy, CURLOPT_WRITEDATA, call);
+    curl_easy_setopt(call->easy, CURLOPT_HEADERFUNCTION, on_header);
+    curl_easy_setopt(call->easy, CURLOPT_HEADERDATA, call);
+    curl_easy_setopt(call->easy, CURLOPT_ERRORBUFFER, call->error);
+}
+
+/* libcurl 7.88.1 (Debian 12) breaks a connection that it uses again when told of prior knowledge again
+ * (github.com/curl/curl/pull/10643). */
+static long http_version(const struct grpc_peer *peer)
+{
+    if (peer->url->tls)
+        return CURL_HTTP_VERSION_2TLS;
+    return peer->connected ? CURL_HTTP_VERSION_2_0 : CURL_HTTP_VERSION_2_PRIOR_KNOWLEDGE;
+}
+
+void grpc_call_begin(struct grpc_call *call, const struct grpc_peer *peer, const char *method, bool open, bool *heard)
+{
+    call->easy = curl_easy_init();
+    if (call->easy == NULL)
+        IMPOSSIBLE("libcurl gives no handle");
+    call->open = open;
+    call->heard = heard;
+    call->status = GRPC_BROKEN;
+    set_headers(call, peer);
+    set_callbacks(call);
+    bool tls = peer->url->tls;
+    char *where = mem_format("%s://%s/etcdserverpb.%s", tls ? "https" : "http", peer->endpoint, method);
+    CURL *easy = call->easy;
+    curl_easy_setopt(easy, CURLOPT_URL, where);
+    free(where);
+    curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, http_version(peer));
+    if (tls)
+        set_tls(easy, peer->url);
+    curl_easy_setopt(easy, CURLOPT_PIPEWAIT, 1L);
+    curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(easy, CURLOPT_PROXY, "");
+    curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, CONNECT_LIMIT_MS);
+    curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, 16384L);
+    curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, 16384L);
+    curl_easy_setopt(easy, CURLOPT_POST, 1L);
+    if (!open)
+        curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)call->out_length);
+    curl_easy_setopt(easy, CURLOPT_HTTPHEADER, call->headers);
+}
+
+void grpc_call_release(struct grpc_call *call)
+{
+    if (call->easy != NULL)
+        curl_easy_cleanup(call->easy);
+    curl_slist_free_all(call->headers);
+    if (call->out != NULL)
+        explicit_bzero(call->out, call->out_length); /* it may hold a password */
+    free(call->out);
+    free(call->in);
+    *call = (struct grpc_call){0};
+}
+
+void grpc_call_result(struct grpc_call *call, CURLcode code, struct grpc_result *ret)
+{
+    *ret = (struct grpc_result){.status = GRPC_BROKEN};
+    if (call->too_long) {
+        snprintf(ret->words, sizeof(ret->words), "it sent a message of more than %d bytes", GRPC_MESSAGE_MAX);
+    } else if (call->status != GRPC_BROKEN) {
+        ret->status = call->status;
+        text_copy(ret->words, sizeof(ret->words), call->words);
+        if (call->status == GRPC_OK && !grpc_call_next(call, &ret->message, &ret->length))
+            ret->message = NULL;
+    } else if (code != CURLE_OK) {
+        text_copy(ret->words, sizeof(ret->words), call->error[0] != '\0' ? call->error : curl_easy_strerror(code));
+    } else if (call->http_status != 200 || !call->grpc) {
+        snprintf(ret->words, sizeof(ret->words), "it does not speak etcd's API (HTTP status %d)", call->http_status);
+    } else {
+        text_copy(ret->words, sizeof(ret->words), "the answer broke off");
+    }
+}

@@ -1,0 +1,142 @@
+/* guard.c: end a session from another process: revoke its lease. Synchronous, with a connection of its own. */
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/etcd/etcd.h"
+
+#define TRY_MS 1000  /* for an answer of one endpoint */
+#define PAUSE_MS 100 /* after each was tried */
+
+struct baton_engine_guard {
+    struct etcd_url url;
+    uint64_t session;
+    size_t endpoint; /* the one to try next */
+    CURLM *multi;    /* of one try */
+    bool connected;
+};
+
+int etcd_guard_open(const char *text, int fd, struct baton_engine_guard **ret, struct baton_error *err)
+{
+    unsigned long long session;
+    int url_at = 0;
+    if (sscanf(text, "%llu %n", &session, &url_at) != 1 || url_at == 0)
+        return error_set(err, BATON_INVALID, "etcd: '%.100s' does not describe a session", text);
+    struct baton_engine_guard *guard = mem_new(sizeof(*guard));
+    if (etcd_url_parse(text + url_at, &guard->url, err) < 0) {
+        free(guard);
+        return -1;
+    }
+    guard->session = session;
+    *ret = guard;
+    return 0;
+}
+
+void etcd_guard_close(struct baton_engine_guard *guard)
+{
+    if (guard == NULL)
+        return;
+    etcd_url_release(&guard->url);
+    free(guard);
+}
+
+/* Run the call to its end, or until the limit: then it is broken. */
+static void run(struct baton_engine_guard *guard, struct grpc_call *call, const char *method, const char *token,
+                int64_t until_ms, struct grpc_result *ret)
+{
+    struct grpc_peer peer = {.url = &guard->url,
+                             .endpoint = guard->url.endpoints[guard->endpoint],
+                             .token = token,
+                             .connected = guard->connected};
+    CURLcode code = CURLE_OPERATION_TIMEDOUT;
+    bool heard;
+    guard->connected = true;
+    int running = 1, left;
+    grpc_call_begin(call, &peer, method, false, &heard);
+    curl_multi_add_handle(guard->multi, call->easy);
+    while (running > 0) {
+        int64_t left_ms = until_ms - clock_now_ms();
+        if (curl_multi_perform(guard->multi, &running) != CURLM_OK || running == 0 || left_ms <= 0)
+            break;
+        curl_multi_poll(guard->multi, NULL, 0, (int)left_ms, NULL);
+    }
+    const CURLMsg *message = curl_multi_info_read(guard->multi, &left);
+    if (message != NULL && message->msg == CURLMSG_DONE)
+        code = message->data.result;
+    grpc_call_result(call, code, ret);
+    curl_multi_remove_handle(guard->multi, call->easy);
+}
+
+/* The token, which the caller frees; NULL: none, or it cannot be had (*ret is not GRPC_OK). */
+static char *authenticate(struct baton_engine_guard *guard, int64_t until_ms, struct grpc_result *ret)
+{
+    Etcdserverpb__AuthenticateRequest request = ETCDSERVERPB__AUTHENTICATE_REQUEST__INIT;
+    char password[PASSWORD_MAX], *token = NULL;
+    struct grpc_call call = {0};
+    struct baton_error err;
+    *ret = (struct grpc_result){.status = GRPC_OK};
+    if (guard->url.user == NULL)
+        return NULL;
+    if (etcd_password_read(&guard->url, password, &err) < 0) {
+        ret->status = GRPC_UNAUTHENTICATED;
+        text_copy(ret->words, sizeof(ret->words), err.text);
+        return NULL;
+    }
+    request.name = guard->url.user;
+    request.password = password;
+    grpc_call_put(&call, &request.base);
+    explicit_bzero(password, sizeof(password));
+    run(guard, &call, "Auth/Authenticate", NULL, until_ms, ret);
+    Etcdserverpb__AuthenticateResponse *answer = NULL;
+    if (ret->status == GRPC_OK && ret->message != NULL)
+        answer = etcdserverpb__authenticate_response__unpack(NULL, ret->length, ret->message);
+    if (answer != NULL) {
+        token = mem_text(answer->token);
+        etcdserverpb__authenticate_response__free_unpacked(answer, NULL);
+    }
+    if (ret->status == GRPC_FAILED_PRECONDITION) /* authentication is not enabled */
+        ret->status = GRPC_OK;
+    grpc_call_release(&call);
+    return token;
+}
+
+static void revoke_lease(struct baton_engine_guard *guard, int64_t until_ms, struct grpc_result *ret)
+{
+    Etcdserverpb__LeaseRevokeRequest request = ETCDSERVERPB__LEASE_REVOKE_REQUEST__INIT;
+    struct grpc_call call = {0};
+    guard->connected = false;
+    guard->multi = curl_multi_init();
+    if (guard->multi == NULL)
+        IMPOSSIBLE("libcurl gives no handle");
+    char *token = authenticate(guard, until_ms, ret);
+    if (ret->status == GRPC_OK) {
+        request.id = (int64_t)guard->session;
+        grpc_call_put(&call, &request.base);
+        run(guard, &call, "Lease/LeaseRevoke", token, until_ms, ret);
+        ret->message = NULL;
+        grpc_call_release(&call);
+    }
+    free(token);
+    curl_multi_cleanup(guard->multi);
+}
+
+int etcd_guard_end(struct baton_engine_guard *guard, uint32_t timeout_ms, struct baton_error *err)
+{
+    int64_t now_ms = clock_now_ms(), until_ms = now_ms + timeout_ms;
+    struct grpc_result result;
+    for (size_t tried = 1;; tried++) {
+        int64_t try_ms = now_ms + TRY_MS < until_ms ? now_ms + TRY_MS : until_ms;
+        revoke_lease(guard, try_ms, &result);
+        if (result.status == GRPC_OK || result.status == GRPC_NOT_FOUND)
+            break;
+        status_error(&result, guard->url.endpoints[guard->endpoint], "its lease cannot be revoked", err);
+        guard->endpoint = (guard->endpoint + 1) % guard->url.count;
+        now_ms = clock_now_ms();
+        if (now_ms >= until_ms)
+            break;
+        if (tried % guard->url.count == 0)
+            (void)poll(NULL, 0, PAUSE_MS);
+    }
+    return result.status == GRPC_OK || result.status == GRPC_NOT_FOUND ? 0 : -1;
+}
