@@ -19,7 +19,9 @@
 #include "process/message.h"
 #include "process/tree.h"
 
-#define END_LIMIT_MS 10000 /* for the engine, to end the session of a dead supervisor */
+/* The engine may be unreachable: it is tried again until the session has ended by itself, and a little longer, since an
+ * engine may look for sessions that are over only now and then (etcd: every 500 ms). */
+#define END_LATE_MS 1000
 
 struct watch {
     int fd, supervisor_pidfd, signal_fd, timer_fd;
@@ -203,7 +205,9 @@ static void end_session(struct watch *watch)
     struct baton_error err;
     if (watch->guard == NULL)
         return;
-    if (baton_guard_end(watch->guard, END_LIMIT_MS, &err) < 0)
+    int64_t now_ms = clock_now_ms();
+    int64_t left_ms = watch->deadline_ms == NEVER_MS ? 0 : watch->deadline_ms - now_ms;
+    if (baton_guard_end(watch->guard, END_LATE_MS + (uint32_t)(left_ms > 0 ? left_ms : 0), &err) < 0)
         say_trouble(watch, "the session could not be ended", &err);
     baton_guard_free(watch->guard);
     watch->guard = NULL;

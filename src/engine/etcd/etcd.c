@@ -177,13 +177,6 @@ static const struct link_callbacks link_callbacks = {
 
 /* ---- open and close ---- */
 
-static pthread_once_t once = PTHREAD_ONCE_INIT;
-
-static void init_libcurl(void)
-{
-    (void)curl_global_init(CURL_GLOBAL_DEFAULT);
-}
-
 static int etcd_open(const char *url, uv_loop_t *loop, const struct baton_engine_callbacks *callbacks, void *ctx,
                      struct baton_engine **ret, struct baton_error *err)
 {
@@ -194,7 +187,7 @@ static int etcd_open(const char *url, uv_loop_t *loop, const struct baton_engine
         etcd_url_release(&parsed);
         return -1;
     }
-    pthread_once(&once, init_libcurl);
+    grpc_prepare();
     struct baton_engine *engine = mem_new(sizeof(*engine));
     engine->ops = &baton_engine_etcd;
     engine->callbacks = *callbacks;

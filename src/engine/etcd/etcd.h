@@ -6,8 +6,6 @@
 #ifndef ETCD_ETCD_H
 #define ETCD_ETCD_H
 
-#include <pthread.h>
-
 #include "base/base.h"
 #include "base/clock.h"
 #include "baton/engine.h"
@@ -23,7 +21,6 @@ struct session {
     struct session *next;
     uint64_t id;
     uint32_t ttl_ms;
-    int64_t until_ms; /* it ends by itself at this time, as far as is known here */
     bool ending, over;
 };
 

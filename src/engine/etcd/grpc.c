@@ -2,6 +2,7 @@
 #include "engine/etcd/grpc.h"
 
 #include <ctype.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -144,6 +145,19 @@ static size_t on_header(char *line, size_t size, size_t count, void *ctx)
 }
 
 /* ---- life ---- */
+
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+static void prepare(void)
+{
+    if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
+        IMPOSSIBLE("libcurl does not start");
+}
+
+void grpc_prepare(void)
+{
+    pthread_once(&once, prepare);
+}
 
 static void set_tls(CURL *easy, const struct etcd_url *url)
 {

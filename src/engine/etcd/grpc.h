@@ -70,6 +70,9 @@ struct grpc_call {
     char error[CURL_ERROR_SIZE];
 };
 
+/* Once a process, before anything else; more often is harmless. */
+void grpc_prepare(void);
+
 /* The messages to send are put into a call first, and stay there until it is begun. A released call is empty. */
 void grpc_call_put(struct grpc_call *call, const ProtobufCMessage *message);
 /* Give it a handle of libcurl. `open`: more messages may follow; `heard` is set when anything comes. */

@@ -29,6 +29,7 @@ int etcd_guard_open(const char *text, int fd, struct baton_engine_guard **ret, s
         return -1;
     }
     guard->session = session;
+    grpc_prepare(); /* now, when there is time */
     *ret = guard;
     return 0;
 }

@@ -45,8 +45,9 @@ struct link {
     unsigned failures; /* since a connection was steady */
     int64_t up_ms, heard_ms, retry_ms;
     bool heard, troubled, dropping, connected;
+    bool hurried;             /* something may have ended that was not looked at */
     char why[GRPC_WORDS_MAX]; /* it is dropped */
-    enum baton_code why_code;
+    enum baton_code why_code, told_code;
     char *token;
     uint64_t cluster; /* its id; 0: not known yet */
     CURLM *multi;
@@ -190,6 +191,15 @@ static void call_free(struct link *link, struct call *call)
     free(call);
 }
 
+/* Left to its own timer, libcurl sends the headers, and the body up to a millisecond later. */
+static void hurry(struct link *link)
+{
+    int running;
+    for (int i = 0; i < 3; i++)
+        curl_multi_socket_action(link->multi, CURL_SOCKET_TIMEOUT, 0, &running);
+    link->hurried = true;
+}
+
 static void call_begin(struct link *link, struct call *call, bool open)
 {
     struct grpc_peer peer = {.url = link->url,
@@ -202,6 +212,7 @@ static void call_begin(struct link *link, struct call *call, bool open)
     call->next = link->active;
     link->active = call;
     curl_multi_add_handle(link->multi, call->grpc.easy);
+    hurry(link);
 }
 
 static void wait_in_line(struct link *link, struct call *call)
@@ -258,7 +269,7 @@ static void set_due(struct link *link)
         at_ms = link->retry_ms;
     if (link->state == LINK_UP && link->heard_ms + PROBE_MS < at_ms)
         at_ms = link->heard_ms + PROBE_MS;
-    if (link->answered != NULL)
+    if (link->answered != NULL || link->hurried)
         at_ms = 0;
     if (link->state == LINK_CLOSED || at_ms == NEVER_MS)
         uv_timer_stop(&link->due);
@@ -268,15 +279,19 @@ static void set_due(struct link *link)
 
 /* ---- down ---- */
 
+/* Once an outage, and again when its kind changes. */
 static void tell_trouble(struct link *link)
 {
     const char *endpoint = link->url->endpoints[link->endpoint];
     struct baton_error err;
-    error_set(&err, link->why_code,
-              link->why_code == BATON_DENIED ? "etcd at %s: %s; check user, password file, certificates and roles"
-                                             : "etcd at %s: %s; check that it runs there, and the URL",
-              endpoint, link->why);
+    if (link->troubled && link->told_code == link->why_code)
+        return;
     link->troubled = true;
+    link->told_code = link->why_code;
+    error_set(&err, link->why_code, "etcd at %s: %s%s%s", endpoint, link->why,
+              link->url->count > 1 ? " (and no other endpoint can be used)" : "",
+              link->why_code == BATON_DENIED ? "; check user, password file, certificates and roles"
+                                             : "; check that it runs there, and the URL");
     link->callbacks.trouble(link->ctx, &err);
 }
 
@@ -456,7 +471,7 @@ static void process(struct link *link)
     int left;
     if (link->heard)
         link->heard_ms = clock_now_ms();
-    link->heard = false;
+    link->heard = link->hurried = false;
     deliver(link);
     while (link->multi != NULL && (message = curl_multi_info_read(link->multi, &left)) != NULL) {
         char *call = NULL;

@@ -26,8 +26,7 @@ static struct session *session_find(const struct baton_engine *engine, uint64_t 
 static struct session *session_add(struct baton_engine *engine, uint64_t id, uint32_t ttl_ms)
 {
     struct session *session = mem_new(sizeof(*session));
-    *session =
-        (struct session){.next = engine->sessions, .id = id, .ttl_ms = ttl_ms, .until_ms = clock_now_ms() + ttl_ms};
+    *session = (struct session){.next = engine->sessions, .id = id, .ttl_ms = ttl_ms};
     engine->sessions = session;
     return session;
 }
@@ -156,10 +155,7 @@ static void on_renewed(void *ctx, const struct grpc_result *result)
                   link_endpoint(engine->link), (unsigned long long)id);
         if (session != NULL)
             session->over = true; /* its owner will end it, and is told so then */
-    } else if (answer != NULL) {
-        if (session != NULL)
-            session->until_ms = clock_now_ms() + session->ttl_ms;
-    } else {
+    } else if (answer == NULL) {
         /* Whatever went wrong, the lease may live. */
         status_reply(result, link_endpoint(engine->link), "a renewal", &reply);
         reply.answer = BATON_ANSWER_UNKNOWN;
@@ -224,7 +220,8 @@ void sessions_end(struct baton_engine *engine, uint64_t id)
         return;
     struct request *request = request_new(engine, 0);
     request->session = id;
-    request->until_ms = session != NULL ? session->until_ms : clock_now_ms() + LINK_LIMIT_MS;
+    /* As long as it takes: without its quorum etcd ends no lease, and with a new leader it prolongs them all. */
+    request->until_ms = session != NULL ? NEVER_MS : clock_now_ms() + LINK_LIMIT_MS;
     if (session != NULL)
         session->ending = true;
     revoke_lease(request);

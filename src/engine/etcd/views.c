@@ -15,8 +15,9 @@
 #include "engine/etcd/etcd.h"
 
 #define PAGE_RECORDS 1000
-#define READING_MAX 64 /* Ranges under way at once */
-#define RETRY_MS 1000  /* after a refusal; a person has to do something */
+#define READING_MAX 64  /* Ranges under way at once */
+#define REFUSED_MS 1000 /* until another try after a refusal; a person has to do something */
+#define RETRY_MS 100    /* ... after what is over by itself: a new leader was elected meanwhile */
 
 enum view_state { VIEW_IDLE, VIEW_WANTED, VIEW_READING, VIEW_WATCHED, VIEW_REFUSED };
 
@@ -215,11 +216,16 @@ static void on_retry(uv_timer_t *timer)
     read_more(engine);
 }
 
+static void read_later(struct view *view, uint64_t wait_ms)
+{
+    read_end(view, VIEW_REFUSED);
+    uv_timer_start(&view->engine->views.retry, on_retry, wait_ms, 0);
+}
+
 static void refused(struct view *view, const struct baton_error *err)
 {
     struct baton_engine *engine = view->engine;
-    read_end(view, VIEW_REFUSED);
-    uv_timer_start(&engine->views.retry, on_retry, RETRY_MS, 0);
+    read_later(view, REFUSED_MS);
     engine->views.troubled = true;
     engine->callbacks.trouble(engine->ctx, err);
 }
@@ -233,9 +239,11 @@ static void read_failed(struct view *view, const struct grpc_result *result)
     } else if (result->status == GRPC_OUT_OF_RANGE) { /* compacted between two pages */
         read_end(view, VIEW_IDLE);
         want(view);
-    } else {
+    } else if (status_is_refusal(result)) {
         status_error(result, link_endpoint(engine->link), "records cannot be read", &err);
         refused(view, &err);
+    } else {
+        read_later(view, RETRY_MS);
     }
 }
 
