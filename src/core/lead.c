@@ -154,6 +154,28 @@ static void decide(struct core *core, struct election *election, const char *cid
                compare ? before->revision : BATON_REVISION_ANY);
 }
 
+bool election_testament(const struct core *core, const struct election *election, struct baton_write *ret)
+{
+    const struct roster *roster = &election->roster;
+    if (election->role == ROLE_FOLLOWING || !names_us(election) || roster->hold_record != NULL)
+        return false;
+    const struct view_record *before = roster->leader_record, *next = roster_next(roster, election->cid, "");
+    uint64_t term = term_after(core, election);
+    if (next == NULL || term > TERM_MAX)
+        return false;
+    char cid[CID_MAX_BYTES];
+    text_copy(cid, sizeof(cid), next->cid);
+    if (!rule(core, RULE_HANDOVER_TO_PRESENT))
+        predict_cid(cid, sizeof(cid));
+    *ret = (struct baton_write){
+        .kind = BATON_WRITE_PUT,
+        .key = key_leader(election->name),
+        .value = decision_next(before->value, cid, next->candidate->id, term, "death", core->wall_ms),
+        .if_revision = rule(core, RULE_HANDOVER_COMPARES) ? before->revision : BATON_REVISION_ANY,
+    };
+    return true;
+}
+
 static void hand_over(struct core *core, struct election *election)
 {
     if (!rule(core, RULE_STOP_IS_FINAL) && election->decision.unknown) {
@@ -167,8 +189,7 @@ static void hand_over(struct core *core, struct election *election)
         return;
     }
     bool held = election->roster.hold_record != NULL;
-    const struct view_record *next =
-        held ? NULL : roster_next(&election->roster, election->cid, election->transfer_to);
+    const struct view_record *next = held ? NULL : roster_next(&election->roster, election->cid, election->transfer_to);
     const char *reason = election->stop_reason != NULL ? election->stop_reason : "handover";
     bool compare = rule(core, RULE_HANDOVER_COMPARES);
     if (next == NULL) {

@@ -10,10 +10,10 @@
 #define CIDS_MAX 65536
 
 struct checkers {
-    uint64_t highest_term;      /* of any decision, ever */
-    char **cids;                /* of every candidate that was ever there */
+    uint64_t highest_term; /* of any decision, ever */
+    char **cids;           /* of every candidate that was ever there */
     size_t cid_count, cid_room;
-    uint64_t fenced_term;       /* the newest term that the fenced resource has taken */
+    uint64_t fenced_term; /* the newest term that the fenced resource has taken */
     int fenced_node;
     unsigned fenced_incarnation;
     /* a quiet phase */

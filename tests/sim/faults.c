@@ -7,17 +7,17 @@
 #include "world.h"
 
 enum fault {
-    FAULT_PAUSE,        /* a node stands still for a moment */
-    FAULT_LONG_PAUSE,   /* longer than a ttl: a frozen machine, a suspended laptop */
-    FAULT_CRASH,        /* a process dies; a guard may end its session at once */
-    FAULT_CUT,          /* no way to the engine */
-    FAULT_BREAK,        /* the connection of a view breaks */
-    FAULT_RESTART,      /* the engine restarts */
-    FAULT_COMPACT,      /* the engine forgets its history */
-    FAULT_TRANSFER,     /* an operator asks for a handover */
-    FAULT_HOLD,         /* an operator holds the election */
-    FAULT_RESIGN,       /* a candidate resigns, and stands again */
-    FAULT_DELETE,       /* an operator deletes a decision that names nobody */
+    FAULT_PAUSE,      /* a node stands still for a moment */
+    FAULT_LONG_PAUSE, /* longer than a ttl: a frozen machine, a suspended laptop */
+    FAULT_CRASH,      /* a process dies; a guard may end its session at once */
+    FAULT_CUT,        /* no way to the engine */
+    FAULT_BREAK,      /* the connection of a view breaks */
+    FAULT_RESTART,    /* the engine restarts */
+    FAULT_COMPACT,    /* the engine forgets its history */
+    FAULT_TRANSFER,   /* an operator asks for a handover */
+    FAULT_HOLD,       /* an operator holds the election */
+    FAULT_RESIGN,     /* a candidate resigns, and stands again */
+    FAULT_DELETE,     /* an operator deletes a decision that names nobody */
     FAULT_KINDS
 };
 
@@ -35,6 +35,8 @@ static void pause_node(struct world *world, int n, int64_t us)
         us = world->phase_end_us - world->now_us;
     world_note(world, "n%d stands still for %.3f s", n, (double)us / 1e6);
     node->paused_until_us = world->now_us + us;
+    if (!world_keeps(world, WORLD_TESTAMENT_AFTER_DEATH))
+        network_send_testament(world, n, world->now_us);
 }
 
 static void crash_node(struct world *world, int n)
@@ -44,8 +46,14 @@ static void crash_node(struct world *world, int n)
         return;
     uint64_t session = node->session;
     node_crash(world, n);
-    if (session != 0 && rng_chance(&world->rng, 500))
-        world_plan(world, world->now_us + rng_range(&world->rng, 500, 50000), HAPPEN_DEATH)->session = session;
+    if (session != 0 && rng_chance(&world->rng, 500)) {
+        /* Its guard: when all is over, the testament, and then the end of the session; or it is killed in between. */
+        int64_t over_us = world->now_us + rng_range(&world->rng, 500, 50000);
+        if (rng_chance(&world->rng, 700))
+            network_send_testament(world, n, over_us);
+        if (rng_chance(&world->rng, 900))
+            world_plan(world, over_us + rng_range(&world->rng, 0, 20000), HAPPEN_DEATH)->session = session;
+    }
     world_plan(world, world->now_us + rng_range(&world->rng, 1000, 20 * SECOND_US), HAPPEN_START)->node = n;
 }
 

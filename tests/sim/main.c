@@ -36,8 +36,7 @@ static const struct {
     const char *name, *text;
 } rules[] = {
 #define RULE_NAME(name, text) {#name, text},
-    CORE_RULES(RULE_NAME)
-    WORLD_RULES(RULE_NAME)
+    CORE_RULES(RULE_NAME) WORLD_RULES(RULE_NAME)
 #undef RULE_NAME
 };
 #define RULES (RULE_COUNT + WORLD_RULE_COUNT) /* the core's, then the world's */
@@ -150,7 +149,10 @@ static int run_jobs(const char *program, const struct options *options)
            (unsigned long long)sum.runs, (unsigned long long)options->first, options->minutes,
            options->wild ? ", clocks beyond the bound" : "", sum.hours, took, options->jobs,
            sum.hours / took / options->jobs, (unsigned long long)sum.steps, (unsigned long long)sum.terms,
-           (unsigned long long)sum.faults, sum.failed ? "FAILED" : parts == options->jobs ? "ok" : "a job died");
+           (unsigned long long)sum.faults,
+           sum.failed               ? "FAILED"
+           : parts == options->jobs ? "ok"
+                                    : "a job died");
     return sum.failed || parts != options->jobs;
 }
 
@@ -215,13 +217,18 @@ static void parse_seeds(const char *text, struct options *options)
 static void parse(int argc, char **argv, struct options *options)
 {
     enum { SEEDS = 256, MINUTES, NODES, JOBS, SECONDS, BREAK, WILD, TRACE, MUTATIONS, HASH };
-    static const struct option longs[] = {
-        {"seeds", required_argument, NULL, SEEDS},     {"seed", required_argument, NULL, SEEDS},
-        {"minutes", required_argument, NULL, MINUTES}, {"nodes", required_argument, NULL, NODES},
-        {"jobs", required_argument, NULL, JOBS},       {"seconds", required_argument, NULL, SECONDS},
-        {"break", required_argument, NULL, BREAK},     {"wild", no_argument, NULL, WILD},
-        {"trace", no_argument, NULL, TRACE},           {"mutations", no_argument, NULL, MUTATIONS},
-        {"hash", no_argument, NULL, HASH},             {NULL, 0, NULL, 0}};
+    static const struct option longs[] = {{"seeds", required_argument, NULL, SEEDS},
+                                          {"seed", required_argument, NULL, SEEDS},
+                                          {"minutes", required_argument, NULL, MINUTES},
+                                          {"nodes", required_argument, NULL, NODES},
+                                          {"jobs", required_argument, NULL, JOBS},
+                                          {"seconds", required_argument, NULL, SECONDS},
+                                          {"break", required_argument, NULL, BREAK},
+                                          {"wild", no_argument, NULL, WILD},
+                                          {"trace", no_argument, NULL, TRACE},
+                                          {"mutations", no_argument, NULL, MUTATIONS},
+                                          {"hash", no_argument, NULL, HASH},
+                                          {NULL, 0, NULL, 0}};
     int option;
     while ((option = getopt_long(argc, argv, "", longs, NULL)) != -1) {
         switch (option) {

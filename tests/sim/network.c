@@ -132,6 +132,16 @@ void network_send(struct world *world, int n, const struct action *action)
         request_new(world, n, action, world->now_us + latency_us(world))->token = 1; /* repeated; answered once */
 }
 
+void network_send_testament(struct world *world, int n, int64_t at_us)
+{
+    const struct sim_node *node = &world->nodes[n];
+    if (node->testament.key == NULL || lost(world, n))
+        return;
+    struct action action = {.kind = ACTION_WRITE, .write = node->testament};
+    world_note(world, "the guard of n%d passes its place on", n);
+    request_new(world, n, &action, at_us + latency_us(world))->token = 1;
+}
+
 /* ---- views ---- */
 
 static void plan_send(struct world *world, int n, int w)

@@ -96,8 +96,24 @@ static void program_step(struct world *world, int n)
 
 /* ---- the core ---- */
 
-static const char *const tell_names[] = {"LEAD",      "STOP",  "FOLLOW",  "CHANGED", "RESIGNED",    "DUPLICATE",
+static const char *const tell_names[] = {"LEAD",  "STOP",    "FOLLOW",  "CHANGED",      "RESIGNED", "DUPLICATE",
                                          "REPLY", "SESSION", "RENEWED", "SESSION_LOST", "TROUBLE"};
+
+void node_forget_testament(struct sim_node *node)
+{
+    free((char *)node->testament.key);
+    free((char *)node->testament.value);
+    node->testament = (struct baton_write){0};
+}
+
+/* The supervisor tells its guard what to write; at times it dies before it has. */
+static void tell_testament(struct world *world, struct sim_node *node)
+{
+    if (world->faulty && rng_chance(&world->rng, 100))
+        return;
+    node_forget_testament(node);
+    (void)election_testament(node->core, node->election, &node->testament);
+}
 
 void node_step(struct world *world, int n, struct event *event)
 {
@@ -106,9 +122,11 @@ void node_step(struct world *world, int n, struct event *event)
     event->wall_ms = 1700000000000 + world->now_us / 1000;
     update_clear(&node->todo);
     core_step(node->core, event, &node->todo);
+    bool told = false;
     for (size_t i = 0; i < node->todo.count; i++) {
         const struct action *action = &node->todo.actions[i];
         if (action->kind == ACTION_TELL) {
+            told = told || action->tell != TELL_RENEWED;
             if (action->tell != TELL_CHANGED && action->tell != TELL_RENEWED)
                 world_note(world, "n%d told %s term %llu %s", n, tell_names[action->tell],
                            (unsigned long long)action->term, action->text);
@@ -117,6 +135,8 @@ void node_step(struct world *world, int n, struct event *event)
             network_send(world, n, action);
         }
     }
+    if (told)
+        tell_testament(world, node);
     if (node->todo.deadline_ms != NEVER_MS)
         plan(world, n, instant_of(world, node, node->todo.deadline_ms), HAPPEN_TICK)->token = ++node->tick_version;
 }
@@ -140,6 +160,7 @@ void node_start(struct world *world, int n)
         return;
     node->up = true;
     node->incarnation++;
+    node_forget_testament(node);
     node->standing = false;
     node->program = PROGRAM_IDLE;
     node->session = 0;
@@ -186,8 +207,7 @@ void node_happen(struct world *world, struct happening *happening)
         return;
     case HAPPEN_BATCH:
         node_step(world, n,
-                  &(struct event){
-                      .kind = EVENT_CHANGED, .watch = happening->watch, .batch = &happening->copy->batch});
+                  &(struct event){.kind = EVENT_CHANGED, .watch = happening->watch, .batch = &happening->copy->batch});
         return;
     case HAPPEN_PROGRAM:
         if (happening->token == node->program_version)

@@ -204,6 +204,7 @@ static void world_release(struct world *world)
     free(world->heap);
     for (int n = 0; n < world->node_count; n++) {
         core_free(world->nodes[n].core);
+        node_forget_testament(&world->nodes[n]);
         update_release(&world->nodes[n].todo);
         for (int w = 0; w < WATCHES_MAX; w++)
             batch_copy_free(world->nodes[n].watches[w].old);

@@ -22,25 +22,26 @@
 #define WORLD_RULES(RULE)                                                                                              \
     RULE(VIEW_IS_ONE_STATE, "a view that shows a decision shows all presence written before it")                       \
     RULE(SESSION_LIVES_ITS_TTL, "the engine ends no session before its ttl is over")                                   \
-    RULE(DELETE_ONLY_NOBODY, "a decision is deleted only when it names nobody")
+    RULE(DELETE_ONLY_NOBODY, "a decision is deleted only when it names nobody")                                        \
+    RULE(TESTAMENT_AFTER_DEATH, "a guard hands over only for a process that is dead")
 
 enum world_rule {
 #define WORLD_RULE_NUMBER(name, text) WORLD_##name,
     WORLD_RULES(WORLD_RULE_NUMBER)
 #undef WORLD_RULE_NUMBER
-    WORLD_RULE_COUNT
+        WORLD_RULE_COUNT
 };
 
 /* ---- what a run is made of; all of it follows from the seed ---- */
 
 struct sim_config {
     uint64_t seed;
-    int minutes;    /* simulated */
-    int nodes;      /* 0: 3 to 7, by the seed */
-    uint32_t broken; /* rules of the core that are switched off */
+    int minutes;            /* simulated */
+    int nodes;              /* 0: 3 to 7, by the seed */
+    uint32_t broken;        /* rules of the core that are switched off */
     uint32_t broken_around; /* rules of the world around it that are switched off: enum world_rule */
-    bool wild;      /* clock rates beyond the bound: only F and T must hold */
-    FILE *trace;    /* a readable trace, or NULL */
+    bool wild;              /* clock rates beyond the bound: only F and T must hold */
+    FILE *trace;            /* a readable trace, or NULL */
 };
 
 struct sim_result {
@@ -78,21 +79,21 @@ static inline bool rng_chance(struct rng *rng, int per_mille)
 /* ---- what is going to happen ---- */
 
 enum happening_kind {
-    HAPPEN_TICK,       /* to a node: its core asked to be called */
-    HAPPEN_EVENT,      /* to a node: an answer arrives */
-    HAPPEN_BATCH,      /* to a node: its view moves */
-    HAPPEN_PROGRAM,    /* to a node: the program does its next thing */
-    HAPPEN_ACT,        /* to a node: the program writes to the fenced resource, having asked before */
-    HAPPEN_STOPPED,    /* to a node: the program answers a stop */
-    HAPPEN_START,      /* to a node: its process starts */
-    HAPPEN_STAND,      /* to a node: the program stands again */
-    HAPPEN_REQUEST,    /* to the engine: a request arrives */
-    HAPPEN_SEND_VIEW,  /* to the engine: it sends a watch what is new */
-    HAPPEN_EXPIRE,     /* to the engine: it looks for sessions that are over */
-    HAPPEN_DEATH,      /* to the engine: a guard ends the session of a dead process */
-    HAPPEN_FAULT,      /* to the world: the next fault */
-    HAPPEN_PHASE,      /* to the world: faults end, or begin again */
-    HAPPEN_RELEASE     /* to the world: an operator releases the hold */
+    HAPPEN_TICK,      /* to a node: its core asked to be called */
+    HAPPEN_EVENT,     /* to a node: an answer arrives */
+    HAPPEN_BATCH,     /* to a node: its view moves */
+    HAPPEN_PROGRAM,   /* to a node: the program does its next thing */
+    HAPPEN_ACT,       /* to a node: the program writes to the fenced resource, having asked before */
+    HAPPEN_STOPPED,   /* to a node: the program answers a stop */
+    HAPPEN_START,     /* to a node: its process starts */
+    HAPPEN_STAND,     /* to a node: the program stands again */
+    HAPPEN_REQUEST,   /* to the engine: a request arrives */
+    HAPPEN_SEND_VIEW, /* to the engine: it sends a watch what is new */
+    HAPPEN_EXPIRE,    /* to the engine: it looks for sessions that are over */
+    HAPPEN_DEATH,     /* to the engine: a guard ends the session of a dead process */
+    HAPPEN_FAULT,     /* to the world: the next fault */
+    HAPPEN_PHASE,     /* to the world: faults end, or begin again */
+    HAPPEN_RELEASE    /* to the world: an operator releases the hold */
 };
 
 /* A change with its own text, for what is under way. */
@@ -128,9 +129,9 @@ struct sim_watch {
     uint64_t id;
     unsigned incarnation;
     char prefix[64];
-    uint64_t sent;        /* the revision up to which it was sent */
-    int64_t last_at_us;   /* in order: nothing arrives before what was sent before */
-    bool sending;         /* a HAPPEN_SEND_VIEW is on its way */
+    uint64_t sent;          /* the revision up to which it was sent */
+    int64_t last_at_us;     /* in order: nothing arrives before what was sent before */
+    bool sending;           /* a HAPPEN_SEND_VIEW is on its way */
     struct batch_copy *old; /* an earlier batch, to be repeated */
 };
 
@@ -154,7 +155,8 @@ struct sim_node {
     uint64_t program_term;
     int64_t program_until_ms; /* it is over by then, by this node's clock */
     uint64_t program_version;
-    uint64_t session; /* the last one told */
+    uint64_t session;             /* the last one told */
+    struct baton_write testament; /* what its guard was told last; no key: nothing */
     struct sim_watch watches[WATCHES_MAX];
     int64_t cut_until_us; /* the network to the engine is cut */
 };
@@ -187,10 +189,10 @@ struct world {
     struct sim_engine engine;
     struct checkers *checkers;
     struct sim_result *result;
-    bool faulty;         /* a phase with faults */
+    bool faulty; /* a phase with faults */
     int64_t phase_end_us;
-    int weights[12];     /* of each fault, by the seed */
-    int loss;            /* per mille of messages, in a faulty phase */
+    int weights[12]; /* of each fault, by the seed */
+    int loss;        /* per mille of messages, in a faulty phase */
     bool held;
 };
 
@@ -208,10 +210,13 @@ void node_start(struct world *world, int n);
 void node_crash(struct world *world, int n);
 void node_happen(struct world *world, struct happening *happening);
 void node_step(struct world *world, int n, struct event *event);
+void node_forget_testament(struct sim_node *node);
 bool node_active(const struct world *world, const struct sim_node *node); /* the program works as a leader, now */
 
 /* network.c: the engine and the way to it */
 void network_send(struct world *world, int n, const struct action *action);
+/* The guard of a node writes its testament; nobody waits for the answer. */
+void network_send_testament(struct world *world, int n, int64_t at_us);
 void engine_happen(struct world *world, struct happening *happening);
 void engine_stored(struct world *world); /* something changed: watches are sent to */
 void engine_restart(struct world *world, int64_t down_us);
