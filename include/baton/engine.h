@@ -95,6 +95,9 @@ struct baton_engine_ops {
     int (*guard_open)(const char *text, int fd, struct baton_engine_guard **ret, struct baton_error *err);
     int (*guard_end)(struct baton_engine_guard *guard, uint32_t timeout_ms, struct baton_error *err);
     void (*guard_close)(struct baton_engine_guard *guard);
+    /* What guard_end writes before it ends the session (NULL: nothing any more); copied. A conflict, or a refusal, does
+     * not keep the session from its end. Best in one with it; else before it. */
+    void (*guard_testament)(struct baton_engine_guard *guard, const struct baton_write *write);
 };
 
 /* A loadable engine exports this symbol: `const struct baton_engine_ops baton_engine_SCHEME`. */

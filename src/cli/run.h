@@ -30,15 +30,16 @@ struct run {
     struct health health;
     int signal_fd;
 
-    uint64_t term;    /* led now; 0: none */
-    bool stopping;    /* BATON_STOP was told, and not answered */
-    int64_t until_ms; /* of the stop */
-    bool running;     /* descendants of the command may be left */
-    int stop_signal;  /* what the command is ended with */
-    bool unhealthy;   /* it is being ended because of the watchdog or the health check */
-    int wait_status;  /* of the last command that ended */
-    bool ended;       /* there is one */
-    bool leaving;     /* for good: resign, then exit */
+    uint64_t term;                       /* led now; 0: none */
+    char testament[BATON_TESTAMENT_MAX]; /* that the guard was told */
+    bool stopping;                       /* BATON_STOP was told, and not answered */
+    int64_t until_ms;                    /* of the stop */
+    bool running;                        /* descendants of the command may be left */
+    int stop_signal;                     /* what the command is ended with */
+    bool unhealthy;                      /* it is being ended because of the watchdog or the health check */
+    int wait_status;                     /* of the last command that ended */
+    bool ended;                          /* there is one */
+    bool leaving;                        /* for good: resign, then exit */
     bool resigned, stand_again;
     int status;         /* to exit with */
     int64_t restart_ms; /* when to start the command again; NEVER_MS */

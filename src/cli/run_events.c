@@ -189,6 +189,17 @@ static void session_began(struct run *run, const struct baton_event *event)
         cli_error("%s: the guard cannot end the session when it must: %s", run->options->name, err.text);
 }
 
+/* The guard does with it what this process cannot do any more when it is dead. */
+static void tell_testament(struct run *run)
+{
+    char testament[BATON_TESTAMENT_MAX];
+    baton_testament(run->election, testament);
+    if (strcmp(testament, run->testament) == 0)
+        return;
+    text_copy(run->testament, sizeof(run->testament), testament);
+    guard_testament(&run->guard, testament);
+}
+
 static void on_lead(struct run *run, const struct baton_event *event)
 {
     char status[160];
@@ -200,6 +211,7 @@ static void on_lead(struct run *run, const struct baton_event *event)
     run_say(run, "lead", "%s: leads with term %" PRIu64, run->options->name, run->term);
     snprintf(status, sizeof(status), "STATUS=leads (term %" PRIu64 ")", run->term);
     notify_say(status);
+    tell_testament(run);
 }
 
 static void on_stop(struct run *run, const struct baton_event *event)
@@ -219,6 +231,7 @@ static void on_follow(struct run *run)
 {
     run->stopping = false;
     run->term = 0;
+    tell_testament(run);
     if (!run->leaving) {
         run_say(run, "follow", "%s: follows", run->options->name);
         notify_say("STATUS=follows");
@@ -230,6 +243,7 @@ static void on_changed(struct run *run)
 {
     struct baton_status *status;
     size_t count;
+    tell_testament(run);
     if (run->said_ready || baton_status(run->election, &status, &count, NULL) < 0)
         return;
     for (size_t i = 0; i < status->candidate_count && !run->said_ready; i++)

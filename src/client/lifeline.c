@@ -85,6 +85,47 @@ int baton_guard_end(struct baton_guard *guard, uint32_t timeout_ms, struct baton
     return guard->ops->guard_end(guard->guard, timeout_ms, err);
 }
 
+/* "REVISION KEY VALUE"; a key has no blanks. */
+void baton_testament(const struct baton_election *e, char text[BATON_TESTAMENT_MAX])
+{
+    struct baton *b = e->client;
+    struct baton_write write = {0};
+    text[0] = '\0';
+    if (!client_is_ours(b))
+        return;
+    pthread_mutex_lock(&b->mutex);
+    bool is = b->state == CLIENT_OPEN && e->core != NULL && !e->all && election_testament(b->core, e->core, &write);
+    pthread_mutex_unlock(&b->mutex);
+    if (!is)
+        return;
+    int length = snprintf(text, BATON_TESTAMENT_MAX, "%llu %s %s", (unsigned long long)write.if_revision, write.key,
+                          write.value);
+    if (length >= BATON_TESTAMENT_MAX)
+        text[0] = '\0';
+    free((char *)write.key);
+    free((char *)write.value);
+}
+
+int baton_guard_testament(struct baton_guard *guard, const char *text, struct baton_error *err)
+{
+    unsigned long long revision;
+    int key_at = 0;
+    if (text[0] == '\0') {
+        guard->ops->guard_testament(guard->guard, NULL);
+        return 0;
+    }
+    bool begins = sscanf(text, "%llu %n", &revision, &key_at) == 1 && key_at > 0;
+    const char *value = begins ? strchr(text + key_at, ' ') : NULL;
+    if (value == NULL)
+        return error_set(err, BATON_INVALID, "'%.100s' is not a testament", text);
+    char *key = mem_text_n(text + key_at, (size_t)(value - text) - (size_t)key_at);
+    guard->ops->guard_testament(
+        guard->guard,
+        &(struct baton_write){.kind = BATON_WRITE_PUT, .key = key, .value = value + 1, .if_revision = revision});
+    free(key);
+    return 0;
+}
+
 void baton_guard_free(struct baton_guard *guard)
 {
     if (guard == NULL)

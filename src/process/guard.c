@@ -44,12 +44,16 @@ int guard_start(struct guard *guard, char *const *argv, struct baton_error *err)
     return 0;
 }
 
+static_assert(sizeof(struct guard_environment) <= sizeof(((struct order *)0)->lifeline),
+              "of an order, the lifeline is sent");
+
 /* The guard reads at once, and there are few orders: the socket is never full. If it is dead, its pidfd says so. */
 static void order(struct guard *guard, const struct order *order, int fd)
 {
     if (guard->pid <= 0)
         return;
-    struct iovec part = {.iov_base = (void *)order, .iov_len = sizeof(*order)};
+    size_t used = order->kind == ORDER_TESTAMENT ? strlen(order->testament) + 1 : sizeof(order->lifeline);
+    struct iovec part = {.iov_base = (void *)order, .iov_len = offsetof(struct order, lifeline) + used};
     union {
         struct cmsghdr header;
         char space[CMSG_SPACE(sizeof(int))];
@@ -96,6 +100,13 @@ void guard_lifeline(struct guard *guard, struct baton_lifeline *lifeline)
     if (lifeline->fd >= 0)
         close(lifeline->fd);
     lifeline->fd = -1;
+}
+
+void guard_testament(struct guard *guard, const char *text)
+{
+    struct order message = {.kind = ORDER_TESTAMENT};
+    text_copy(message.testament, sizeof(message.testament), text);
+    order(guard, &message, -1);
 }
 
 void guard_bye(struct guard *guard)

@@ -43,6 +43,8 @@ void guard_stop(struct guard *guard, int number, int64_t kill_at_ms);
 void guard_deadline(struct guard *guard, int64_t deadline_ms, int64_t grace_ms, int64_t slack_ms);
 /* How to end the session. Takes over lifeline->fd. */
 void guard_lifeline(struct guard *guard, struct baton_lifeline *lifeline);
+/* What to write before the session is ended, if this process is dead then (baton_testament). */
+void guard_testament(struct guard *guard, const char *text);
 /* Nothing runs any more, and the session is the supervisor's own matter: the guard exits. */
 void guard_bye(struct guard *guard);
 

@@ -39,6 +39,7 @@ struct watch {
     int64_t kill_at_ms; /* of a stop; NEVER_MS */
     bool terminated;    /* SIGTERM was sent because of the deadline */
     struct baton_guard *guard;
+    char testament[BATON_TESTAMENT_MAX];
 };
 
 static void say(struct watch *watch, const struct guard_message *message)
@@ -205,6 +206,9 @@ static void end_session(struct watch *watch)
     struct baton_error err;
     if (watch->guard == NULL)
         return;
+    /* Its handover, but only for the dead: one that lives may yet do something else with its place. */
+    if (watch->dead_supervisor && baton_guard_testament(watch->guard, watch->testament, &err) < 0)
+        say_trouble(watch, "the place is not passed on", &err);
     int64_t now_ms = clock_now_ms();
     int64_t left_ms = watch->deadline_ms == NEVER_MS ? 0 : watch->deadline_ms - now_ms;
     if (baton_guard_end(watch->guard, END_LATE_MS + (uint32_t)(left_ms > 0 ? left_ms : 0), &err) < 0)
@@ -348,6 +352,9 @@ static void obey(struct watch *watch, const struct order *order, int fd)
     case ORDER_LIFELINE:
         take_lifeline(watch, order, fd);
         return;
+    case ORDER_TESTAMENT:
+        text_copy(watch->testament, sizeof(watch->testament), order->testament);
+        return;
     case ORDER_BYE:
         watch->bye = true;
         return;
@@ -362,13 +369,14 @@ static void on_orders(struct watch *watch)
         char space[CMSG_SPACE(sizeof(int))];
     } control;
     for (;;) {
+        order = (struct order){0};
         struct iovec part = {.iov_base = &order, .iov_len = sizeof(order)};
         struct msghdr message = {
             .msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
         ssize_t got = recvmsg(watch->fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
         if (got == 0)
             supervisor_died(watch); /* it has closed its end: the same */
-        if (got != (ssize_t)sizeof(order))
+        if (got < (ssize_t)offsetof(struct order, lifeline) || (message.msg_flags & MSG_TRUNC) != 0)
             return;
         int fd = -1;
         struct cmsghdr *header = CMSG_FIRSTHDR(&message);

@@ -5,7 +5,7 @@
 
 #include "process/guard.h"
 
-enum order_kind { ORDER_SPAWN, ORDER_SIGNAL, ORDER_STOP, ORDER_DEADLINE, ORDER_LIFELINE, ORDER_BYE };
+enum order_kind { ORDER_SPAWN, ORDER_SIGNAL, ORDER_STOP, ORDER_DEADLINE, ORDER_LIFELINE, ORDER_TESTAMENT, ORDER_BYE };
 
 struct order {
     enum order_kind kind;
@@ -17,6 +17,7 @@ struct order {
             uint64_t session;
             char text[BATON_LIFELINE_MAX];
         } lifeline;
+        char testament[BATON_TESTAMENT_MAX]; /* only what is used of it is sent */
     };
 };
 

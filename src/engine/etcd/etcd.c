@@ -92,35 +92,10 @@ static void etcd_write(struct baton_engine *engine, uint64_t ticket, const struc
         link_answer(engine->link, &wrong, on_written, request);
         return;
     }
-    Etcdserverpb__TxnRequest txn = ETCDSERVERPB__TXN_REQUEST__INIT;
-    Etcdserverpb__Compare compare = ETCDSERVERPB__COMPARE__INIT, *compares[] = {&compare};
-    Etcdserverpb__RequestOp op = ETCDSERVERPB__REQUEST_OP__INIT, *ops[] = {&op};
-    Etcdserverpb__PutRequest put = ETCDSERVERPB__PUT_REQUEST__INIT;
-    Etcdserverpb__DeleteRangeRequest removal = ETCDSERVERPB__DELETE_RANGE_REQUEST__INIT;
-    char *key = etcd_key(engine, write->key);
-    if (write->if_revision != BATON_REVISION_ANY) { /* the revision of what is not there is 0 */
-        compare.key = etcd_bytes(key);
-        compare.target = ETCDSERVERPB__COMPARE__TARGET__MOD;
-        compare.target_union_case = ETCDSERVERPB__COMPARE__TARGET_UNION_MOD_REVISION;
-        compare.mod_revision = (int64_t)write->if_revision;
-        txn.n_compare = 1;
-        txn.compare = compares;
-    }
-    txn.n_success = 1;
-    txn.success = ops;
-    if (write->kind == BATON_WRITE_PUT) {
-        put.key = etcd_bytes(key);
-        put.value = etcd_bytes(write->value);
-        put.lease = (int64_t)write->session;
-        op.request_case = ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_PUT;
-        op.request_put = &put;
-    } else {
-        removal.key = etcd_bytes(key);
-        op.request_case = ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_DELETE_RANGE;
-        op.request_delete_range = &removal;
-    }
-    link_call(engine->link, "KV/Txn", &txn.base, LINK_LIMIT_MS, on_written, request);
-    free(key);
+    struct txn txn;
+    txn_init(&txn, engine->url.prefix, write);
+    link_call(engine->link, "KV/Txn", &txn.request.base, LINK_LIMIT_MS, on_written, request);
+    txn_release(&txn);
 }
 
 /* ---- the link ---- */
@@ -235,4 +210,5 @@ __attribute__((visibility("default"))) const struct baton_engine_ops baton_engin
     .guard_open = etcd_guard_open,
     .guard_end = etcd_guard_end,
     .guard_close = etcd_guard_close,
+    .guard_testament = etcd_guard_testament,
 };

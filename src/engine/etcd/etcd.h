@@ -59,6 +59,18 @@ struct baton_engine {
 
 extern const struct baton_engine_ops baton_engine_etcd;
 
+/* A write as a transaction of etcd's, for one grpc_call_put or link_call: its parts, which point to each other. */
+struct txn {
+    Etcdserverpb__TxnRequest request;
+    Etcdserverpb__Compare compare, *compares[1];
+    Etcdserverpb__RequestOp op, *ops[1];
+    Etcdserverpb__PutRequest put;
+    Etcdserverpb__DeleteRangeRequest removal;
+    char *key;
+};
+void txn_init(struct txn *txn, const char *prefix, const struct baton_write *write);
+void txn_release(struct txn *txn);
+
 /* etcd.c */
 struct request *request_new(struct baton_engine *engine, uint64_t ticket);
 void request_free(struct request *request);
@@ -86,5 +98,6 @@ void views_release(struct baton_engine *engine);
 int etcd_guard_open(const char *text, int fd, struct baton_engine_guard **ret, struct baton_error *err);
 int etcd_guard_end(struct baton_engine_guard *guard, uint32_t timeout_ms, struct baton_error *err);
 void etcd_guard_close(struct baton_engine_guard *guard);
+void etcd_guard_testament(struct baton_engine_guard *guard, const struct baton_write *write);
 
 #endif

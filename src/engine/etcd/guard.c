@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "engine/etcd/etcd.h"
+#include "engine/write.h"
 
 #define TRY_MS 1000  /* for an answer of one endpoint */
 #define AHEAD_MS 200 /* to connect beforehand */
@@ -16,6 +17,7 @@ struct baton_engine_guard {
     size_t endpoint; /* the one to try next */
     CURLM *multi;    /* of one try */
     bool connected;
+    struct baton_write testament; /* no key: none */
 };
 
 static void multi_new(struct baton_engine_guard *guard)
@@ -108,6 +110,31 @@ static char *authenticate(struct baton_engine_guard *guard, int64_t until_ms, st
     return token;
 }
 
+void etcd_guard_testament(struct baton_engine_guard *guard, const struct baton_write *write)
+{
+    write_release(&guard->testament);
+    if (write != NULL)
+        write_copy(&guard->testament, write);
+}
+
+/* Once: whether it took effect or not, or nobody knows. An answer that is no broken connection does not keep the lease
+ * from its end. */
+static void write_testament(struct baton_engine_guard *guard, const char *token, int64_t until_ms,
+                            struct grpc_result *ret)
+{
+    struct grpc_call call = {0};
+    struct txn txn;
+    txn_init(&txn, guard->url.prefix, &guard->testament);
+    grpc_call_put(&call, &txn.request.base);
+    txn_release(&txn);
+    run(guard, &call, "KV/Txn", token, until_ms, ret);
+    grpc_call_release(&call);
+    if (ret->status != GRPC_BROKEN && ret->status != GRPC_UNAVAILABLE) {
+        etcd_guard_testament(guard, NULL);
+        ret->status = GRPC_OK;
+    }
+}
+
 static void revoke_lease(struct baton_engine_guard *guard, int64_t until_ms, struct grpc_result *ret)
 {
     Etcdserverpb__LeaseRevokeRequest request = ETCDSERVERPB__LEASE_REVOKE_REQUEST__INIT;
@@ -115,6 +142,8 @@ static void revoke_lease(struct baton_engine_guard *guard, int64_t until_ms, str
     if (guard->multi == NULL)
         multi_new(guard);
     char *token = authenticate(guard, until_ms, ret);
+    if (ret->status == GRPC_OK && guard->testament.key != NULL)
+        write_testament(guard, token, until_ms, ret);
     if (ret->status == GRPC_OK) {
         request.id = (int64_t)guard->session;
         grpc_call_put(&call, &request.base);
@@ -149,6 +178,7 @@ void etcd_guard_close(struct baton_engine_guard *guard)
     if (guard == NULL)
         return;
     multi_free(guard);
+    write_release(&guard->testament);
     etcd_url_release(&guard->url);
     free(guard);
 }

@@ -11,18 +11,21 @@
 #include "engine/local/folder.h"
 #include "engine/local/pulse.h"
 #include "engine/local/worker.h"
+#include "engine/write.h"
 
 struct baton_engine_guard {
     uint64_t session;
     int slot, lock_fd, writer_fd;
     struct pulse pulse;
     struct db *db;
+    struct baton_write testament; /* no key: none */
 };
 
 void local_guard_close(struct baton_engine_guard *guard)
 {
     if (guard == NULL)
         return;
+    write_release(&guard->testament);
     db_close(guard->db);
     pulse_close(&guard->pulse);
     if (guard->lock_fd >= 0)
@@ -57,17 +60,31 @@ fail:
     return -1;
 }
 
-int local_guard_end(struct baton_engine_guard *guard, uint32_t timeout_ms, struct baton_error *err)
+void local_guard_testament(struct baton_engine_guard *guard, const struct baton_write *write)
+{
+    write_release(&guard->testament);
+    if (write != NULL)
+        write_copy(&guard->testament, write);
+}
+
+/* The testament and the end, in one transaction; a decision is waited for until it is on the disk. */
+static int end_in_store(struct baton_engine_guard *guard, struct baton_error *err)
 {
     int slot;
-    int result = db_begin(guard->db, false, err);
-    if (result == 0) {
-        result = db_session_end(guard->db, guard->session, &slot, err);
-        if (result == 0)
-            result = db_commit(guard->db, err);
-        else
-            db_rollback(guard->db);
+    struct baton_reply reply;
+    if (db_begin(guard->db, guard->testament.key != NULL, err) < 0)
+        return -1;
+    if ((guard->testament.key != NULL && db_write(guard->db, &guard->testament, &reply, err) < 0) ||
+        db_session_end(guard->db, guard->session, &slot, err) < 0) {
+        db_rollback(guard->db);
+        return -1;
     }
+    return db_commit(guard->db, err);
+}
+
+int local_guard_end(struct baton_engine_guard *guard, uint32_t timeout_ms, struct baton_error *err)
+{
+    int result = end_in_store(guard, err);
     /* Even if the disk is full: nobody holds it any more, so whoever can write may end it. */
     pulse_end(&guard->pulse, guard->slot, guard->session);
     if (guard->lock_fd >= 0)

@@ -13,6 +13,7 @@
 #include "base/base.h"
 #include "base/clock.h"
 #include "engine/memory/store.h"
+#include "engine/write.h"
 
 #define TTL_MIN_MS 100
 #define TTL_MAX_MS 86400000
@@ -74,6 +75,7 @@ struct baton_engine {
 struct baton_engine_guard {
     struct namespace *space;
     uint64_t session;
+    struct baton_write testament; /* no key: none */
 };
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER; /* for everything that namespaces hold */
@@ -456,14 +458,27 @@ static int memory_guard_open(const char *text, int fd, struct baton_engine_guard
 
 static int memory_guard_end(struct baton_engine_guard *guard, uint32_t timeout_ms, struct baton_error *err)
 {
+    struct baton_reply reply;
     pthread_mutex_lock(&mutex);
+    if (guard->testament.key != NULL)
+        store_write(guard->space->store, &guard->testament, &reply);
     (void)session_drop(guard->space, guard->session);
+    wake_all(guard->space);
     pthread_mutex_unlock(&mutex);
     return 0;
 }
 
+static void memory_guard_testament(struct baton_engine_guard *guard, const struct baton_write *write)
+{
+    write_release(&guard->testament);
+    if (write != NULL)
+        write_copy(&guard->testament, write);
+}
+
 static void memory_guard_close(struct baton_engine_guard *guard)
 {
+    if (guard != NULL)
+        write_release(&guard->testament);
     free(guard);
 }
 
@@ -485,4 +500,5 @@ const struct baton_engine_ops engine_memory = {
     .guard_open = memory_guard_open,
     .guard_end = memory_guard_end,
     .guard_close = memory_guard_close,
+    .guard_testament = memory_guard_testament,
 };

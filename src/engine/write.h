@@ -1,0 +1,24 @@
+/* write.h: a copy of a write, for an engine that keeps one. */
+#ifndef ENGINE_WRITE_H
+#define ENGINE_WRITE_H
+
+#include <stdlib.h>
+
+#include "base/base.h"
+#include "baton/records.h"
+
+static inline void write_copy(struct baton_write *to, const struct baton_write *from)
+{
+    *to = *from;
+    to->key = mem_text(from->key);
+    to->value = mem_text(from->value);
+}
+
+static inline void write_release(struct baton_write *write)
+{
+    free((char *)write->key);
+    free((char *)write->value);
+    *write = (struct baton_write){0};
+}
+
+#endif
