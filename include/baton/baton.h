@@ -186,7 +186,7 @@ struct baton_candidate {
 struct baton_term {
     uint64_t term;
     const char *id;     /* the leader's; "" for nobody */
-    const char *reason; /* "claim", "handover", "transfer", "preempt", "resign", "hold" */
+    const char *reason; /* "claim", "handover", "transfer", "preempt", "resign", "hold", "death" */
     int64_t since_wall_ms;
 };
 struct baton_status {

@@ -27,7 +27,7 @@ def test_a_death_is_told(led):
     watch.wait_object(change="lead", id="alpha")
     led.alpha.signal(signal.SIGKILL)
     watch.wait_object(change="leave", id="alpha")
-    watch.wait_object(change="lead", id="beta", reason="claim")
+    watch.wait_object(change="lead", id="beta", reason="death")  # its guard has passed the place on
 
 
 def test_holds_and_releases_are_told(led):

@@ -196,6 +196,21 @@ void cluster_kill(struct cluster *cluster, int n)
     settle(cluster);
 }
 
+bool cluster_testament(struct cluster *cluster, int n, struct baton_write *ret)
+{
+    return election_testament(cluster->nodes[n].core, cluster->nodes[n].election, ret);
+}
+
+bool cluster_bequeath(struct cluster *cluster, struct baton_write *testament)
+{
+    struct baton_reply reply;
+    store_write(cluster->store, testament, &reply);
+    free((char *)testament->key);
+    free((char *)testament->value);
+    settle(cluster);
+    return reply.answer == BATON_ANSWER_DONE;
+}
+
 int cluster_leader(struct cluster *cluster)
 {
     int leader = -1;
@@ -231,10 +246,10 @@ bool cluster_told(const struct cluster *cluster, int n, size_t back, const char 
 void cluster_put(struct cluster *cluster, const char *key, const char *value)
 {
     struct baton_reply reply;
-    store_write(cluster->store,
-                &(struct baton_write){
-                    .kind = BATON_WRITE_PUT, .key = key, .value = value, .if_revision = BATON_REVISION_ANY},
-                &reply);
+    store_write(
+        cluster->store,
+        &(struct baton_write){.kind = BATON_WRITE_PUT, .key = key, .value = value, .if_revision = BATON_REVISION_ANY},
+        &reply);
     settle(cluster);
 }
 

@@ -45,6 +45,10 @@ void cluster_event(struct cluster *cluster, int n, enum event_kind kind);
 void cluster_wait(struct cluster *cluster, int64_t ms);
 /* The process is gone; its session ends now. */
 void cluster_kill(struct cluster *cluster, int n);
+/* What its guard would write for node n, now: the caller frees key and value. false: nothing. */
+bool cluster_testament(struct cluster *cluster, int n, struct baton_write *ret);
+/* A guard writes this (and key and value are freed). true: it took effect. */
+bool cluster_bequeath(struct cluster *cluster, struct baton_write *testament);
 /* Which node leads (-1: none). Fails when there are two. */
 int cluster_leader(struct cluster *cluster);
 uint64_t cluster_term(struct cluster *cluster);

@@ -473,6 +473,46 @@ static void test_requests_that_cannot_be_are_answered(void **state)
 
 /* ---- lifelines ---- */
 
+static bool has_testament(const struct baton_election *e, char text[BATON_TESTAMENT_MAX])
+{
+    baton_testament(e, text);
+    return text[0] != '\0';
+}
+
+static void test_guard_passes_the_place_on_by_a_testament(void **state)
+{
+    struct baton *a = stage_open(*state, "a", 60000), *b = stage_open(*state, "b", 0);
+    struct baton_lifeline lifeline;
+    struct baton_guard *guard;
+    struct baton_error err;
+    char text[BATON_TESTAMENT_MAX], follower[BATON_TESTAMENT_MAX];
+    struct baton_election *ea = stage_stand(a, "writer", 0);
+    uint64_t term = stage_expect(a, ea, BATON_LEAD).term;
+    assert_false(has_testament(ea, text)); /* nobody is next */
+    struct baton_election *eb = stage_stand(b, "writer", 0);
+    while (!has_testament(ea, text))
+        stage_wait(a, ea, BATON_CHANGED);
+    assert_false(has_testament(eb, follower));
+    assert_int_equal(baton_lifeline(a, &lifeline, &err), 0);
+    assert_int_equal(baton_guard_open(&lifeline, &guard, &err), 0);
+    assert_int_equal(baton_guard_testament(guard, "nonsense", &err), -1);
+    assert_code(err, BATON_INVALID);
+    assert_int_equal(baton_guard_testament(guard, text, &err), 0);
+    assert_int_equal(baton_guard_testament(guard, "", &err), 0);
+    assert_int_equal(baton_guard_testament(guard, text, &err), 0);
+    assert_int_equal(baton_guard_end(guard, 5000, &err), 0);
+    baton_guard_free(guard);
+    assert_int_equal(stage_expect(b, eb, BATON_LEAD).term, term + 1);
+    struct baton_status *status;
+    size_t count;
+    assert_int_equal(baton_status(eb, &status, &count, &err), 0);
+    assert_string_equal(status->terms[0].reason, "death");
+    baton_status_free(status, count);
+    stage_wait(a, NULL, BATON_LOST_SESSION);
+    baton_close(a);
+    baton_close(b);
+}
+
 static void test_guard_ends_the_session_of_its_lifeline(void **state)
 {
     struct baton *a = stage_open(*state, "a", 60000), *b = stage_open(*state, "b", 0);
@@ -530,6 +570,7 @@ int main(int argc, char **argv)
         STORY(test_freed_candidacy_passes_on_and_costs_the_others_nothing),
         STORY(test_requests_that_cannot_be_are_answered),
         STORY(test_guard_ends_the_session_of_its_lifeline),
+        STORY(test_guard_passes_the_place_on_by_a_testament),
         STORY(test_guard_refuses_what_is_no_lifeline),
     };
     stage_engine(argc, argv);

@@ -50,6 +50,66 @@ static void test_a_takeover_is_one_write_whatever_the_number_of_candidates(void 
     assert_int_equal(c->write_tries - tries, 1);
 }
 
+static void test_a_testament_passes_the_place_on_without_a_claim(void **state)
+{
+    struct cluster *c = *state;
+    struct baton_write testament;
+    for (int n = 0; n < 3; n++)
+        cluster_stand(c, n, &needs_time);
+    uint64_t term = cluster_term(c), tries = c->write_tries;
+    assert_true(cluster_testament(c, 0, &testament));
+    c->nodes[0].cut = true; /* it is dead, but its session is not over yet */
+    assert_true(cluster_bequeath(c, &testament));
+    cluster_kill(c, 0);
+    assert_int_equal(cluster_leader(c), 1);
+    assert_int_equal(cluster_term(c), term + 1);
+    assert_int_equal(c->write_tries, tries);
+}
+
+static void test_an_old_testament_has_no_effect(void **state)
+{
+    struct cluster *c = *state;
+    struct baton_write testament;
+    cluster_stand(c, 0, NULL);
+    cluster_stand(c, 1, NULL);
+    assert_true(cluster_testament(c, 0, &testament));
+    cluster_event(c, 0, EVENT_RESIGN);
+    assert_int_equal(cluster_leader(c), 1);
+    uint64_t term = cluster_term(c);
+    assert_false(cluster_bequeath(c, &testament));
+    assert_int_equal(cluster_leader(c), 1);
+    assert_int_equal(cluster_term(c), term);
+}
+
+static void test_a_testament_for_one_who_is_gone_leaves_a_vacancy(void **state)
+{
+    struct cluster *c = *state;
+    struct baton_write testament;
+    for (int n = 0; n < 3; n++)
+        cluster_stand(c, n, NULL);
+    uint64_t term = cluster_term(c);
+    assert_true(cluster_testament(c, 0, &testament)); /* it names node 1 */
+    cluster_kill(c, 1);
+    cluster_kill(c, 0);
+    assert_int_equal(cluster_leader(c), 2); /* which claimed */
+    assert_false(cluster_bequeath(c, &testament));
+    assert_int_equal(cluster_leader(c), 2);
+    assert_int_equal(cluster_term(c), term + 1);
+}
+
+static void test_who_has_nothing_to_pass_on_has_no_testament(void **state)
+{
+    struct cluster *c = *state;
+    struct baton_write testament;
+    cluster_stand(c, 0, NULL);
+    assert_false(cluster_testament(c, 0, &testament)); /* nobody is next */
+    cluster_stand(c, 1, NULL);
+    assert_false(cluster_testament(c, 1, &testament)); /* it does not lead */
+    cluster_put(c, "elections/e/hold", "{\"v\":1,\"by\":\"x\",\"why\":\"\",\"since\":1,\"nonce\":\"n\"}");
+    assert_int_equal(cluster_leader(c), -1);
+    assert_false(cluster_testament(c, 0, &testament)); /* nobody may lead */
+}
+
 static void test_a_dead_first_candidate_does_not_block_the_claim(void **state)
 {
     struct cluster *c = *state;
@@ -163,8 +223,7 @@ static void test_a_transfer_that_cannot_be_is_told_why(void **state)
     cluster_stand(c, 1, NULL);
     core_transfer(asker->core, asker->election, 3, "n9", c->now_ms + 5000);
     cluster_event(c, 0, EVENT_TICK);
-    assert_true(
-        cluster_told(c, 0, 0, "REPLY not-found: 'n9' does not stand in the election 'e'; these do: n0, n1"));
+    assert_true(cluster_told(c, 0, 0, "REPLY not-found: 'n9' does not stand in the election 'e'; these do: n0, n1"));
     assert_int_equal(cluster_leader(c), 0);
 }
 
@@ -325,6 +384,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         STORY(test_the_first_to_stand_leads),
         STORY(test_a_takeover_is_one_write_whatever_the_number_of_candidates),
+        STORY(test_a_testament_passes_the_place_on_without_a_claim),
+        STORY(test_an_old_testament_has_no_effect),
+        STORY(test_a_testament_for_one_who_is_gone_leaves_a_vacancy),
+        STORY(test_who_has_nothing_to_pass_on_has_no_testament),
         STORY(test_a_dead_first_candidate_does_not_block_the_claim),
         STORY(test_the_highest_priority_claims_first),
         STORY(test_preempt_asks_a_lower_priority_to_hand_over),
