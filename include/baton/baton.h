@@ -229,10 +229,10 @@ BATON_API int baton_guard_open(const struct baton_lifeline *lifeline, struct bat
 BATON_API int baton_guard_end(struct baton_guard *guard, uint32_t timeout_ms, struct baton_error *err);
 BATON_API void baton_guard_free(struct baton_guard *guard);
 
-/* The testament of a leader: the handover to the next candidate, which its guard may write when this process is dead and
- * everything that it did as the leader is over; then nobody has to claim. It changes with the candidates: take it again
- * after BATON_LEAD, BATON_CHANGED, BATON_STOP and BATON_FOLLOW. One that is old does no harm, it has no effect. Text; ""
- * when there is none (it does not lead, nobody is next, or it is too long). */
+/* The testament of a leader: the handover to the next candidate, which its guard may write when this process is dead
+ * and everything that it did as the leader is over; then nobody has to claim. It changes with the candidates: take it
+ * again after BATON_LEAD, BATON_CHANGED, BATON_STOP and BATON_FOLLOW. One that is old does no harm, it has no effect.
+ * Text; "" when there is none (it does not lead, nobody is next, or it is too long). */
 #define BATON_TESTAMENT_MAX 8192
 BATON_API void baton_testament(const struct baton_election *e, char text[BATON_TESTAMENT_MAX]);
 /* The guard's side: what baton_guard_end writes first; "" takes it back. Only for a process that is dead. 0, or -1 with

@@ -145,10 +145,10 @@ const char *election_cid(const struct election *election); /* "" while it does n
 /* Does this client lead, at now_ms? The term, or 0. */
 uint64_t election_leads(const struct core *core, const struct election *election, int64_t now_ms);
 
-/* The testament of a leader: the handover that its guard may write when the process is dead and all that it did as the
- * leader is over. The same write as its own handover would be now: it names the next candidate that this view shows, and
- * is compared with the decision that this view shows. false: there is none (it does not lead, nobody is next, a hold).
- * ret->key and ret->value are the caller's to free. */
+/* The testament of a leader: the handover that its guard may write when the process is dead and all that it did as
+ * the leader is over. The same write as its own handover would be now: it names the next candidate that this view
+ * shows, and is compared with the decision that this view shows. false: there is none (it does not lead, nobody is
+ * next, a hold). ret->key and ret->value are the caller's to free. */
 bool election_testament(const struct core *core, const struct election *election, struct baton_write *ret);
 
 /* The session: its id (0: none), its deadline, the granted ttl. */

@@ -177,8 +177,11 @@ static int etcd_open(const char *url, uv_loop_t *loop, const struct baton_engine
 
 static void etcd_close(struct baton_engine *engine)
 {
-    while (engine->requests != NULL)
-        request_free(engine->requests);
+    for (struct request *request = engine->requests, *next; request != NULL; request = next) {
+        next = request->next;
+        free(request);
+    }
+    engine->requests = NULL;
     views_release(engine);
     sessions_release(engine);
     link_close(engine->link);

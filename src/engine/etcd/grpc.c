@@ -120,7 +120,7 @@ static void take_words(struct grpc_call *call, const char *value, size_t length)
         unsigned code = (unsigned char)value[i];
         if (value[i] == '%' && i + 2 < length && sscanf(value + i + 1, "%2x", &code) == 1)
             i += 2;
-        call->words[at++] = code < ' ' || code == 127 ? ' ' : (char)code;
+        call->words[at++] = (char)(code < ' ' || code == 127 ? ' ' : code);
     }
     call->words[at] = '\0';
 }

@@ -232,9 +232,12 @@ static struct call *next_waiting(struct link *link)
 
 static void take_out(struct call **list, struct call *call)
 {
-    while (*list != call)
-        list = &(*list)->next;
-    *list = call->next;
+    for (; *list != NULL; list = &(*list)->next) {
+        if (*list == call) {
+            *list = call->next;
+            return;
+        }
+    }
 }
 
 static void tell(struct call *call, const struct grpc_result *result)
@@ -478,6 +481,7 @@ static void process(struct link *link)
         if (message->msg != CURLMSG_DONE)
             continue;
         curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &call);
+        assert(call != NULL);
         ended(link, (struct call *)(void *)call, message->data.result);
     }
     if (link->dropping)
