@@ -14,10 +14,14 @@ import select
 import shutil
 import signal
 import subprocess
+import sys
 import time
 import uuid
 
 import pytest
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "etcd"))
+from cluster import Cluster  # noqa: E402 pylint: disable=wrong-import-position
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BATON = os.path.abspath(os.environ.get("BATON_BIN", os.path.join(TOP, "build", "baton")))
@@ -142,6 +146,7 @@ class World:
         name, value = self.mark.split("=")
         self.env = {key: os.environ[key] for key in ("PATH", "LANG", "USER", "ASAN_OPTIONS", "UBSAN_OPTIONS",
                                                      "TSAN_OPTIONS") if key in os.environ}
+        self.env["BATON_ENGINE_DIR"] = os.path.join(os.path.dirname(BATON), "src", "engine", "etcd")
         self.env.update({"BATON_URL": f"local:{self.state}", "HOME": folder, "LC_ALL": "C.UTF-8", "TZ": "UTC",
                          name: value})
         self.processes = []
@@ -242,6 +247,21 @@ def world(tmp_path):
     finally:
         made.close()
         shutil.rmtree(made.state, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def etcd(tmp_path_factory):
+    """One etcd for all tests that leave it as it was; each has a namespace of its own in it."""
+    with Cluster(str(tmp_path_factory.mktemp("etcd"))) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def etcd_world(world, etcd):
+    """A world on etcd, in a namespace of its own."""
+    world.etcd = etcd
+    world.env["BATON_URL"] = etcd.url(f"test-{uuid.uuid4().hex[:8]}")
+    return world
 
 
 @pytest.fixture

@@ -1,0 +1,311 @@
+"""The commands on a real etcd: what is promised there, and what goes wrong with it."""
+
+import base64
+import json
+import os
+import re
+import signal
+import socket
+import threading
+
+import pytest
+
+from cluster import Cluster, make_certificates
+from conftest import LIMIT_S
+
+TTL = "--ttl=2s"
+UP = ("sh", "-c", 'echo "up $BATON_TERM"; exec sleep 1000')
+
+
+def stand(world, instance, *options, command=UP):
+    return world.stand("db", instance, TTL, "--grace=300ms", *options, command=command)
+
+
+def wait_up(process, limit=LIMIT_S):
+    """Its command runs; the term."""
+    match, process.place = process.wait_line(r"^up (\d+)$", limit=limit, after=getattr(process, "place", 0))
+    return int(match[1])
+
+
+def wait_stands(world, *instances):
+    """They are candidates."""
+    watch = world.watch("db")
+    for instance in instances:
+        watch.place = 0
+        watch.wait_object(change="join", id=instance)
+    return watch
+
+
+@pytest.fixture
+def pair(etcd_world):
+    """`a` leads, `b` stands."""
+    etcd_world.a = stand(etcd_world, "a")
+    etcd_world.term = wait_up(etcd_world.a)
+    etcd_world.b = stand(etcd_world, "b")
+    etcd_world.watch_db = wait_stands(etcd_world, "a", "b")
+    return etcd_world
+
+
+def children(pid):
+    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
+        return [int(child) for child in file.read().split()]
+
+
+def guard_of(process):
+    [guard] = children(process.pid)
+    return guard
+
+
+def command_of(process):
+    """The command that runs; not the one that was forked for the next time."""
+    [command] = [pid for pid in children(guard_of(process)) if b"sleep" in read(f"/proc/{pid}/cmdline")]
+    return command
+
+
+def read(path):
+    with open(path, "rb") as file:
+        return file.read()
+
+
+# ---- what is promised ----
+
+def test_a_leader_that_ends_passes_its_place_on(pair):
+    assert pair.a.stop() == 128 + signal.SIGTERM
+    assert wait_up(pair.b) > pair.term
+
+
+@pytest.mark.parametrize("who", ["supervisor", "command"])
+def test_a_killed_leader_is_followed_long_before_its_lease_ends(etcd_world, who):
+    # With a lease of 60 s, and a limit of 20 s: nobody waits for a lease.
+    a = etcd_world.stand("db", "a", "--ttl=60s", command=UP)
+    term = wait_up(a)
+    b = etcd_world.stand("db", "b", "--ttl=60s", command=UP)
+    wait_stands(etcd_world, "a", "b")
+    if who == "supervisor":
+        a.signal(signal.SIGKILL)
+    else:
+        os.kill(command_of(a), signal.SIGKILL)
+    assert wait_up(b) > term
+
+
+def test_the_guard_and_the_supervisor_killed_at_once_cost_a_lease(pair):
+    guard = guard_of(pair.a)
+    fd = os.pidfd_open(command_of(pair.a))
+    for pid in (guard, pair.a.pid):
+        os.kill(pid, signal.SIGKILL)
+    # The kernel has killed the command; the lease ends by itself; only then comes the next.
+    assert wait_up(pair.b) > pair.term
+    with pytest.raises(ProcessLookupError):
+        signal.pidfd_send_signal(fd, 0)
+    os.close(fd)
+
+
+def test_a_stopped_leader_is_over_before_the_next_begins(pair):
+    fd = os.pidfd_open(command_of(pair.a))
+    pair.a.signal(signal.SIGSTOP)
+    assert wait_up(pair.b) > pair.term
+    with pytest.raises(ProcessLookupError):
+        signal.pidfd_send_signal(fd, 0)
+    os.close(fd)
+    pair.a.signal(signal.SIGCONT)
+    assert pair.a.stop() in (0, 128 + signal.SIGTERM)
+
+
+def test_transfer_hold_and_release(pair):
+    assert pair.run("transfer", "--to", "b", "db").code == 0
+    term = wait_up(pair.b)
+    assert term > pair.term
+    assert pair.run("hold", "--why", "disks", "db").code == 0
+    pair.watch_db.wait_object(change="vacant")
+    assert pair.run("release", "db").code == 0
+    pair.watch_db.wait_object(change="lead")
+    reasons = [line["reason"] for line in pair.run("history", "--json", "db").objects]
+    assert sorted(reasons) == ["claim", "claim", "hold", "transfer"], reasons
+
+
+def test_records_can_be_read_with_etcdctl(pair):
+    namespace = pair.url.rsplit("/", 1)[1]
+    out = pair.etcd.ctl("get", "--prefix", f"{namespace}/elections/db/leader")
+    key, value = out.splitlines()
+    assert key == f"{namespace}/elections/db/leader"
+    record = json.loads(value)
+    assert record["id"] == "a" and record["term"] == pair.term
+    out = pair.etcd.ctl("get", "--prefix", "--keys-only", f"{namespace}/elections/db/candidates/")
+    assert len(out.split()) == 2
+
+
+def test_an_idle_guard_is_small(pair):
+    sizes = dict(re.findall(r"^(Private_\w+): +(\d+) kB", read(f"/proc/{guard_of(pair.a)}/smaps_rollup").decode(),
+                            re.MULTILINE))
+    assert int(sizes["Private_Clean"]) + int(sizes["Private_Dirty"]) < 3072, sizes
+
+
+# ---- what an operator does ----
+
+def test_a_lease_that_was_revoked_ends_the_leader(pair):
+    namespace = pair.url.rsplit("/", 1)[1]
+    out = pair.etcd.ctl("get", "--prefix", "-w", "json", f"{namespace}/elections/db/candidates/")
+    first = min(json.loads(out)["kvs"], key=lambda kv: kv["create_revision"])
+    pair.etcd.ctl("lease", "revoke", f"{first['lease']:x}")
+    assert wait_up(pair.b) > pair.term
+    wait_stands(pair, "b", "a")  # and it stands again
+
+
+def test_a_presence_that_was_deleted_ends_the_leader(pair):
+    namespace = pair.url.rsplit("/", 1)[1]
+    out = pair.etcd.ctl("get", "--prefix", "-w", "json", f"{namespace}/elections/db/candidates/")
+    first = min(json.loads(out)["kvs"], key=lambda kv: kv["create_revision"])
+    pair.etcd.ctl("del", base64.b64decode(first["key"]).decode())
+    assert wait_up(pair.b) > pair.term
+
+
+def test_compaction_and_defragmentation_disturb_nobody(pair):
+    revision = json.loads(pair.etcd.ctl("get", "-w", "json", "x"))["header"]["revision"]
+    pair.etcd.ctl("compact", str(revision))
+    pair.etcd.ctl("defrag")
+    assert json.loads(pair.run("status", "--json", "db").out)["term"] == pair.term
+
+
+# ---- what goes wrong ----
+
+def test_nothing_listens(world):
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        url = f"etcd://127.0.0.1:{unused.getsockname()[1]}/x"
+        told = world.run("status", "--timeout", "2s", "--url", url)
+    assert told.code == 69 and "connect" in told.err and "check that it runs there" in told.err, told
+
+
+@pytest.mark.parametrize("answer", [b"", b"220 smtp.example ESMTP\r\n", b"HTTP/1.1 400 Bad Request\r\n\r\n"])
+def test_something_else_listens(world, answer):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        def serve():
+            while True:
+                try:
+                    connection, _ = server.accept()
+                except OSError:
+                    return
+                with connection:
+                    connection.recv(100)
+                    connection.sendall(answer)
+        threading.Thread(target=serve, daemon=True).start()
+        url = f"etcd://127.0.0.1:{server.getsockname()[1]}/x"
+        told = world.run("status", "--timeout", "2s", "--url", url)
+        server.shutdown(socket.SHUT_RDWR)
+    assert told.code == 69 and f"etcd at {url[7:-2]}" in told.err, told
+
+
+def test_the_store_is_full(tmp_path, world):
+    with Cluster(str(tmp_path), options=("--quota-backend-bytes", str(16 * 1024 * 1024))) as etcd:
+        world.env["BATON_URL"] = etcd.url()
+        a = stand(world, "a")
+        term = wait_up(a)
+        with pytest.raises(RuntimeError):
+            for n in range(30):
+                etcd.ctl("put", f"fill{n}", stdin="x" * 1024 * 1024)
+        assert "NOSPACE" in etcd.ctl("alarm", "list")
+        # The leader renews and goes on; nobody new can stand, and is told why.
+        b = stand(world, "b")
+        errors = world.start_command(["tail", "-n", "+1", "-F", b.errors])
+        errors.wait_line(r"space exceeded; compact and defragment")
+        assert json.loads(world.run("status", "--json", "db").out)["term"] == term
+        etcd.ctl("del", "--prefix", "fill")
+        revision = json.loads(etcd.ctl("get", "-w", "json", "x"))["header"]["revision"]
+        etcd.ctl("compact", str(revision))
+        etcd.ctl("defrag")
+        etcd.ctl("alarm", "disarm")
+        wait_stands(world, "a", "b")
+        a.stop()
+        assert wait_up(b) > term
+
+
+# ---- TLS and users ----
+
+@pytest.fixture(scope="module")
+def secured(tmp_path_factory):
+    folder = str(tmp_path_factory.mktemp("tls"))
+    make_certificates(folder)
+    make_certificates(str(tmp_path_factory.mktemp("other")))
+    with Cluster(str(tmp_path_factory.mktemp("etcd-tls")), tls=folder) as cluster:
+        yield cluster
+
+
+def test_tls_with_a_certificate_on_both_sides(world, secured):
+    world.env["BATON_URL"] = secured.url("tls1")
+    a, b = stand(world, "a"), None
+    term = wait_up(a)
+    b = stand(world, "b")
+    wait_stands(world, "a", "b")
+    a.signal(signal.SIGKILL)  # its guard needs the certificate, too
+    assert wait_up(b) > term
+
+
+def test_a_server_that_is_not_trusted(world, secured, tmp_path):
+    make_certificates(str(tmp_path), "other")
+    told = world.run("status", "--timeout", "2s", "--url", secured.url("x", ca=f"{tmp_path}/other.pem"))
+    assert told.code == 77 and "certificate" in told.err, told
+
+
+def test_a_client_that_is_not_trusted(world, secured, tmp_path):
+    make_certificates(str(tmp_path), "other")
+    told = world.run("status", "--timeout", "2s", "--url",
+                     secured.url("x", cert=f"{tmp_path}/client.pem", key=f"{tmp_path}/client.key"))
+    assert told.code in (69, 77) and "etcd at" in told.err, told
+
+
+@pytest.fixture
+def guarded(tmp_path):
+    """An etcd that asks for a user and a password."""
+    folder = tmp_path / "etcd"
+    folder.mkdir()
+    with Cluster(str(folder)) as cluster:
+        cluster.ctl("user", "add", "root:rootpw")
+        cluster.ctl("user", "grant-role", "root", "root")
+        cluster.ctl("role", "add", "baton")
+        cluster.ctl("role", "grant-permission", "baton", "--prefix=true", "readwrite", "team/")
+        cluster.ctl("user", "add", "app:s3cret-word")
+        cluster.ctl("user", "grant-role", "app", "baton")
+        (tmp_path / "password").write_text("s3cret-word\n")
+        (tmp_path / "wrong").write_text("wr0ng-word\n")
+        cluster.password, cluster.wrong = str(tmp_path / "password"), str(tmp_path / "wrong")
+        yield cluster
+
+
+def enable_auth(cluster):
+    cluster.ctl("auth", "enable")
+    cluster.user = "root:rootpw"
+
+
+def test_a_user_with_a_role_for_the_namespace(world, guarded):
+    enable_auth(guarded)
+    world.env["BATON_URL"] = guarded.url("team", user="app", password_file=guarded.password)
+    a = stand(world, "a")
+    term = wait_up(a)
+    b = stand(world, "b")
+    wait_stands(world, "a", "b")
+    a.signal(signal.SIGKILL)
+    assert wait_up(b) > term
+    for process in (a, b):
+        assert "s3cret-word" not in process.stderr
+    assert b"s3cret-word" not in read(f"/proc/{b.pid}/cmdline") + read(f"/proc/{b.pid}/environ")
+
+
+def test_a_wrong_password_a_wrong_namespace_and_no_user(world, guarded):
+    enable_auth(guarded)
+    for url, word in ((guarded.url("team", user="app", password_file=guarded.wrong), "invalid user ID or password"),
+                      (guarded.url("other", user="app", password_file=guarded.password), "permission denied"),
+                      (guarded.url("team"), "user name is empty")):
+        told = world.run("status", "--timeout", "3s", "--url", url)
+        assert told.code == 77 and word in told.err and "check user" in told.err, (url, told)
+        assert "wr0ng-word" not in told.err
+
+
+def test_authentication_that_is_switched_on_while_a_leader_runs(world, guarded):
+    world.env["BATON_URL"] = guarded.url("team", user="app", password_file=guarded.password)
+    a = stand(world, "a")
+    term = wait_up(a)
+    enable_auth(guarded)
+    b = stand(world, "b")
+    wait_stands(world, "a", "b")
+    a.stop()
+    assert wait_up(b) > term
