@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/base.h"
 #include "engine/memory/memory.h"
@@ -14,20 +15,57 @@ static const struct baton_engine_ops *const built_in[] = {&engine_local, &engine
 
 #define SCHEME_MAX 32
 
-static const struct baton_engine_ops *load(const char *scheme, const char *url, struct baton_error *err)
+static const struct {
+    const char *scheme, *from;
+} known[] = {{"etcd", "it is built where libcurl and protobuf-c are: -Detcd=enabled"}};
+
+/* The file to load, which may not be there: beside the library that this code is in, be it installed or in the folder
+ * of a build. The caller frees it. */
+static char *find_file(const char *scheme)
 {
-    const char *folder = getenv("BATON_ENGINE_DIR");
-    char *path = mem_format("%s/libbaton-%s.so", folder != NULL ? folder : BATON_ENGINE_FOLDER, scheme);
+    const char *folder = getenv("BATON_ENGINE_DIR"), *slash;
+    Dl_info self;
+    if (folder != NULL)
+        return mem_format("%s/libbaton-%s.so", folder, scheme);
+    if (dladdr((const void *)built_in, &self) != 0 && (slash = strrchr(self.dli_fname, '/')) != NULL) {
+        int length = (int)(slash - self.dli_fname);
+        char *installed = mem_format("%.*s/baton/libbaton-%s.so", length, self.dli_fname, scheme);
+        if (access(installed, F_OK) == 0)
+            return installed;
+        free(installed);
+        char *built = mem_format("%.*s/../engine/%s/libbaton-%s.so", length, self.dli_fname, scheme, scheme);
+        if (access(built, F_OK) == 0)
+            return built;
+        free(built);
+    }
+    return mem_format("%s/libbaton-%s.so", BATON_ENGINE_FOLDER, scheme);
+}
+
+static void tell_missing(const char *scheme, const char *path, struct baton_error *err)
+{
+    const char *from = "this baton knows: local, memory, etcd";
+    for (size_t i = 0; i < COUNT_OF(known); i++)
+        if (strcmp(known[i].scheme, scheme) == 0)
+            from = known[i].from;
+    if (access(path, F_OK) == 0)
+        error_set(err, BATON_UNSUPPORTED, "the engine '%s' cannot be loaded: %.300s", scheme, dlerror());
+    else
+        error_set(err, BATON_UNSUPPORTED, "there is no engine '%s' (no file %.200s); %s", scheme, path, from);
+}
+
+static const struct baton_engine_ops *load(const char *scheme, struct baton_error *err)
+{
+    char *path = find_file(scheme);
+    char symbol[SCHEME_MAX + 16];
     const struct baton_engine_ops *ops = NULL;
     void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     if (library == NULL) {
-        error_set(err, BATON_UNSUPPORTED,
-                  "URL '%.100s': there is no engine '%s' (%s cannot be loaded); this baton has: local, memory", url,
-                  scheme, path);
+        tell_missing(scheme, path, err);
         goto out;
     }
-    char symbol[SCHEME_MAX + 16];
     snprintf(symbol, sizeof(symbol), "baton_engine_%s", scheme);
+    for (char *c = symbol; *c != '\0'; c++)
+        *c = *c == '-' ? '_' : *c;
     ops = dlsym(library, symbol);
     if (ops == NULL || ops->abi != BATON_ENGINE_ABI) {
         error_set(err, BATON_UNSUPPORTED, "%s is not an engine of this version of baton (it needs %s with ABI %d)",
@@ -46,11 +84,11 @@ const struct baton_engine_ops *engine_find(const char *url, struct baton_error *
     size_t length = colon != NULL ? (size_t)(colon - url) : 0;
     bool legal = length > 0 && length < SCHEME_MAX;
     for (size_t i = 0; legal && i < length; i++)
-        legal = islower((unsigned char)url[i]) || (i > 0 && isdigit((unsigned char)url[i]));
+        legal = islower((unsigned char)url[i]) || (i > 0 && (isdigit((unsigned char)url[i]) || url[i] == '-'));
     if (!legal) {
         error_set(err, BATON_INVALID,
-                  "URL '%.200s' is not legal: it must begin with an engine and a colon, as in local:/var/lib/baton",
-                  url);
+                  "URL '%.*s' is not legal: it must begin with an engine and a colon, as in local:/var/lib/baton",
+                  (int)(strcspn(url, "?@") < 200 ? strcspn(url, "?@") : 200), url);
         return NULL;
     }
     char scheme[SCHEME_MAX];
@@ -59,5 +97,5 @@ const struct baton_engine_ops *engine_find(const char *url, struct baton_error *
     for (size_t i = 0; i < COUNT_OF(built_in); i++)
         if (strcmp(built_in[i]->scheme, scheme) == 0)
             return built_in[i];
-    return load(scheme, url, err);
+    return load(scheme, err);
 }

@@ -106,8 +106,66 @@ def test_an_empty_url_is_not_taken_for_the_default(world):
 def test_an_unknown_scheme(world):
     told = world.run("status", "--url", "foo://h/x")
     assert (told.code, told.out) == (78, "")
-    assert re.fullmatch(r"baton: URL 'foo://h/x': there is no engine 'foo' \(\S+/libbaton-foo\.so cannot be loaded\); "
-                        r"this baton has: [a-z, ]+\n", told.err)
+    assert re.fullmatch(r"baton: there is no engine 'foo' \(no file \S+/libbaton-foo\.so\); "
+                        r"this baton knows: [a-z, ]+\n", told.err)
+
+
+def test_an_engine_that_was_not_built(world):
+    told = world.run("status", "--url", "etcd://h/x", env={"BATON_ENGINE_DIR": world.folder})
+    assert told.code == 78 and "-Detcd=enabled" in told.err, told
+
+
+@pytest.mark.parametrize("code,word", [
+    (None, "cannot be loaded: "),
+    ("int baton_engine_other;", "is not an engine of this version of baton (it needs baton_engine_my_store with ABI 1)"),
+    ("unsigned baton_engine_my_store[64] = {99};", "with ABI 1)")])
+def test_a_file_that_is_not_an_engine(world, code, word):
+    path = os.path.join(world.folder, "libbaton-my-store.so")
+    with open(path + ".c", "w", encoding="ascii") as file:
+        file.write(code or "")
+    if code is None:
+        with open(path, "wb") as file:
+            file.write(b"no shared object at all")
+    else:
+        assert world.run_command(["gcc", "-shared", "-fPIC", "-o", path, path + ".c"]).code == 0
+    told = world.run("status", "--url", "my-store://h/x", env={"BATON_ENGINE_DIR": world.folder})
+    assert told.code == 78 and word in told.err and path in told.err, told
+
+
+@pytest.mark.parametrize("url,word", [
+    ("etcd:", "two slashes"),
+    ("etcd://", "a host name or address is missing"),
+    ("etcd://h:0/x", "a port is a number"),
+    ("etcd://h:x/x", "a port is a number"),
+    ("etcd://h,,i/x", "a host name or address is missing"),
+    ("etcd://h/a b", "a namespace has letters"),
+    ("etcd://h/" + "n" * 200, "more than 128 bytes"),
+    ("etcd://" + ",".join(["h"] * 17), "more than 16 endpoints"),
+    ("etcd://h/x?ca", "NAME=VALUE"),
+    ("etcd://h/x?ca=", "empty"),
+    ("etcd://h/x?ca=%zz", "wrong % sequence"),
+    ("etcd://h/x?ca=%00", "wrong % sequence"),
+    ("etcd://h/x?colour=red", "the parameters are"),
+    ("etcd://h/x?ca=/a&ca=/b", "twice"),
+    ("etcd://h/x?tls=maybe", "tls is yes or no"),
+    ("etcd://h/x?cert=/a", "cert and key belong together"),
+    ("etcd://h/x?user=u", "user and password-file belong together"),
+    ("etcd://h/x?user=u&password=s3cret-word", "does not belong into a URL"),
+    ("etcd://u:s3cret-word@h/x", "user=NAME")])
+def test_a_url_of_etcd_that_is_not_legal(world, url, word):
+    told = world.run("status", "--url", url)
+    assert (told.code, told.out) == (64, "") and word in told.err and "as in etcd://" in told.err, told
+    assert "s3cret-word" not in told.err
+
+
+def test_files_of_an_etcd_url_that_cannot_be_read(world):
+    with open(os.path.join(world.folder, "empty"), "w", encoding="ascii"):
+        pass
+    for query, code, word in ((f"ca={world.folder}/none", 66, "ca="), (f"user=u&password-file={world.folder}/none", 66,
+                                                                       "password file"),
+                              (f"user=u&password-file={world.folder}/empty", 64, "no password in its first line")):
+        told = world.run("status", "--url", f"etcd://127.0.0.1:1/x?{query}")
+        assert told.code == code and word in told.err and world.folder in told.err, told
 
 
 def test_a_ttl_below_the_minimum_of_the_engine(world):

@@ -62,7 +62,7 @@ static const char *add_endpoint(struct etcd_url *url, char *text)
 
 static const char *take_endpoints(struct etcd_url *url, char *text)
 {
-    const char *why = NULL;
+    const char *why = strchr(text, '@') != NULL ? "a user is given as ?user=NAME&password-file=FILE" : NULL;
     for (char *next; text != NULL && why == NULL; text = next) {
         next = strchr(text, ',');
         if (next != NULL)
