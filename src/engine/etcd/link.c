@@ -609,9 +609,14 @@ void link_forget(struct link *link, const void *ctx)
         call->done = call->ctx == ctx ? NULL : call->done;
 }
 
+bool link_is_up(const struct link *link)
+{
+    return link->state == LINK_UP && !link->dropping;
+}
+
 void link_stream(struct link *link, const char *method, const ProtobufCMessage *request)
 {
-    if (link->state != LINK_UP)
+    if (!link_is_up(link))
         return;
     if (link->stream == NULL) {
         link->stream = call_new(method, request, NEVER_MS, NULL, NULL);

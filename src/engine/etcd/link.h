@@ -41,6 +41,7 @@ void link_answer(struct link *link, const struct grpc_result *result, link_done 
 /* No answer is told to this ctx any more. */
 void link_forget(struct link *link, const void *ctx);
 
+bool link_is_up(const struct link *link);
 /* While it is up: send over its stream (one; opened by the first message, as `method`). */
 void link_stream(struct link *link, const char *method, const ProtobufCMessage *request);
 /* Give up the connection for a reason that the caller has seen, and take the next endpoint. */

@@ -1,8 +1,11 @@
 /* views.c: a view is a Range of its prefix at one revision, and from there on a watcher in the connection's one stream.
  *
- * All pages of a Range are read at the revision of the first. The watcher begins at the next revision, so nothing is
- * missed and nothing comes twice; etcd tells the events of one revision in one message, in order. A view begins again
- * with everything after its connection is gone, and when the revision that it needs was compacted.
+ * Both are asked for at the same time. The watcher tells everything after the revision of its creation; the Range is
+ * read again if it is older than that; what the watcher tells meanwhile is kept, and what the Range shows already is
+ * left out of it. So nothing is missed, nothing comes twice, and the watcher never has to catch up: etcd does that for
+ * those that begin in the past, but only every 100 ms. All pages of a Range are read at the revision of the first. etcd
+ * tells the events of one revision in one message, in order. A view begins again with everything when its connection is
+ * gone.
  *
  * Numbers of watchers are ours (watch_id) and never used again in a stream, so what is told late of a view that is not
  * wanted any more is not taken for another's.
@@ -21,18 +24,24 @@
 
 enum view_state { VIEW_IDLE, VIEW_WANTED, VIEW_READING, VIEW_WATCHED, VIEW_REFUSED };
 
+struct changes {
+    struct baton_change *list;
+    size_t count, room;
+};
+
 struct view {
     struct view *next, *wanted_next;
     struct baton_engine *engine;
     uint64_t watch; /* the caller's number */
     int64_t number; /* of its watcher; 0: none */
     enum view_state state;
-    char *prefix;      /* in etcd */
-    uint64_t revision; /* that was told last */
-    uint64_t reading;  /* revision of the Range; 0: its first page is not there */
-    char *from;        /* key of the next page */
-    struct baton_change *changes;
-    size_t count, room;
+    char *prefix;              /* in etcd */
+    uint64_t revision;         /* that was told last */
+    uint64_t reading;          /* revision of the Range; 0: its first page is not there */
+    char *from;                /* key of the next page */
+    bool read, created;        /* the Range is complete; the watcher is there ... */
+    uint64_t after;            /* ... and tells what came after this revision */
+    struct changes all, since; /* read; told by the watcher meanwhile */
 };
 
 static void read_more(struct baton_engine *engine);
@@ -86,18 +95,18 @@ static bool is_record(const struct baton_engine *engine, const Etcdserverpb__Key
            memcmp(kv->key.data + skip, SESSION_KEY, strlen(SESSION_KEY)) != 0;
 }
 
-static void add_change(struct view *view, enum baton_change_kind kind, const Etcdserverpb__KeyValue *kv)
+static void add_change(const struct baton_engine *engine, struct changes *to, enum baton_change_kind kind,
+                       const Etcdserverpb__KeyValue *kv)
 {
-    const struct baton_engine *engine = view->engine;
     if (!is_record(engine, kv))
         return;
-    if (view->count == view->room) {
-        view->room = view->room > 0 ? 2 * view->room : 16;
-        view->changes = mem_grow(view->changes, view->room * sizeof(*view->changes));
+    if (to->count == to->room) {
+        to->room = to->room > 0 ? 2 * to->room : 16;
+        to->list = mem_grow(to->list, to->room * sizeof(*to->list));
     }
-    ProtobufCBinaryData key = {.len = kv->key.len - strlen(engine->url.prefix),
-                               .data = kv->key.data + strlen(engine->url.prefix)};
-    view->changes[view->count++] = (struct baton_change){
+    size_t skip = strlen(engine->url.prefix);
+    ProtobufCBinaryData key = {.len = kv->key.len - skip, .data = kv->key.data + skip};
+    to->list[to->count++] = (struct baton_change){
         .kind = kind,
         .record = {.key = text_of(&key, BATON_KEY_MAX),
                    .value = kind == BATON_CHANGE_PUT ? text_of(&kv->value, BATON_VALUE_MAX) : NULL,
@@ -106,25 +115,25 @@ static void add_change(struct view *view, enum baton_change_kind kind, const Etc
                    .session = (uint64_t)kv->lease}};
 }
 
-static void clear_changes(struct view *view)
+static void clear_changes(struct changes *changes)
 {
-    for (size_t i = 0; i < view->count; i++) {
-        free((char *)view->changes[i].record.key);
-        free((char *)view->changes[i].record.value);
+    for (size_t i = 0; i < changes->count; i++) {
+        free((char *)changes->list[i].record.key);
+        free((char *)changes->list[i].record.value);
     }
-    free(view->changes);
-    view->changes = NULL;
-    view->count = view->room = 0;
+    free(changes->list);
+    *changes = (struct changes){0};
 }
 
-/* Tell what was gathered. The view may be gone after it: the caller may take it back from inside `changed`. */
-static void tell(struct view *view, bool reset, uint64_t revision)
+/* Tell what was gathered, but for the first `skip`. The view may be gone after it: the caller may take it back from
+ * inside `changed`. */
+static void tell(struct view *view, bool reset, uint64_t revision, struct changes *gathered, size_t skip)
 {
     struct baton_engine *engine = view->engine;
-    struct baton_batch batch = {.reset = reset, .revision = revision, .changes = view->changes, .count = view->count};
-    struct view told = {.changes = view->changes, .count = view->count};
-    view->changes = NULL;
-    view->count = view->room = 0;
+    struct changes told = *gathered;
+    struct baton_batch batch = {
+        .reset = reset, .revision = revision, .changes = told.list + skip, .count = told.count - skip};
+    *gathered = (struct changes){0};
     view->revision = revision;
     if (reset || batch.count > 0)
         engine->callbacks.changed(engine->ctx, view->watch, &batch);
@@ -168,11 +177,10 @@ static void watcher_begin(struct view *view)
     Etcdserverpb__WatchRequest request = ETCDSERVERPB__WATCH_REQUEST__INIT;
     char *end = range_end(view->prefix);
     view->number = ++engine->views.last_number;
-    view->state = VIEW_WATCHED;
+    view->created = false;
     (void)tsearch(view, &engine->views.by_number, compare_numbers);
     create.key = etcd_bytes(view->prefix);
     create.range_end = etcd_bytes(end);
-    create.start_revision = (int64_t)view->reading + 1;
     create.watch_id = view->number;
     request.request_union_case = ETCDSERVERPB__WATCH_REQUEST__REQUEST_UNION_CREATE_REQUEST;
     request.create_request = &create;
@@ -203,8 +211,8 @@ static void read_end(struct view *view, enum view_state state)
     view->state = state;
     free(view->from);
     view->from = NULL;
-    if (state != VIEW_WATCHED)
-        clear_changes(view);
+    clear_changes(&view->all);
+    clear_changes(&view->since);
 }
 
 static void on_retry(uv_timer_t *timer)
@@ -218,6 +226,7 @@ static void on_retry(uv_timer_t *timer)
 
 static void read_later(struct view *view, uint64_t wait_ms)
 {
+    watcher_end(view);
     read_end(view, VIEW_REFUSED);
     uv_timer_start(&view->engine->views.retry, on_retry, wait_ms, 0);
 }
@@ -230,6 +239,19 @@ static void refused(struct view *view, const struct baton_error *err)
     engine->callbacks.trouble(engine->ctx, err);
 }
 
+static void ask_page(struct view *view);
+
+/* From the first page on; the watcher stays. */
+static void read_again(struct view *view)
+{
+    clear_changes(&view->all);
+    free(view->from);
+    view->from = NULL;
+    view->reading = 0;
+    view->read = false;
+    ask_page(view);
+}
+
 static void read_failed(struct view *view, const struct grpc_result *result)
 {
     struct baton_engine *engine = view->engine;
@@ -237,8 +259,7 @@ static void read_failed(struct view *view, const struct grpc_result *result)
     if (result->status == GRPC_BROKEN) { /* the link begins again, and so does this */
         read_end(view, VIEW_IDLE);
     } else if (result->status == GRPC_OUT_OF_RANGE) { /* compacted between two pages */
-        read_end(view, VIEW_IDLE);
-        want(view);
+        read_again(view);
     } else if (status_is_refusal(result)) {
         status_error(result, link_endpoint(engine->link), "records cannot be read", &err);
         refused(view, &err);
@@ -261,7 +282,33 @@ static bool went_back(struct view *view, uint64_t revision)
     return true;
 }
 
-static void ask_page(struct view *view);
+/* Is everything there? Then it is told, and what has come since. */
+static void maybe_begin(struct view *view)
+{
+    struct baton_engine *engine = view->engine;
+    if (!view->read || !view->created)
+        return;
+    if (view->reading < view->after) {
+        read_again(view);
+        return;
+    }
+    if (went_back(view, view->reading))
+        return;
+    struct changes all = view->all, since = view->since;
+    int64_t number = view->number;
+    view->all = view->since = (struct changes){0};
+    read_end(view, VIEW_WATCHED);
+    if (engine->views.troubled)
+        engine->callbacks.trouble(engine->ctx, NULL);
+    engine->views.troubled = false;
+    size_t seen = 0;
+    while (seen < since.count && since.list[seen].record.revision <= view->reading)
+        seen++;
+    tell(view, true, view->reading, &all, 0);
+    if (seen < since.count && find_number(engine, number) == view)
+        tell(view, false, since.list[since.count - 1].record.revision, &since, seen);
+    clear_changes(&since);
+}
 
 static void on_page(void *ctx, const struct grpc_result *result)
 {
@@ -277,7 +324,7 @@ static void on_page(void *ctx, const struct grpc_result *result)
     if (view->reading == 0)
         view->reading = (uint64_t)answer->header->revision;
     for (size_t i = 0; i < answer->n_kvs; i++)
-        add_change(view, BATON_CHANGE_PUT, answer->kvs[i]);
+        add_change(engine, &view->all, BATON_CHANGE_PUT, answer->kvs[i]);
     if (answer->more && answer->n_kvs > 0) {
         const ProtobufCBinaryData *last = &answer->kvs[answer->n_kvs - 1]->key;
         free(view->from);
@@ -286,14 +333,8 @@ static void on_page(void *ctx, const struct grpc_result *result)
         ask_page(view);
         goto out;
     }
-    if (went_back(view, view->reading))
-        goto out;
-    read_end(view, VIEW_WATCHED);
-    watcher_begin(view);
-    if (engine->views.troubled)
-        engine->callbacks.trouble(engine->ctx, NULL);
-    engine->views.troubled = false;
-    tell(view, true, view->reading);
+    view->read = true;
+    maybe_begin(view);
 out:
     if (answer != NULL)
         etcdserverpb__range_response__free_unpacked(answer, NULL);
@@ -318,11 +359,11 @@ static void read_more(struct baton_engine *engine)
 {
     struct views *views = &engine->views;
     struct view *view;
-    while (views->reading < READING_MAX && (view = next_wanted(views)) != NULL) {
+    while (link_is_up(engine->link) && views->reading < READING_MAX && (view = next_wanted(views)) != NULL) {
         view->state = VIEW_READING;
-        view->reading = 0;
         views->reading++;
-        ask_page(view);
+        watcher_begin(view);
+        read_again(view);
     }
 }
 
@@ -331,32 +372,33 @@ static void read_more(struct baton_engine *engine)
 static void watcher_ended(struct view *view, const Etcdserverpb__WatchResponse *told)
 {
     struct baton_engine *engine = view->engine;
+    link_forget(engine->link, view);
     number_drop(view);
     if (told->compact_revision > 0) {
+        read_end(view, VIEW_IDLE);
         want(view);
-    } else {
-        struct baton_error err;
-        error_set(
-            &err, BATON_DENIED, "etcd at %s: it does not let records be watched: %.200s; check the roles of user=",
-            link_endpoint(engine->link), told->cancel_reason[0] != '\0' ? told->cancel_reason : "no reason given");
-        refused(view, &err);
+        read_more(engine);
+        return;
     }
+    struct baton_error err;
+    error_set(&err, BATON_DENIED, "etcd at %s: it does not let records be watched: %.200s; check the roles of user=",
+              link_endpoint(engine->link), told->cancel_reason[0] != '\0' ? told->cancel_reason : "no reason given");
+    refused(view, &err);
     read_more(engine);
 }
 
 static void watcher_told(struct view *view, const Etcdserverpb__WatchResponse *told)
 {
-    uint64_t revision = 0;
+    struct changes *to = &view->since;
     for (size_t i = 0; i < told->n_events; i++) {
         const Etcdserverpb__Event *event = told->events[i];
-        if (event->kv == NULL || (uint64_t)event->kv->mod_revision <= view->revision)
-            continue;
-        revision = (uint64_t)event->kv->mod_revision;
-        add_change(view, event->type == ETCDSERVERPB__EVENT__KIND__PUT ? BATON_CHANGE_PUT : BATON_CHANGE_REMOVE,
-                   event->kv);
+        if (event->kv != NULL)
+            add_change(view->engine, to,
+                       event->type == ETCDSERVERPB__EVENT__KIND__PUT ? BATON_CHANGE_PUT : BATON_CHANGE_REMOVE,
+                       event->kv);
     }
-    if (revision > 0)
-        tell(view, false, revision);
+    if (view->state == VIEW_WATCHED && to->count > 0)
+        tell(view, false, to->list[to->count - 1].record.revision, to, 0);
 }
 
 void views_message(struct baton_engine *engine, const uint8_t *message, size_t length)
@@ -367,10 +409,18 @@ void views_message(struct baton_engine *engine, const uint8_t *message, size_t l
         return;
     }
     struct view *view = find_number(engine, told->watch_id);
-    if (view != NULL && told->canceled)
+    if (view == NULL) {
+        ; /* of one that is not wanted any more */
+    } else if (told->canceled) {
         watcher_ended(view, told);
-    else if (view != NULL && told->n_events > 0)
+    } else if (told->created && told->header != NULL) {
+        view->created = true;
+        view->after = (uint64_t)told->header->revision;
+        maybe_begin(view);
+        read_more(engine);
+    } else {
         watcher_told(view, told);
+    }
     etcdserverpb__watch_response__free_unpacked(told, NULL);
 }
 
@@ -391,13 +441,14 @@ void views_add(struct baton_engine *engine, uint64_t watch, const char *prefix)
     view->prefix = etcd_key(engine, prefix);
     view->next = engine->views.first;
     engine->views.first = view;
-    want(view); /* the link keeps the question until it is up */
+    want(view);
     read_more(engine);
 }
 
 static void view_free(struct view *view)
 {
-    clear_changes(view);
+    clear_changes(&view->all);
+    clear_changes(&view->since);
     free(view->from);
     free(view->prefix);
     free(view);
@@ -433,8 +484,9 @@ void views_down(struct baton_engine *engine)
 {
     for (struct view *view = engine->views.first; view != NULL; view = view->next) {
         number_drop(view);
-        if (view->state == VIEW_WATCHED)
-            view->state = VIEW_IDLE;
+        link_forget(engine->link, view);
+        if (view->state == VIEW_WATCHED || view->state == VIEW_READING)
+            read_end(view, VIEW_IDLE);
     }
 }
 
