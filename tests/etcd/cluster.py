@@ -29,7 +29,8 @@ def free_ports(count):
 class Member:
     """One etcd process; it may be started again on its data."""
 
-    def __init__(self, name, folder, ports):
+    def __init__(self, name, folder, ports, host):
+        self.host = host
         self.name = name
         self.data = os.path.join(folder, name)
         self.log = os.path.join(folder, name + ".log")
@@ -40,7 +41,7 @@ class Member:
 
     @property
     def endpoint(self):
-        return f"127.0.0.1:{self.client}"
+        return f"{self.host}:{self.client}"
 
     def start(self):
         """Start it, without waiting for it."""
@@ -92,11 +93,11 @@ class Cluster:
     """A cluster of `count` members. `tls`: a folder with ca.pem, server.pem, server.key, client.pem, client.key (see
     make_certificates); then clients need a certificate, too. `options`: more of etcd's own."""
 
-    def __init__(self, folder, count=1, tls=None, options=()):
+    def __init__(self, folder, count=1, tls=None, options=(), host="127.0.0.1"):
         self.tls = tls
         self.user = None  # "name:password", for ctl
         ports = free_ports(2 * count)
-        self.members = [Member(f"m{n + 1}", folder, ports[2 * n:2 * n + 2]) for n in range(count)]
+        self.members = [Member(f"m{n + 1}", folder, ports[2 * n:2 * n + 2], host) for n in range(count)]
         scheme = "https" if tls else "http"
         initial = ",".join(f"{one.name}=http://127.0.0.1:{one.peer}" for one in self.members)
         for one in self.members:
@@ -140,9 +141,9 @@ class Cluster:
         query = "&".join(f"{name.replace('_', '-')}={value}" for name, value in parameters.items())
         return f"etcd://{self.endpoints}/{namespace}" + (f"?{query}" if query else "")
 
-    def ctl(self, *args, check=True, stdin=""):
+    def ctl(self, *args, check=True, stdin="", endpoint=None):
         """etcdctl; what it says. A put without its value takes it from `stdin`."""
-        command = ["etcdctl", "--endpoints", self.endpoints, "--command-timeout=10s"]
+        command = ["etcdctl", "--endpoints", endpoint or self.endpoints, "--command-timeout=10s"]
         if self.tls:
             command += ["--cacert", f"{self.tls}/ca.pem", "--cert", f"{self.tls}/client.pem",
                         "--key", f"{self.tls}/client.key"]
@@ -157,6 +158,15 @@ class Cluster:
     def leases(self):
         """The ids of all leases, in hexadecimal as etcdctl writes them."""
         return self.ctl("lease", "list").split("\n")[1:-1]
+
+    def member_id(self, member):
+        """In hexadecimal, as etcdctl wants it."""
+        return next(line.split(",")[1].strip() for line in self.ctl("endpoint", "status").splitlines()
+                    if line.split(",")[0].strip() == member.endpoint)
+
+    def wait_leader(self):
+        """A write goes through."""
+        self.ctl("put", "wait", "x")
 
     def leader(self):
         """The member that leads the cluster."""
