@@ -3,7 +3,7 @@
 #     make demo     real processes elect a leader, lose it in four ways, and elect another
 #     make check    everything that is checked, on everything that is needed for it
 #
-# Behind them: build, bench, soak (SECONDS=n), fuzz (SECONDS=n), lint, format, install (DESTDIR=, PREFIX=), clean.
+# Behind them: build, bench, soak (SECONDS=n), chaos (SECONDS=n), fuzz (SECONDS=n), lint, format, install (DESTDIR=, PREFIX=), clean.
 # Meson does the work; these are its front.
 
 BUILD := build
@@ -11,7 +11,7 @@ PREFIX ?= /usr/local
 SECONDS ?= 60
 PYTHON := /usr/bin/python3
 
-.PHONY: all build demo check bench soak fuzz lint format install clean packages
+.PHONY: all build demo check bench soak chaos fuzz lint format install clean packages
 
 all: build
 
@@ -32,13 +32,19 @@ check:
 	@$(PYTHON) scripts/check
 
 bench:
-	@scripts/install-packages demo
+	@scripts/install-packages bench
 	@$(MAKE) --no-print-directory build
 	@scripts/bench
 
 # New seeds every time: they begin at the present second.
 soak: build
 	@$(BUILD)/tests/sim/sim --seconds $(SECONDS) --seeds $$(date +%s)00000- --jobs $$(nproc)
+
+# Faults on a real etcd; SEED=n takes the same ones again.
+chaos:
+	@scripts/install-packages check
+	@$(MAKE) --no-print-directory build
+	@$(PYTHON) tests/chaos/chaos.py --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
 
 fuzz:
 	@scripts/install-packages check
