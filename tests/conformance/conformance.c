@@ -16,6 +16,7 @@
 #include "base/base.h"
 #include "base/clock.h"
 #include "harness.h"
+#include "proxy.h"
 
 #define ANY BATON_REVISION_ANY
 #define TTL_MS 1000
@@ -311,6 +312,265 @@ static void test_a_view_that_fell_behind_ends_at_the_present_state(void **state)
     assert_int_equal(uv_loop_close(&slow_loop), 0);
 }
 
+/* ---- many writers ---- */
+
+#define MODEL_WRITES 400
+#define MODEL_KEYS 3
+
+/* What was written and answered DONE, and what a watch has told, each in the order of revisions. */
+struct model {
+    struct {
+        uint64_t revision, if_revision, ticket;
+        struct client *client;
+        int key;
+        bool removal;
+        char value[16];
+    } writes[MODEL_WRITES];
+    size_t written;
+    struct {
+        uint64_t revision;
+        char key[16], value[16];
+    } told[MODEL_WRITES + 1];
+    size_t told_count;
+};
+
+static void model_told(struct client *client, const struct baton_change *change)
+{
+    struct model *model = client->ctx;
+    assert_true(model->told_count < COUNT_OF(model->told));
+    snprintf(model->told[model->told_count].key, 16, "%s", change->record.key);
+    snprintf(model->told[model->told_count].value, 16, "%s",
+             change->kind == BATON_CHANGE_PUT ? change->record.value : "");
+    model->told[model->told_count++].revision = change->record.revision;
+}
+
+static int by_revision(const void *left, const void *right)
+{
+    uint64_t a = *(const uint64_t *)left, b = *(const uint64_t *)right;
+    return (a > b) - (a < b);
+}
+
+/* Several requests of each client are under way at any time, on what its view shows. */
+static void write_at_random(struct world *w, struct model *model, struct client **clients, unsigned seed)
+{
+    for (int i = 0; i < MODEL_WRITES; i++) {
+        seed = seed * 1103515245 + 12345;
+        unsigned random = seed >> 16;
+        struct client *client = clients[random % 3];
+        char key[16];
+        model->writes[i].client = client;
+        model->writes[i].key = (int)(random / 3 % MODEL_KEYS);
+        snprintf(key, sizeof(key), "e/%d", model->writes[i].key);
+        const struct baton_record *seen = view_get(client, 0, key);
+        model->writes[i].if_revision = random / 64 % 8 == 0 ? ANY : seen != NULL ? seen->revision : 0;
+        model->writes[i].removal = random / 512 % 4 == 0;
+        snprintf(model->writes[i].value, 16, "%d", i);
+        model->writes[i].ticket =
+            model->writes[i].removal ? client_remove(client, key, model->writes[i].if_revision)
+                                     : client_put(client, key, model->writes[i].value, 0, model->writes[i].if_revision);
+        if (i % 5 == 4)
+            wait_answer(client, model->writes[i].ticket);
+    }
+    for (int i = 0; i < 3; i++)
+        wait_until(&w->loop, all_answered, clients[i]);
+}
+
+/* Each write that was done was right on the state before it, and the watch has told all of them and nothing else. */
+static void check_model(struct model *model)
+{
+    uint64_t state[MODEL_KEYS] = {0};
+    size_t told = 0;
+    qsort(model->writes, MODEL_WRITES, sizeof(model->writes[0]), by_revision);
+    for (int i = 0; i < MODEL_WRITES; i++) {
+        uint64_t *now = &state[model->writes[i].key];
+        if (model->writes[i].revision == 0)
+            continue; /* a conflict */
+        if (model->writes[i].if_revision != ANY)
+            assert_int_equal(model->writes[i].if_revision, *now);
+        if (model->writes[i].removal && *now == 0)
+            continue; /* nothing was there: no change */
+        *now = model->writes[i].removal ? 0 : model->writes[i].revision;
+        char key[16];
+        snprintf(key, sizeof(key), "e/%d", model->writes[i].key);
+        assert_true(told < model->told_count);
+        assert_int_equal(model->told[told].revision, model->writes[i].revision);
+        assert_string_equal(model->told[told].key, key);
+        assert_string_equal(model->told[told].value, model->writes[i].removal ? "" : model->writes[i].value);
+        told++;
+    }
+    assert_int_equal(told, model->told_count);
+}
+
+static bool was_removed_at(const struct model *model, int key, uint64_t revision)
+{
+    char name[16];
+    snprintf(name, sizeof(name), "e/%d", key);
+    for (size_t i = 0; i < model->told_count; i++)
+        if (model->told[i].revision == revision && strcmp(model->told[i].key, name) == 0)
+            return model->told[i].value[0] == '\0';
+    return false;
+}
+
+/* A removal of nothing is done, with a revision that is another one's: it has changed nothing. */
+static void note_revisions(struct model *model)
+{
+    for (int i = 0; i < MODEL_WRITES; i++) {
+        const struct client *client = model->writes[i].client;
+        uint64_t ticket = model->writes[i].ticket, revision = client->revisions[ticket];
+        assert_true(client->answers_by[ticket] == BATON_ANSWER_DONE ||
+                    client->answers_by[ticket] == BATON_ANSWER_CONFLICT);
+        bool nothing = model->writes[i].removal &&
+                       (model->writes[i].if_revision == 0 || !was_removed_at(model, model->writes[i].key, revision));
+        model->writes[i].revision = nothing ? 0 : revision;
+    }
+}
+
+static void test_many_writers_agree_with_a_model(void **state)
+{
+    struct world *w = *state;
+    struct model *model = mem_new(sizeof(*model));
+    struct client *c = client_new(w->url, &w->loop), *observer = client_new(w->url, &w->loop);
+    struct client *clients[] = {w->a, w->b, c};
+    observer->on_change = model_told;
+    observer->ctx = model;
+    client_watch(observer, 0, "e/");
+    for (int i = 0; i < 3; i++)
+        client_watch(clients[i], 0, "e/");
+    wait_view(observer, 0, 0);
+    for (int i = 0; i < 3; i++)
+        wait_view(clients[i], 0, 0);
+    write_at_random(w, model, clients, 4711);
+    expect_done(put(w->a, "e/end", "end", 0, 0));
+    wait_key(observer, 0, "e/end", true);
+    model->told_count--; /* the end itself */
+    note_revisions(model);
+    check_model(model);
+    assert_true(w->a->done + w->b->done + c->done > MODEL_WRITES / 8);
+    client_free(c);
+    client_free(observer);
+    free(model);
+}
+
+static int number_of(const struct client *client, const char *key)
+{
+    const struct baton_record *record = view_get(client, 0, key);
+    return record != NULL ? atoi(record->value) : 0;
+}
+
+/* `two` is written after `one` was answered, with the same number. */
+static void no_torn_view(struct client *client)
+{
+    int one = number_of(client, "e/one"), two = number_of(client, "e/two");
+    if (two > one || one > two + 1)
+        fail_msg("a view that never was: one is %d, two is %d", one, two);
+}
+
+static void test_every_view_is_a_state_that_was(void **state)
+{
+    struct world *w = *state;
+    struct client *late = NULL;
+    char text[16];
+    w->b->on_batch = no_torn_view;
+    client_watch(w->b, 0, "e/");
+    for (int i = 1; i <= 150; i++) {
+        snprintf(text, sizeof(text), "%d", i);
+        expect_done(put(w->a, "e/one", text, 0, ANY));
+        expect_done(put(w->a, "e/two", text, 0, ANY));
+        if (i % 30 == 15) { /* one that begins in the middle of it */
+            late = client_new(w->url, &w->loop);
+            late->on_batch = no_torn_view;
+            client_watch(late, 0, "e/");
+        }
+        if (i % 30 == 0) {
+            wait_view(late, 0, w->a->reply.revision);
+            client_free(late);
+        }
+    }
+    wait_view(w->b, 0, w->a->reply.revision);
+    assert_int_equal(number_of(w->b, "e/two"), 150);
+}
+
+/* ---- a connection that breaks ---- */
+
+/* The port of a URL with `127.0.0.1:PORT`; 0: this engine has no server. *ret_at is where it stands. */
+static int port_of(const char *url, const char **ret_at)
+{
+    const char *host = strstr(url, "//127.0.0.1:");
+    *ret_at = host != NULL ? host + strlen("//127.0.0.1:") : NULL;
+    return host != NULL ? atoi(*ret_at) : 0;
+}
+
+static bool is_troubled(void *ctx)
+{
+    return ((const struct client *)ctx)->trouble.code != BATON_OK;
+}
+
+static bool was_cut(void *ctx)
+{
+    return proxy_cuts(ctx) > 0;
+}
+
+static void test_a_cut_connection_makes_the_outcome_unknown(void **state)
+{
+    struct world *w = *state;
+    const char *at;
+    char url[220], value[16];
+    int server_port = port_of(w->url, &at), port;
+    if (server_port == 0)
+        skip();
+    for (int i = 0; i < 12; i++) {
+        struct proxy *proxy = proxy_new(&w->loop, server_port, &port);
+        snprintf(url, sizeof(url), "%.*s%d%s", (int)(at - w->url), w->url, port, at + strspn(at, "0123456789"));
+        struct client *client = client_new(url, &w->loop);
+        client_watch(client, 0, "e/");
+        uint64_t revision = put(client, "e/x", "before", 0, ANY)->revision;
+        wait_view(client, 0, revision);
+        size_t resets = client->views[0].resets;
+        snprintf(value, sizeof(value), "after%d", i);
+        proxy_cut_after_request(proxy);
+        uint64_t ticket = client_put(client, "e/x", value, 0, revision);
+        wait_until(&w->loop, was_cut, proxy);
+        wait_answer(client, ticket);
+        assert_int_equal(client->answers_by[ticket], BATON_ANSWER_UNKNOWN);
+        /* It was applied once, or not at all; the view begins again with everything, and tells. */
+        expect_done(put(client, "e/mark", value, 0, ANY));
+        wait_view(client, 0, client->reply.revision);
+        assert_true(client->views[0].resets > resets);
+        const struct baton_record *record = view_get(client, 0, "e/x");
+        if (strcmp(record->value, value) == 0)
+            assert_true(record->revision > revision);
+        else
+            assert_int_equal(record->revision, revision);
+        client_free(client);
+        proxy_free(proxy);
+    }
+}
+
+static void test_an_engine_that_cannot_be_reached_opens_and_goes_on_trying(void **state)
+{
+    struct world *w = *state;
+    const char *at;
+    char url[220];
+    int server_port = port_of(w->url, &at), port;
+    if (server_port == 0)
+        skip();
+    struct proxy *proxy = proxy_new(&w->loop, server_port, &port);
+    snprintf(url, sizeof(url), "%.*s%d%s", (int)(at - w->url), w->url, port, at + strspn(at, "0123456789"));
+    proxy_refuse(proxy, true);
+    struct client *client = client_new(url, &w->loop);
+    client_watch(client, 0, "e/");
+    wait_until(&w->loop, is_troubled, client);
+    assert_int_equal(client->trouble.code, BATON_UNAVAILABLE);
+    uint64_t ticket = client_put(client, "e/x", "1", 0, 0);
+    proxy_refuse(proxy, false);
+    wait_answer(client, ticket);
+    expect_done(&client->reply);
+    wait_key(client, 0, "e/x", true);
+    assert_int_equal(client->trouble.code, BATON_OK);
+    client_free(client);
+    proxy_free(proxy);
+}
+
 /* ---- sessions ---- */
 
 static void test_bound_records_vanish_at_one_revision_in_one_batch(void **state)
@@ -560,6 +820,10 @@ int main(int argc, char **argv)
         T(test_watches_of_one_client_do_not_mix),
         T(test_what_is_written_is_seen_by_its_writer_too),
         T(test_a_view_that_fell_behind_ends_at_the_present_state),
+        T(test_many_writers_agree_with_a_model),
+        T(test_every_view_is_a_state_that_was),
+        T(test_a_cut_connection_makes_the_outcome_unknown),
+        T(test_an_engine_that_cannot_be_reached_opens_and_goes_on_trying),
         T(test_bound_records_vanish_at_one_revision_in_one_batch),
         T(test_the_end_of_a_session_is_told_and_is_the_end),
         T(test_session_ids_are_never_used_again),

@@ -107,7 +107,11 @@ static void on_changed(void *ctx, uint64_t watch, const struct baton_batch *batc
             view->removed_last = at;
         }
         apply(view, change);
+        if (watch == 0 && client->on_change != NULL)
+            client->on_change(client, change);
     }
+    if (watch == 0 && client->on_batch != NULL)
+        client->on_batch(client);
     if (removed > 0)
         view->last_removed = removed;
     view->begun = true;
@@ -149,7 +153,9 @@ static void on_reply(struct client *client, uint64_t ticket, const struct baton_
 {
     answered(client, ticket);
     client->reply = *reply;
+    client->answers_by[ticket] = (unsigned char)reply->answer;
     if (reply->answer == BATON_ANSWER_DONE) {
+        client->revisions[ticket] = reply->revision;
         client->done++;
         if (reply->revision > client->done_revision)
             client->done_revision = reply->revision;

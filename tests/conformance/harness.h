@@ -37,7 +37,13 @@ struct client {
     struct baton_error error; /* of the last session_opened that failed */
     uint64_t ended;           /* the last session that was told to be over */
     size_t ended_count;
-    struct baton_error trouble; /* BATON_OK: none */
+    struct baton_error trouble;            /* BATON_OK: none */
+    uint64_t revisions[TICKETS_MAX];       /* of writes that were answered DONE, by ticket */
+    unsigned char answers_by[TICKETS_MAX]; /* enum baton_answer, by ticket */
+    /* Looks at each change of view 0 in the order in which it comes, and at the view after each batch. */
+    void (*on_change)(struct client *client, const struct baton_change *change);
+    void (*on_batch)(struct client *client);
+    void *ctx;
     struct view views[WATCHES_MAX];
 };
 

@@ -392,7 +392,11 @@ static void watcher_told(struct view *view, const Etcdserverpb__WatchResponse *t
     struct changes *to = &view->since;
     for (size_t i = 0; i < told->n_events; i++) {
         const Etcdserverpb__Event *event = told->events[i];
-        if (event->kv != NULL)
+        if (event->kv == NULL)
+            continue;
+        /* It may be told after the Range that shows it already. */
+        bool known = view->state == VIEW_WATCHED && (uint64_t)event->kv->mod_revision <= view->revision;
+        if (!known)
             add_change(view->engine, to,
                        event->type == ETCDSERVERPB__EVENT__KIND__PUT ? BATON_CHANGE_PUT : BATON_CHANGE_REMOVE,
                        event->kv);
