@@ -1,7 +1,8 @@
 """bench/etcd.py: baton on etcd, next to etcd's own `etcdctl lock`, on one real etcd in one run.
 
   takeover   SIGKILL to the leader's process, to the first line that the next one prints (`etcdctl lock`: its key;
-             `baton run`: its command's); `etcdctl lock` with its default ttl and with --ttl=2; and bare compare-and-sets in turns
+             `baton run`: its command's); `etcdctl lock` with its default ttl and with --ttl=2; and bare
+             compare-and-sets in turns
   term       the same for SIGTERM
   cut        the leader's machine is cut off (a network namespace), ttl 2 s; needs root
   calm       etcd frozen for half the ttl, its members restarted one after the other, its leader changed: leaders lost

@@ -64,8 +64,8 @@ static const struct baton_engine_ops *load(const char *scheme, struct baton_erro
         goto out;
     }
     snprintf(symbol, sizeof(symbol), "baton_engine_%s", scheme);
-    for (char *c = symbol; *c != '\0'; c++)
-        *c = *c == '-' ? '_' : *c;
+    for (char *dash; (dash = strchr(symbol, '-')) != NULL;)
+        *dash = '_';
     ops = dlsym(library, symbol);
     if (ops == NULL || ops->abi != BATON_ENGINE_ABI) {
         error_set(err, BATON_UNSUPPORTED, "%s is not an engine of this version of baton (it needs %s with ABI %d)",

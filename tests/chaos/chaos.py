@@ -121,8 +121,8 @@ class Chaos:
         self.kill(self.rng.sample(parts, self.rng.randint(1, len(parts))))
 
     def stop_parts(self):
-        """One of them, or all but the guard: who stops the guard and its supervisor has taken away everything that could
-        end the command; only the fence helps then."""
+        """One of them, or all but the guard: who stops the guard and its supervisor has taken away everything that
+        could end the command; only the fence helps then."""
         parts = self.leader().parts()
         stopped = self.rng.choice([[part] for part in parts] + [list(parts)])
         if len(stopped) == 3:

@@ -517,8 +517,6 @@ static void test_a_cut_connection_makes_the_outcome_unknown(void **state)
     const char *at;
     char url[220], value[16];
     int server_port = port_of(w->url, &at), port;
-    if (server_port == 0)
-        skip();
     for (int i = 0; i < 12; i++) {
         struct proxy *proxy = proxy_new(&w->loop, server_port, &port);
         snprintf(url, sizeof(url), "%.*s%d%s", (int)(at - w->url), w->url, port, at + strspn(at, "0123456789"));
@@ -553,8 +551,6 @@ static void test_an_engine_that_cannot_be_reached_opens_and_goes_on_trying(void 
     const char *at;
     char url[220];
     int server_port = port_of(w->url, &at), port;
-    if (server_port == 0)
-        skip();
     struct proxy *proxy = proxy_new(&w->loop, server_port, &port);
     snprintf(url, sizeof(url), "%.*s%d%s", (int)(at - w->url), w->url, port, at + strspn(at, "0123456789"));
     proxy_refuse(proxy, true);
@@ -823,8 +819,6 @@ int main(int argc, char **argv)
         T(test_a_view_that_fell_behind_ends_at_the_present_state),
         T(test_many_writers_agree_with_a_model),
         T(test_every_view_is_a_state_that_was),
-        T(test_a_cut_connection_makes_the_outcome_unknown),
-        T(test_an_engine_that_cannot_be_reached_opens_and_goes_on_trying),
         T(test_bound_records_vanish_at_one_revision_in_one_batch),
         T(test_the_end_of_a_session_is_told_and_is_the_end),
         T(test_session_ids_are_never_used_again),
@@ -837,8 +831,13 @@ int main(int argc, char **argv)
         T(test_revisions_grow_across_close_and_open),
         T(test_closing_with_requests_under_way_tells_only_closed),
         T(test_namespaces_do_not_see_each_other),
+        T(test_a_cut_connection_makes_the_outcome_unknown),
+        T(test_an_engine_that_cannot_be_reached_opens_and_goes_on_trying),
     };
-    int failed = cmocka_run_group_tests_name(base_url, tests, NULL, NULL);
+    /* The last two are for an engine with a server. */
+    const char *at;
+    size_t count = COUNT_OF(tests) - (port_of(base_url, &at) == 0 ? 2 : 0);
+    int failed = _cmocka_run_group_tests(base_url, tests, count, NULL, NULL);
     char command[100];
     snprintf(command, sizeof(command), "rm -rf %s", folder);
     return system(command) != 0 || failed != 0;

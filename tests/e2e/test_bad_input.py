@@ -117,7 +117,8 @@ def test_an_engine_that_was_not_built(world):
 
 @pytest.mark.parametrize("code,word", [
     (None, "cannot be loaded: "),
-    ("int baton_engine_other;", "is not an engine of this version of baton (it needs baton_engine_my_store with ABI 1)"),
+    ("int baton_engine_other;",
+     "is not an engine of this version of baton (it needs baton_engine_my_store with ABI 1)"),
     ("unsigned baton_engine_my_store[64] = {99};", "with ABI 1)")])
 def test_a_file_that_is_not_an_engine(world, code, word):
     path = os.path.join(world.folder, "libbaton-my-store.so")
