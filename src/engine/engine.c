@@ -10,6 +10,7 @@
 
 #include "base/base.h"
 #include "engine/memory/memory.h"
+#include "engine/trace.h"
 
 static const struct baton_engine_ops *const built_in[] = {&engine_local, &engine_memory};
 
@@ -92,10 +93,13 @@ const struct baton_engine_ops *engine_find(const char *url, struct baton_error *
         return NULL;
     }
     char scheme[SCHEME_MAX];
+    const struct baton_engine_ops *ops = NULL;
     memcpy(scheme, url, length);
     scheme[length] = '\0';
     for (size_t i = 0; i < COUNT_OF(built_in); i++)
         if (strcmp(built_in[i]->scheme, scheme) == 0)
-            return built_in[i];
-    return load(scheme, err);
+            ops = built_in[i];
+    if (ops == NULL)
+        ops = load(scheme, err);
+    return ops != NULL && trace_maybe(&ops, err) == 0 ? ops : NULL;
 }

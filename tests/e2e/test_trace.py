@@ -1,0 +1,41 @@
+"""BATON_TRACE: what passes between a command and its engine."""
+
+import os
+import re
+
+
+def test_a_trace_tells_requests_answers_and_views(world):
+    told = world.run("run", "--id", "a", "db", "--", "true", env={"BATON_TRACE": "engine"})
+    assert told.code == 0
+    lines = [line for line in told.err.splitlines() if re.match(r"^\d+ \+\d+\.\d{3} [<>] ", line)]
+    for pattern in (r"> open local:", r"> session_open #\w+ ttl 10000 ms", r"> write #\w+ put elections/db/leader if 0 {",
+                    r"< write #\w+ done at \d+, after \d+\.\d+ ms", r"< watch \w+ begins at \d+, 0 changes:",
+                    r"< watch \w+ goes on at \d+, 1 changes: elections/db/leader@\d+", r"> session_end", r"< closed$"):
+        assert any(re.search(pattern, line) for line in lines), (pattern, told)
+
+
+def test_a_trace_goes_to_a_file_that_processes_share(world):
+    path = os.path.join(world.folder, "trace")
+    for name in ("a", "b"):
+        assert world.run("run", "--id", name, "db", "--", "true", env={"BATON_TRACE": f"engine:{path}"}).code == 0
+    with open(path, encoding="utf-8") as file:
+        lines = file.read().splitlines()
+    assert len({line.split()[0] for line in lines}) == 2
+    assert all(re.match(r"^\d+ \+\d+\.\d{3} [<>] ", line) for line in lines)
+
+
+def test_a_trace_shows_no_parameters_of_a_url(world):
+    password = os.path.join(world.folder, "password")
+    with open(password, "w", encoding="ascii") as file:
+        file.write("s3cret-word\n")
+    told = world.run("status", "--timeout", "1s", "--url", f"etcd://127.0.0.1:1/x?user=u&password-file={password}",
+                     env={"BATON_TRACE": "engine"})
+    assert "> open etcd://127.0.0.1:1/x\n" in told.err and "s3cret-word" not in told.err, told
+    assert "password-file" not in told.err.split("trouble")[0]
+
+
+def test_a_trace_that_cannot_be(world):
+    told = world.run("status", env={"BATON_TRACE": "everything"})
+    assert told.code == 64 and "'engine' or 'engine:FILE'" in told.err
+    told = world.run("status", env={"BATON_TRACE": f"engine:{world.folder}/none/trace"})
+    assert told.code == 66 and "cannot be opened" in told.err
