@@ -7,18 +7,22 @@
 #include "base/base.h"
 #include "baton/records.h"
 
-static inline void write_copy(struct baton_write *to, const struct baton_write *from)
-{
-    *to = *from;
-    to->key = mem_text(from->key);
-    to->value = mem_text(from->value);
-}
-
 static inline void write_release(struct baton_write *write)
 {
     free((char *)write->key);
     free((char *)write->value);
     *write = (struct baton_write){0};
+}
+
+/* *to becomes a copy of `from`; NULL: of nothing (no key). */
+static inline void write_replace(struct baton_write *to, const struct baton_write *from)
+{
+    write_release(to);
+    if (from == NULL)
+        return;
+    *to = *from;
+    to->key = mem_text(from->key);
+    to->value = mem_text(from->value);
 }
 
 #endif

@@ -2,6 +2,7 @@
  * local:`.
  *
  * Each test has a namespace of its own: the URL of the command line, with a directory or a name put behind it. */
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -747,6 +749,49 @@ static void test_a_guard_ends_the_session(void **state)
     assert_int_equal(err.code, BATON_INVALID);
 }
 
+/* `conformance guard URL TEXT FD`: what another process does with what was exported. */
+static int run_guard(char **argv)
+{
+    struct baton_engine_guard *guard = NULL;
+    struct baton_error err;
+    const struct baton_engine_ops *ops = harness_ops(argv[0]);
+    bool done = ops->guard_open(argv[1], atoi(argv[2]), &guard, &err) == 0 && ops->guard_end(guard, 5000, &err) == 0;
+    if (!done)
+        fprintf(stderr, "%s\n", err.text);
+    ops->guard_close(guard);
+    return done ? 0 : 1;
+}
+
+static void test_another_process_ends_a_session_that_was_exported(void **state)
+{
+    struct world *w = *state;
+    char text[BATON_EXPORT_MAX], number[16];
+    struct baton_error err = {0};
+    int fd = -1, status = -1;
+    uint64_t session = session_new(w->a, 60000), other = session_new(w->b, 60000);
+    client_watch(w->b, 0, "e/");
+    expect_done(put(w->a, "e/bound", "x", session, 0));
+    expect_done(put(w->b, "e/other", "x", other, 0));
+    wait_key(w->b, 0, "e/other", true);
+    assert_int_equal(w->a->ops->session_export(w->a->engine, session, text, &fd, &err), 0);
+    snprintf(number, sizeof(number), "%d", fd);
+    pid_t child = fork();
+    if (child == 0) {
+        if (fd >= 0)
+            fcntl(fd, F_SETFD, 0); /* it is for the child */
+        execl("/proc/self/exe", "conformance", "guard", w->url, text, number, (char *)NULL);
+        _exit(127);
+    }
+    if (fd >= 0)
+        close(fd);
+    wait_key(w->b, 0, "e/bound", false);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    expect_refused(renewal(w->a, session), BATON_LOST);
+    assert_non_null(view_get(w->b, 0, "e/other"));
+    expect_done(renewal(w->b, other));
+}
+
 /* ---- opening and closing ---- */
 
 static void test_revisions_grow_across_close_and_open(void **state)
@@ -803,6 +848,8 @@ int main(int argc, char **argv)
         fprintf(stderr, "usage: conformance URL [TESTS] (memory:, local:, etcd://h:2379/; a pattern with * and ?)\n");
         return 2;
     }
+    if (argc == 5 && strcmp(argv[1], "guard") == 0)
+        return run_guard(argv + 2);
     base_url = argv[1];
     if (argc > 2)
         cmocka_set_test_filter(argv[2]);
@@ -837,12 +884,15 @@ int main(int argc, char **argv)
         T(test_revisions_grow_across_close_and_open),
         T(test_closing_with_requests_under_way_tells_only_closed),
         T(test_namespaces_do_not_see_each_other),
+        T(test_another_process_ends_a_session_that_was_exported),
         T(test_a_cut_connection_makes_the_outcome_unknown),
         T(test_an_engine_that_cannot_be_reached_opens_and_goes_on_trying),
     };
-    /* The last two are for an engine with a server. */
+    /* The last two are for an engine with a server, the last three for one that another process can reach. */
     const char *at;
-    size_t count = COUNT_OF(tests) - (port_of(base_url, &at) == 0 ? 2 : 0);
+    size_t count = COUNT_OF(tests);
+    if (port_of(base_url, &at) == 0)
+        count -= text_starts(base_url, "memory:") ? 3 : 2;
     int failed = _cmocka_run_group_tests(base_url, tests, count, NULL, NULL);
     char command[100];
     snprintf(command, sizeof(command), "rm -rf %s", folder);

@@ -7,6 +7,7 @@ import re
 import signal
 import socket
 import threading
+import time
 
 import pytest
 
@@ -17,8 +18,8 @@ TTL = "--ttl=2s"
 UP = ("sh", "-c", 'echo "up $BATON_TERM"; exec sleep 1000')
 
 
-def stand(world, instance, *options, command=UP):
-    return world.stand("db", instance, TTL, "--grace=300ms", *options, command=command)
+def stand(world, instance, *options, command=UP, **kwargs):
+    return world.stand("db", instance, TTL, "--grace=300ms", *options, command=command, **kwargs)
 
 
 def wait_up(process, limit=LIMIT_S):
@@ -140,6 +141,80 @@ def test_an_idle_guard_is_small(pair):
     sizes = dict(re.findall(r"^(Private_\w+): +(\d+) kB", read(f"/proc/{guard_of(pair.a)}/smaps_rollup").decode(),
                             re.MULTILINE))
     assert int(sizes["Private_Clean"]) + int(sizes["Private_Dirty"]) < 3072, sizes
+
+
+# Each holds a lock while it lives; two at once would say so.
+ALONE = ("sh", "-c", 'exec 9>"$0"; flock -n 9 || echo CONTENDED; echo "up $BATON_TERM"; exec sleep 1000')
+
+
+def test_fifty_instances_that_start_at_once_have_one_leader(etcd_world):
+    lock = os.path.join(etcd_world.folder, "lock")
+    watch = etcd_world.watch("db")
+    instances = {f"i{n}": etcd_world.stand("db", f"i{n}", "--ttl=30s", command=(*ALONE, lock)) for n in range(50)}
+    terms = []
+    for _ in range(4):
+        lead = watch.wait_object(change="lead", limit=60)
+        terms.append(lead["term"])
+        leader = instances.pop(lead["id"])
+        assert wait_up(leader) == lead["term"]
+        leader.signal(signal.SIGKILL)
+    assert terms == sorted(set(terms))
+    assert not any("CONTENDED" in line for one in instances.values() for line in one.seen)
+
+
+# Moves the wall clock of a process, and no other clock, by the seconds that a file says.
+SHIFT = r"""
+#include <dlfcn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+int clock_gettime(clockid_t clock, struct timespec *ret)
+{
+    static int (*real)(clockid_t, struct timespec *);
+    long shift = 0;
+    if (real == NULL)
+        *(void **)&real = dlsym(RTLD_NEXT, "clock_gettime");
+    int result = real(clock, ret);
+    if (clock != CLOCK_REALTIME)
+        return result;
+    FILE *file = fopen(getenv("SHIFT_FILE"), "r");
+    if (file != NULL && fscanf(file, "%ld", &shift) == 1)
+        ret->tv_sec += shift;
+    if (file != NULL)
+        fclose(file);
+    return result;
+}
+"""
+
+
+def test_the_wall_clock_does_not_matter(etcd_world):
+    library = os.path.join(etcd_world.folder, "shift.so")
+    with open(library + ".c", "w", encoding="ascii") as file:
+        file.write(SHIFT)
+    built = etcd_world.run_command(["gcc", "-D_GNU_SOURCE", "-shared", "-fPIC", "-o", library, library + ".c"])
+    assert built.code == 0, built
+
+    def shifted(instance, seconds):
+        path = os.path.join(etcd_world.folder, "shift-" + instance)
+        with open(path, "w", encoding="ascii") as file:
+            file.write(str(seconds))
+        return {"LD_PRELOAD": library, "SHIFT_FILE": path}
+
+    a = stand(etcd_world, "a", command=UP, env=shifted("a", 3600))
+    term = wait_up(a)
+    b = stand(etcd_world, "b", command=UP, env=shifted("b", -3600))
+    watch = wait_stands(etcd_world, "a", "b")
+    record = etcd_world.etcd.ctl("get", "--print-value-only", etcd_world.url.rsplit("/", 1)[1] + "/elections/db/leader")
+    since_s = json.loads(record)["terms"][0]["since"] / 1000
+    assert since_s > time.time() + 3000  # it does see another time
+    shifted("a", -3600)
+    shifted("b", 3600)
+    # Several renewals later the leader is the same, and a handover is as quick as ever.
+    with pytest.raises(pytest.fail.Exception):
+        watch.wait_object(change="lead", id="b", limit=5)
+    assert json.loads(etcd_world.run("status", "--json", "db").out)["term"] == term
+    a.signal(signal.SIGKILL)
+    assert wait_up(b, limit=10) > term
 
 
 # ---- what an operator does ----

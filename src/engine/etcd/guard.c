@@ -112,9 +112,7 @@ static char *authenticate(struct baton_engine_guard *guard, int64_t until_ms, st
 
 void etcd_guard_testament(struct baton_engine_guard *guard, const struct baton_write *write)
 {
-    write_release(&guard->testament);
-    if (write != NULL)
-        write_copy(&guard->testament, write);
+    write_replace(&guard->testament, write);
 }
 
 /* Once: whether it took effect or not, or nobody knows. An answer that is no broken connection does not keep the lease

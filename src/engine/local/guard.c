@@ -62,9 +62,7 @@ fail:
 
 void local_guard_testament(struct baton_engine_guard *guard, const struct baton_write *write)
 {
-    write_release(&guard->testament);
-    if (write != NULL)
-        write_copy(&guard->testament, write);
+    write_replace(&guard->testament, write);
 }
 
 /* The testament and the end, in one transaction; a decision is waited for until it is on the disk. */

@@ -470,9 +470,7 @@ static int memory_guard_end(struct baton_engine_guard *guard, uint32_t timeout_m
 
 static void memory_guard_testament(struct baton_engine_guard *guard, const struct baton_write *write)
 {
-    write_release(&guard->testament);
-    if (write != NULL)
-        write_copy(&guard->testament, write);
+    write_replace(&guard->testament, write);
 }
 
 static void memory_guard_close(struct baton_engine_guard *guard)
