@@ -28,7 +28,8 @@ def test_the_changes_of_two_instances(world):
     a.wait_object(event="stop")
     a.wait_object(event="follow")
     second = b.wait_object(event="lead", id="b")
-    assert second["term"] == first["term"] + 1
+    # One more, or two when `a` had not seen yet that `b` stands: then it named nobody, and `b` claimed.
+    assert second["term"] in (first["term"] + 1, first["term"] + 2)
     assert b.stop() == 0
 
 
