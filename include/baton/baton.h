@@ -49,6 +49,18 @@ extern "C" {
 struct baton;          /* one connection of this process to a namespace, with one session at a time */
 struct baton_election; /* a candidacy in one election, or the observation of one */
 
+/* The guard of a client: a small process of its own, started when the client first stands for an election and has a
+ * session. When the program's process is dead, and no child of it that has not called exec is left, the guard passes
+ * the place on (of a client that leads one election; others become vacant) and ends the session: the next leader need
+ * not wait for the ttl. It does nothing else; a program that hangs or is stopped loses its places by the ttl. It is no
+ * child of the program, sends it no SIGCHLD, shares no descriptor with it, and ends with it; when it is killed, another
+ * one is started. Its executable is found beside the library, or by $BATON_GUARD. */
+enum baton_guard_use {
+    BATON_GUARD_AUTO, /* where the engine does not see deaths by itself (etcd): tried, and told when it cannot be had */
+    BATON_GUARD_ON,   /* baton_open fails when its executable is not there */
+    BATON_GUARD_OFF   /* the program has a guard of its own (baton_guard_open), or none */
+};
+
 struct baton_options {
     const char *url;     /* NULL: $BATON_URL, else "local:" (the user's state directory) */
     const char *id;      /* of this instance, unique among those alive; NULL: HOST-PID-RANDOM */
@@ -58,6 +70,7 @@ struct baton_options {
      * program that hangs for `watchdog_ms` then loses its places within a ttl. Less than ttl_ms. */
     uint32_t watchdog_ms;
     bool renewals; /* queue a BATON_RENEWED when the session's deadline has moved */
+    enum baton_guard_use guard;
 };
 
 /* Defaults. Every field may then be changed. */
@@ -65,8 +78,8 @@ BATON_API void baton_options_init(struct baton_options *options);
 
 /* Open a client. The engine need not be reachable; it must be one that exists, with a URL that can be right.
  * Errors: BATON_INVALID (URL, id, address, ttl), BATON_UNSUPPORTED (unknown scheme, network file system),
- * BATON_DENIED, BATON_FULL, BATON_CORRUPT, BATON_NEWER, BATON_UNAVAILABLE, BATON_SYSTEM.
- * Returns 0 and *ret, or -1. */
+ * BATON_DENIED, BATON_FULL, BATON_CORRUPT, BATON_NEWER, BATON_UNAVAILABLE, BATON_SYSTEM; BATON_UNSUPPORTED also when
+ * a guard was asked for (BATON_GUARD_ON) and cannot be had. Returns 0 and *ret, or -1. */
 BATON_API int baton_open(const struct baton_options *options, struct baton **ret, struct baton_error *err);
 
 /* Hand over everything held: each election led is told to stop (BATON_STOP in the queue, if anybody still reads it),
@@ -96,7 +109,7 @@ enum baton_event_kind {
     BATON_RENEWED,      /* the session's deadline moved to `until_ms` (only with options.renewals) */
     BATON_LOST_SESSION, /* the session is over; a new one will be opened, and each candidacy stands again */
     BATON_DUPLICATE,    /* another live candidate of `election` has this instance's id: it waits (never leads) */
-    BATON_TROUBLE,      /* the engine cannot be used now: `code`, `text` */
+    BATON_TROUBLE,      /* the engine, or the guard, cannot be used now: `code`, `text` */
     BATON_RECOVERED     /* it can be used again */
 };
 

@@ -33,7 +33,7 @@ int candidate_fit(struct candidate *candidate, const char *command)
                            cli_duration_text(ttl_ms / 2, half));
 }
 
-int candidate_open(const struct candidate *candidate, bool renewals, struct baton **ret, struct baton_error *err)
+int candidate_open(const struct candidate *candidate, bool supervised, struct baton **ret, struct baton_error *err)
 {
     struct baton_options options;
     baton_options_init(&options);
@@ -41,7 +41,8 @@ int candidate_open(const struct candidate *candidate, bool renewals, struct bato
     options.id = candidate->id;
     options.address = candidate->address;
     options.ttl_ms = candidate->ttl_ms;
-    options.renewals = renewals;
+    options.renewals = supervised;
+    options.guard = supervised ? BATON_GUARD_OFF : BATON_GUARD_AUTO; /* the supervisor has one */
     return baton_open(&options, ret, err);
 }
 

@@ -34,8 +34,9 @@ void candidate_init(struct candidate *candidate);
  * missed: CLI_GO, or the exit status of a usage error of `command` that shows the sum. */
 int candidate_fit(struct candidate *candidate, const char *command);
 
-/* Open a client. / Stand; `needs_time`: a stop takes up to grace and slack. */
-int candidate_open(const struct candidate *candidate, bool renewals, struct baton **ret, struct baton_error *err);
+/* Open a client; `supervised`: by `baton run`, which has a guard and hears of renewals. / Stand; `needs_time`: a stop
+ * takes up to grace and slack. */
+int candidate_open(const struct candidate *candidate, bool supervised, struct baton **ret, struct baton_error *err);
 int candidate_stand(const struct candidate *candidate, struct baton *client, const char *name, bool needs_time,
                     struct baton_election **ret, struct baton_error *err);
 

@@ -101,7 +101,7 @@ static int check_options(struct baton *b, const struct baton_options *options, s
     if (options->watchdog_ms >= options->ttl_ms && options->watchdog_ms > 0)
         return error_set(err, BATON_INVALID, "a watchdog of %u ms is not shorter than the ttl of %u ms",
                          options->watchdog_ms, options->ttl_ms);
-    return 0;
+    return client_guard_check(options, err);
 }
 
 static struct shared_page *page_new(struct baton_error *err)
@@ -130,7 +130,9 @@ static void client_close_fds(struct baton *b)
         close(b->event_fd);
     if (b->due_fd >= 0)
         close(b->due_fd);
-    b->event_fd = b->due_fd = -1;
+    if (b->guard.fd >= 0)
+        close(b->guard.fd);
+    b->event_fd = b->due_fd = b->guard.fd = -1;
 }
 
 static void client_free(struct baton *b)
@@ -154,7 +156,7 @@ int baton_open(const struct baton_options *options, struct baton **ret, struct b
     legal_host(host, sizeof(host));
     struct baton *b = mem_new(sizeof(*b));
     b->options = *options;
-    b->event_fd = b->due_fd = -1;
+    b->event_fd = b->due_fd = b->guard.fd = -1;
     b->orphan_ms = NEVER_MS;
     update_init(&b->todo);
     pthread_mutex_init(&b->mutex, NULL);

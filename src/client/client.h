@@ -86,6 +86,21 @@ struct call {
     struct call *next;
 };
 
+/* The guard of the client's own; the loop's, but for what is said to be under the mutex. */
+struct client_guard {
+    bool wanted;
+    bool moved; /* under the mutex: what it was told of leading is old */
+    bool told;  /* under the mutex: that it cannot be had */
+    bool has_testament;
+    bool started;
+    uint64_t started_ms; /* the last time, by the loop's clock */
+    unsigned deaths;
+    uint64_t session; /* that it was told of; 0: none */
+    int fd;           /* -1: it does not run */
+    uv_poll_t heard;
+    uv_timer_t again;
+};
+
 /* baton_close: hand everything over, end the session, close the engine; each only as long as there is time. */
 enum client_state { CLIENT_OPEN, CLIENT_RESIGNING, CLIENT_ENDING, CLIENT_CLOSING, CLIENT_CLOSED };
 
@@ -110,6 +125,7 @@ struct baton {
     struct update todo;
     struct baton_election *elections;
     size_t standing;
+    size_t led;                    /* elections that it leads */
     void *standing_names;          /* those that stand, by name: a tree (tsearch(3)) */
     struct baton_election *asking; /* handles that want something of the loop */
     struct queue queue;
@@ -125,6 +141,8 @@ struct baton {
     /* the loop's own: */
     uint64_t ending; /* a session whose end was asked for, and not answered */
     bool end_asked;  /* in closing */
+    bool ended;      /* ... and answered */
+    struct client_guard guard;
 };
 
 /* election.c: with the mutex held */
@@ -142,6 +160,18 @@ void client_wake(struct baton *b);
 int driver_start(struct baton *b, struct baton_error *err);
 /* Run it on the loop and wait. -1: the client is being closed. */
 int driver_call(struct baton *b, void (*run)(struct baton *b, void *arg), void *arg, struct baton_error *err);
+
+/* lifeline.c: on the loop; with the mutex held */
+int lifeline_export(struct baton *b, struct baton_lifeline *ret, struct baton_error *err);
+void testament_text(const struct baton *b, const struct baton_election *e, char text[BATON_TESTAMENT_MAX]);
+
+/* guard.c: on the loop */
+int client_guard_check(const struct baton_options *options, struct baton_error *err);
+void client_guard_init(struct baton *b);
+void client_guard_follow(struct baton *b);                      /* the session, or what it leads, may be another one */
+void client_guard_leave(struct baton *b, bool session_is_over); /* closes its handles */
+/* guard_spawn.c: the descriptor to speak to it, or -1 */
+int client_guard_spawn(const char *path, struct baton_error *err);
 
 /* queue.c: with the mutex held */
 struct queued *queue_add(struct baton *b, enum baton_event_kind kind, struct baton_election *election,

@@ -18,6 +18,14 @@
 
 /* ---- a step ---- */
 
+static void publish_term(struct baton *b, const struct election *election, uint64_t term)
+{
+    struct baton_election *handle = election_user(election);
+    uint64_t before = atomic_exchange(&handle->term, term);
+    b->led = b->led + (term != 0) - (before != 0);
+    b->guard.moved = true;
+}
+
 /* What baton_leads() reads. The order is what makes it safe without a lock: first no election claims a term that it was
  * told to stop, then the deadline moves (perhaps to that of a new session), then new terms are there.
  *
@@ -31,7 +39,7 @@ static void publish(struct baton *b, int64_t now_ms)
     for (size_t i = 0; i < b->todo.count; i++) {
         const struct action *action = &b->todo.actions[i];
         if (action->kind == ACTION_TELL && (action->tell == TELL_STOP || action->tell == TELL_FOLLOW))
-            atomic_store(&((struct baton_election *)election_user(action->election))->term, 0);
+            publish_term(b, action->election, 0);
     }
     int64_t deadline_ms = 0;
     uint32_t ttl_ms;
@@ -41,8 +49,7 @@ static void publish(struct baton *b, int64_t now_ms)
     for (size_t i = 0; i < b->todo.count; i++) {
         const struct action *action = &b->todo.actions[i];
         if (action->kind == ACTION_TELL && action->tell == TELL_LEAD)
-            atomic_store(&((struct baton_election *)election_user(action->election))->term,
-                         election_leads(b->core, action->election, now_ms));
+            publish_term(b, action->election, election_leads(b->core, action->election, now_ms));
     }
 }
 
@@ -121,6 +128,7 @@ static void told(struct baton *b, const struct action *tell)
     case TELL_CHANGED:
         assert(handle != NULL);
         handle->troubled = false;
+        b->guard.moved = true;
         break;
     case TELL_REPLY:
         assert(handle != NULL);
@@ -227,6 +235,7 @@ static void step(struct baton *b, struct event *event)
         perform(b, &b->todo.actions[i]);
     if (b->todo.room > ACTIONS_KEPT)
         update_release(&b->todo);
+    client_guard_follow(b);
 }
 
 /* ---- what the engine says ---- */
@@ -265,8 +274,10 @@ static void on_session_ended(void *ctx, uint64_t session)
     struct baton *b = ctx;
     step(b, &(struct event){.kind = EVENT_SESSION_ENDED, .session = session});
     /* Also if the core has answered by asking for its end: an end is told once. */
-    if (b->ending == session)
+    if (b->ending == session) {
         b->ending = 0;
+        b->ended = true;
+    }
     maybe_close(b);
 }
 
@@ -299,6 +310,9 @@ static void on_trouble(void *ctx, const struct baton_error *err)
 static void on_closed(void *ctx)
 {
     struct baton *b = ctx;
+    int64_t deadline_ms;
+    uint32_t ttl_ms;
+    client_guard_leave(b, b->ended || core_session(b->core, &deadline_ms, &ttl_ms) == 0);
     uv_close((uv_handle_t *)&b->asked, NULL);
     uv_close((uv_handle_t *)&b->due, NULL);
 }
@@ -485,6 +499,7 @@ static int start_loop(struct baton *b, struct baton_error *err)
     uv_poll_init(&b->loop, &b->due, b->due_fd);
     uv_poll_start(&b->due, UV_READABLE, on_due);
     b->asked.data = b->due.data = b;
+    client_guard_init(b);
     return 0;
 }
 

@@ -6,36 +6,36 @@
 
 #include "client/client.h"
 
+int lifeline_export(struct baton *b, struct baton_lifeline *ret, struct baton_error *err)
+{
+    int64_t deadline_ms;
+    uint32_t ttl_ms;
+    uint64_t session = b->engine != NULL ? core_session(b->core, &deadline_ms, &ttl_ms) : 0;
+    char text[BATON_EXPORT_MAX];
+    ret->fd = -1;
+    if (session == 0)
+        return error_set(err, BATON_LOST, "there is no session now");
+    if (b->ops->session_export(b->engine, session, text, &ret->fd, err) < 0)
+        return -1;
+    int length = snprintf(ret->text, sizeof(ret->text), "%s %.*s", b->ops->scheme, (int)(sizeof(ret->text) - 40), text);
+    ret->session = session;
+    if (length >= 0 && strlen(text) <= sizeof(ret->text) - 40)
+        return 0;
+    if (ret->fd >= 0)
+        close(ret->fd);
+    return error_set(err, BATON_INVALID, "the URL is too long for a guard");
+}
+
 struct asked {
     struct baton_lifeline *ret;
     struct baton_error *err;
     int result;
 };
 
-/* On the loop: the engine is called there only. */
 static void export_session(struct baton *b, void *arg)
 {
     struct asked *asked = arg;
-    int64_t deadline_ms;
-    uint32_t ttl_ms;
-    uint64_t session = b->engine != NULL ? core_session(b->core, &deadline_ms, &ttl_ms) : 0;
-    char text[BATON_EXPORT_MAX];
-    asked->ret->fd = -1;
-    if (session == 0) {
-        asked->result = error_set(asked->err, BATON_LOST, "there is no session now");
-        return;
-    }
-    asked->result = b->ops->session_export(b->engine, session, text, &asked->ret->fd, asked->err);
-    if (asked->result < 0)
-        return;
-    int length = snprintf(asked->ret->text, sizeof(asked->ret->text), "%s %.*s", b->ops->scheme,
-                          (int)(sizeof(asked->ret->text) - 40), text);
-    asked->ret->session = session;
-    if (length < 0 || strlen(text) > sizeof(asked->ret->text) - 40) {
-        if (asked->ret->fd >= 0)
-            close(asked->ret->fd);
-        asked->result = error_set(asked->err, BATON_INVALID, "the URL is too long for a guard");
-    }
+    asked->result = lifeline_export(b, asked->ret, asked->err);
 }
 
 int baton_lifeline(struct baton *b, struct baton_lifeline *ret, struct baton_error *err)
@@ -86,17 +86,11 @@ int baton_guard_end(struct baton_guard *guard, uint32_t timeout_ms, struct baton
 }
 
 /* "REVISION KEY VALUE"; a key has no blanks. */
-void baton_testament(const struct baton_election *e, char text[BATON_TESTAMENT_MAX])
+void testament_text(const struct baton *b, const struct baton_election *e, char text[BATON_TESTAMENT_MAX])
 {
-    struct baton *b = e->client;
     struct baton_write write = {0};
     text[0] = '\0';
-    if (!client_is_ours(b))
-        return;
-    pthread_mutex_lock(&b->mutex);
-    bool is = b->state == CLIENT_OPEN && e->core != NULL && !e->all && election_testament(b->core, e->core, &write);
-    pthread_mutex_unlock(&b->mutex);
-    if (!is)
+    if (b->state != CLIENT_OPEN || e->core == NULL || e->all || !election_testament(b->core, e->core, &write))
         return;
     int length = snprintf(text, BATON_TESTAMENT_MAX, "%llu %s %s", (unsigned long long)write.if_revision, write.key,
                           write.value);
@@ -104,6 +98,17 @@ void baton_testament(const struct baton_election *e, char text[BATON_TESTAMENT_M
         text[0] = '\0';
     free((char *)write.key);
     free((char *)write.value);
+}
+
+void baton_testament(const struct baton_election *e, char text[BATON_TESTAMENT_MAX])
+{
+    struct baton *b = e->client;
+    text[0] = '\0';
+    if (!client_is_ours(b))
+        return;
+    pthread_mutex_lock(&b->mutex);
+    testament_text(b, e, text);
+    pthread_mutex_unlock(&b->mutex);
 }
 
 int baton_guard_testament(struct baton_guard *guard, const char *text, struct baton_error *err)

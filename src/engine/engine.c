@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/base.h"
+#include "base/beside.h"
 #include "engine/memory/memory.h"
 #include "engine/trace.h"
 
@@ -20,26 +21,20 @@ static const struct {
     const char *scheme, *from;
 } known[] = {{"etcd", "it is built where libcurl and protobuf-c are: -Detcd=enabled"}};
 
-/* The file to load, which may not be there: beside the library that this code is in, be it installed or in the folder
- * of a build. The caller frees it. */
+/* The file to load, which may not be there. The caller frees it. */
 static char *find_file(const char *scheme)
 {
-    const char *folder = getenv("BATON_ENGINE_DIR"), *slash;
-    Dl_info self;
+    const char *folder = getenv("BATON_ENGINE_DIR");
     if (folder != NULL)
         return mem_format("%s/libbaton-%s.so", folder, scheme);
-    if (dladdr((const void *)built_in, &self) != 0 && (slash = strrchr(self.dli_fname, '/')) != NULL) {
-        int length = (int)(slash - self.dli_fname);
-        char *installed = mem_format("%.*s/baton/libbaton-%s.so", length, self.dli_fname, scheme);
-        if (access(installed, F_OK) == 0)
-            return installed;
-        free(installed);
-        char *built = mem_format("%.*s/../engine/%s/libbaton-%s.so", length, self.dli_fname, scheme, scheme);
-        if (access(built, F_OK) == 0)
-            return built;
-        free(built);
-    }
-    return mem_format("%s/libbaton-%s.so", BATON_ENGINE_FOLDER, scheme);
+    char *installed = mem_format("baton/libbaton-%s.so", scheme);
+    char *built = mem_format("../engine/%s/libbaton-%s.so", scheme, scheme);
+    char *configured = mem_format("%s/libbaton-%s.so", BATON_ENGINE_FOLDER, scheme);
+    char *path = file_beside(installed, built, configured);
+    free(installed);
+    free(built);
+    free(configured);
+    return path;
 }
 
 static void tell_missing(const char *scheme, const char *path, struct baton_error *err)

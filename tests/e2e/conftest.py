@@ -56,9 +56,9 @@ class Process:
         self.seen = []  # every line of stdout
         self.rest = b""
         self.open = True
+        kwargs.setdefault("stdin", subprocess.DEVNULL)
         with open(errors, "wb") as file:
-            self.popen = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=file,
-                                          **kwargs)
+            self.popen = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=file, **kwargs)
 
     @property
     def pid(self):

@@ -43,6 +43,9 @@ static void test_options_that_cannot_be_used_are_refused_with_words(void **state
     options.id = "";
     expect_refused(options, BATON_INVALID, "empty", "id");
     options = good;
+    options.guard = (enum baton_guard_use)7;
+    expect_refused(options, BATON_INVALID, "guard", "7");
+    options = good;
     options.url = "nowhere";
     expect_refused(options, BATON_INVALID, "nowhere", "engine");
     options = good;

@@ -441,6 +441,7 @@ const struct baton_engine_ops engine_local = {
     .ttl_min_ms = TTL_MIN_MS,
     .ttl_max_ms = TTL_MAX_MS,
     .step_ms = STEP_MS,
+    .sees_deaths = true,
     .open = local_open,
     .close = local_close,
     .session_open = local_session_open,

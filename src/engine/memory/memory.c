@@ -486,6 +486,7 @@ const struct baton_engine_ops engine_memory = {
     .ttl_min_ms = TTL_MIN_MS,
     .ttl_max_ms = TTL_MAX_MS,
     .step_ms = STEP_MS,
+    .sees_deaths = true,
     .open = memory_open,
     .close = memory_close,
     .session_open = memory_session_open,
