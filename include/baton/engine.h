@@ -16,7 +16,8 @@
  *  - when a session ends, all its bound records vanish at one revision. It ends by `session_end`, by the guard, by
  *    the proven death of its process, or because it was not renewed for its ttl: never earlier than the granted ttl
  *    after the engine received the last renewal (or the opening);
- *  - a put bound to a session that is over is refused with BATON_LOST.
+ *  - a put bound to a session that is over is refused with BATON_LOST; a write with an empty key, or with a key or a
+ *    value above its limit (records.h), with BATON_INVALID.
  *
  * Memory: every pointer given to the engine or to a callback is valid for that call only; the receiver copies.
  * Errors carry words for an operator: which engine, which endpoint, what it said, what to try.

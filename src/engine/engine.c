@@ -10,6 +10,7 @@
 
 #include "base/base.h"
 #include "base/beside.h"
+#include "engine/faults.h"
 #include "engine/memory/memory.h"
 #include "engine/trace.h"
 
@@ -96,5 +97,6 @@ const struct baton_engine_ops *engine_find(const char *url, struct baton_error *
             ops = built_in[i];
     if (ops == NULL)
         ops = load(scheme, err);
-    return ops != NULL && trace_maybe(&ops, err) == 0 ? ops : NULL;
+    /* A trace shows what the owner sees: with the faults. */
+    return ops != NULL && faults_maybe(&ops, err) == 0 && trace_maybe(&ops, err) == 0 ? ops : NULL;
 }

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,11 +11,11 @@
 #include <unistd.h>
 
 #include "base/base.h"
+#include "engine/wrap.h"
 
 #define LINE_MAX_BYTES 1024
 #define VALUE_SHOWN 120 /* bytes */
 #define PENDING_MAX 256 /* requests whose time of sending is remembered */
-#define WRAPPED_MAX 16  /* engines of one process */
 #define KEYS_SHOWN 20   /* of one batch */
 
 struct baton_engine {
@@ -32,11 +31,7 @@ struct baton_engine {
 };
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
-static struct {
-    const struct baton_engine_ops *inner;
-    struct baton_engine_ops ops;
-} wrapped[WRAPPED_MAX];
-static size_t wrapped_count;
+static struct wraps wraps = WRAPS_INIT;
 static int trace_fd = -1;
 static double began_ms;
 
@@ -168,24 +163,11 @@ static const struct baton_engine_callbacks traced = {.session_opened = on_sessio
 
 /* ---- to the engine ---- */
 
-static const struct baton_engine_ops *find_wrapped(const char *url)
-{
-    const struct baton_engine_ops *found = NULL;
-    size_t length = strcspn(url, ":");
-    pthread_mutex_lock(&mutex);
-    for (size_t i = 0; i < wrapped_count; i++)
-        if (strlen(wrapped[i].ops.scheme) == length && strncmp(wrapped[i].ops.scheme, url, length) == 0)
-            found = wrapped[i].inner;
-    pthread_mutex_unlock(&mutex);
-    assert(found != NULL);
-    return found;
-}
-
 static int trace_open(const char *url, uv_loop_t *loop, const struct baton_engine_callbacks *callbacks, void *ctx,
                       struct baton_engine **ret, struct baton_error *err)
 {
     struct baton_engine *engine = mem_new(sizeof(*engine));
-    engine->inner_ops = find_wrapped(url);
+    engine->inner_ops = wraps_inner(&wraps, url);
     engine->callbacks = *callbacks;
     engine->ctx = ctx;
     say("> open %.*s", (int)strcspn(url, "?"), url);
@@ -270,17 +252,9 @@ static int open_trace(const char *asked, struct baton_error *err)
     return 0;
 }
 
-/* With the mutex held. A guard's part is passed on as it is. */
-static const struct baton_engine_ops *wrap(const struct baton_engine_ops *inner)
+/* A guard's part is passed on as it is. */
+static void fill(struct baton_engine_ops *ops)
 {
-    for (size_t i = 0; i < wrapped_count; i++)
-        if (wrapped[i].inner == inner)
-            return &wrapped[i].ops;
-    if (wrapped_count == WRAPPED_MAX)
-        return inner;
-    struct baton_engine_ops *ops = &wrapped[wrapped_count].ops;
-    wrapped[wrapped_count++].inner = inner;
-    *ops = *inner;
     ops->open = trace_open;
     ops->close = trace_close;
     ops->session_open = trace_session_open;
@@ -290,7 +264,6 @@ static const struct baton_engine_ops *wrap(const struct baton_engine_ops *inner)
     ops->write = trace_write;
     ops->watch = trace_watch;
     ops->unwatch = trace_unwatch;
-    return ops;
 }
 
 int trace_maybe(const struct baton_engine_ops **ops, struct baton_error *err)
@@ -300,8 +273,8 @@ int trace_maybe(const struct baton_engine_ops **ops, struct baton_error *err)
         return 0;
     pthread_mutex_lock(&mutex);
     int result = trace_fd >= 0 ? 0 : open_trace(asked, err);
-    if (result == 0)
-        *ops = wrap(*ops);
     pthread_mutex_unlock(&mutex);
+    if (result == 0)
+        *ops = wraps_add(&wraps, *ops, fill);
     return result;
 }
