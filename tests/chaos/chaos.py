@@ -3,6 +3,8 @@
 
     chaos.py [--seconds N] [--members 1|3] [--instances N] [--seed N]
 
+As root each instance has a network of its own (a namespace with a wire to etcd), which is cut both ways or one way.
+
 After each fault is over there must be a leader within a stated bound (L), and in a quiet time the leader stays (Q).
 Prints the seed: the same faults come again with it, if not at the same instants.
 """
@@ -30,19 +32,94 @@ LEADER_WITHIN_S = TTL_S + 1 + 0.5 + 12
 QUIET_S = 1.5 * TTL_S
 
 
+def ip(*args):
+    subprocess.run(["ip", *args], check=True, capture_output=True, timeout=20)
+
+
+class Network:
+    """An address for etcd, and for each instance a network namespace with a wire to it. Whoever cuts it takes the way
+    away from who sends: what was sent before arrives, what is sent after is lost, and nobody is told."""
+
+    def __init__(self, count):
+        self.second = 128 + os.getpid() % 100  # two runs on one machine do not meet
+        self.etcd = f"10.{self.second}.0.1"
+        self.names = [f"baton{os.getpid()}-{number}" for number in range(count)]
+
+    def far(self, number):
+        return f"10.{self.second}.{number + 1}.2"
+
+    def __enter__(self):
+        try:
+            ip("addr", "add", f"{self.etcd}/32", "dev", "lo")
+            for number, name in enumerate(self.names):
+                near, wire = f"10.{self.second}.{number + 1}.1", f"bc{os.getpid()}-{number}"
+                ip("netns", "add", name)
+                ip("link", "add", wire, "type", "veth", "peer", "name", "wire", "netns", name)
+                ip("addr", "add", f"{near}/30", "dev", wire)
+                ip("link", "set", wire, "up")
+                ip("-n", name, "addr", "add", f"{self.far(number)}/30", "dev", "wire")
+                ip("-n", name, "link", "set", "wire", "up")
+                ip("-n", name, "link", "set", "lo", "up")
+                ip("-n", name, "route", "add", "default", "via", near)
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        for command in [("addr", "del", f"{self.etcd}/32", "dev", "lo"),
+                        *[("netns", "del", name) for name in self.names]]:
+            try:
+                ip(*command)
+            except (OSError, subprocess.SubprocessError):
+                pass
+
+    def inside(self, number):
+        return ("ip", "netns", "exec", self.names[number])
+
+    def cut(self, number, towards_etcd, from_etcd):
+        if towards_etcd:
+            ip("-n", self.names[number], "route", "add", "blackhole", f"{self.etcd}/32")
+        if from_etcd:
+            ip("route", "add", "blackhole", f"{self.far(number)}/32")
+
+    def mend(self, number, towards_etcd, from_etcd):
+        if towards_etcd:
+            ip("-n", self.names[number], "route", "del", "blackhole", f"{self.etcd}/32")
+        if from_etcd:
+            ip("route", "del", "blackhole", f"{self.far(number)}/32")
+
+
+class NoNetwork:
+    """For who may not have one: everything is on the loopback, and nothing is cut."""
+
+    etcd = "127.0.0.1"
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    @staticmethod
+    def inside(_):
+        return ()
+
+
 class Instance:
     """A `baton run` that is started again when it has ended."""
 
     def __init__(self, number, chaos):
-        self.name, self.chaos, self.process = f"i{number}", chaos, None
+        self.number, self.name, self.chaos, self.process = number, f"i{number}", chaos, None
 
     def start(self):
         if self.process is not None and self.process.poll() is None:
             return
         self.chaos.starts += 1
+        self.chaos.started = time.monotonic()
         # It is ended in Chaos.close, whatever happens.
         self.process = subprocess.Popen(
-            [self.chaos.baton, "run", "--url", self.chaos.url, "--id", f"{self.name}-{self.chaos.starts}",
+            [*self.chaos.network.inside(self.number), self.chaos.baton, "run", "--url", self.chaos.url, "--id", f"{self.name}-{self.chaos.starts}",
              "--ttl", f"{TTL_S}s", "--grace", "200ms", "chaos", "--", os.path.join(HERE, "writer.py"),
              self.chaos.folder],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=self.chaos.said, start_new_session=True)
@@ -75,10 +152,10 @@ class Instance:
 class Chaos:
     """One run."""
 
-    def __init__(self, options, folder, cluster, said):
+    def __init__(self, options, folder, cluster, network, said):
         self.rng = random.Random(options.seed)
-        self.baton, self.folder, self.cluster, self.said = options.baton, folder, cluster, said
-        self.url, self.starts, self.faults = cluster.url("chaos"), 0, 0
+        self.baton, self.folder, self.cluster, self.network = options.baton, folder, cluster, network
+        self.said, self.url, self.starts, self.faults, self.started = said, cluster.url("chaos"), 0, 0, 0
         self.instances = [Instance(number, self) for number in range(options.instances)]
         with sqlite3.connect(os.path.join(folder, "resource.db")) as resource:
             resource.execute("pragma journal_mode = wal")
@@ -152,6 +229,14 @@ class Chaos:
         for member in killed:
             member.wait_ready()
 
+    def cut(self):
+        """Its packets are lost, or those to it, or both."""
+        ways = self.rng.choice([(True, True), (True, False), (False, True)])
+        number = self.leader().number
+        self.network.cut(number, *ways)
+        time.sleep(self.rng.choice([0.2, 0.5 * TTL_S, 2 * TTL_S, 4 * TTL_S]))
+        self.network.mend(number, *ways)
+
     def revoke(self):
         leases = self.cluster.leases()
         if leases:
@@ -169,9 +254,15 @@ class Chaos:
         self.cluster.ctl("defrag", check=False)
 
     def one_fault(self):
-        fault = self.rng.choice([self.kill_parts, self.kill_parts, self.stop_parts, self.terminate, self.freeze_etcd,
-                                 self.kill_etcd, self.revoke, self.delete_keys, self.compact])
+        known = [self.kill_parts, self.kill_parts, self.stop_parts, self.terminate, self.freeze_etcd,
+                 self.kill_etcd, self.revoke, self.delete_keys, self.compact]
+        if isinstance(self.network, Network):
+            known += [self.cut, self.cut]
+        fault = self.rng.choice(known)
         self.faults += 1
+        if self.rng.random() < 0.7:
+            # Until everybody has renewed: before that, only the deadline of a session's opening is put to the test.
+            time.sleep(max(0, self.started + TTL_S / 2 - time.monotonic()))
         fault()
         for instance in self.instances:
             instance.start()
@@ -231,8 +322,10 @@ def main():
         folder, etcd = os.path.join(top, "run"), os.path.join(top, "etcd")
         os.mkdir(folder)
         os.mkdir(etcd)
-        with open(os.path.join(top, "said"), "w+", encoding="utf-8") as said, Cluster(etcd, options.members) as cluster:
-            chaos, wrong = Chaos(options, folder, cluster, said), []
+        with (open(os.path.join(top, "said"), "w+", encoding="utf-8") as said,
+              Network(options.instances) if os.geteuid() == 0 else NoNetwork() as network,
+              Cluster(etcd, options.members, host=network.etcd) as cluster):
+            chaos, wrong = Chaos(options, folder, cluster, network, said), []
             try:
                 chaos.run(options.seconds)
             except AssertionError as error:
@@ -242,7 +335,8 @@ def main():
             wrong += checker.check(folder)
             terms = len({life.term for life in checker.lives(folder)})
             print(f"chaos: seed {options.seed}, {options.members} member(s) of etcd, {chaos.faults} faults, "
-                  f"{terms} terms: {'ok' if not wrong else 'FAILED'}")
+                  f"{terms} terms{'' if isinstance(network, Network) else ', no network cuts (not root)'}: "
+                  f"{'ok' if not wrong else 'FAILED'}")
             for what in wrong:
                 print("  " + what)
             if wrong:

@@ -197,6 +197,15 @@ class World:
         """An instance under `baton run`."""
         return self.start("run", "--id", instance, *options, name, "--", *command, **kwargs)
 
+    def traced(self, name):
+        """What to add to the environment of a command whose renewals are waited for."""
+        return {"BATON_TRACE": f"engine:{self.folder}/trace-{name}"}
+
+    def wait_renewed(self, name):
+        """Its session's deadline is that of a renewal, not any more that of its opening."""
+        path = f"{self.folder}/trace-{name}"
+        self.start_command(["tail", "-n", "+1", "-F", path]).wait_line("< session_renew .* done")
+
     def marked(self):
         """The pids of everything that carries the mark."""
         pids = []

@@ -40,7 +40,7 @@ def wait_stands(world, *instances):
 @pytest.fixture
 def pair(etcd_world):
     """`a` leads, `b` stands."""
-    etcd_world.a = stand(etcd_world, "a")
+    etcd_world.a = stand(etcd_world, "a", env=etcd_world.traced("a"))
     etcd_world.term = wait_up(etcd_world.a)
     etcd_world.b = stand(etcd_world, "b")
     etcd_world.watch_db = wait_stands(etcd_world, "a", "b")
@@ -106,6 +106,7 @@ def test_the_guard_and_the_supervisor_killed_at_once_cost_a_lease(pair):
 
 
 def test_a_stopped_leader_is_over_before_the_next_begins(pair):
+    pair.wait_renewed("a")  # so that the deadline is that of a renewal
     fd = os.pidfd_open(command_of(pair.a))
     pair.a.signal(signal.SIGSTOP)
     assert wait_up(pair.b) > pair.term

@@ -59,7 +59,7 @@ def guard_of(process):
 def pair(world):
     """`a` leads and runs its command, `b` waits."""
     world.changes = world.watch("db")
-    world.a = stand(world, "a", "--ttl", "3s", "--grace", "1s")
+    world.a = stand(world, "a", "--ttl", "3s", "--grace", "1s", env=world.traced("a"))
     world.command, world.term = wait_up(world.a)
     world.b = stand(world, "b", "--ttl", "3s", "--grace", "1s")
     world.changes.wait_object(change="join", id="b")
@@ -110,6 +110,7 @@ def test_a_killed_supervisor_and_command_pass_the_place_on(pair):
 
 
 def test_a_frozen_leader_is_replaced_and_its_command_is_dead_before(pair):
+    pair.wait_renewed("a")
     pair.a.signal(signal.SIGSTOP)
     os.kill(pair.command, signal.SIGSTOP)
     assert wait_up(pair.b, limit=3 + 10)[1] > pair.term
@@ -120,6 +121,7 @@ def test_a_frozen_leader_is_replaced_and_its_command_is_dead_before(pair):
 
 
 def test_a_frozen_supervisor_alone_loses_its_place_too(pair):
+    pair.wait_renewed("a")
     pair.a.signal(signal.SIGSTOP)
     assert wait_up(pair.b, limit=3 + 10)[1] > pair.term
     assert dead(pair.command)
