@@ -210,6 +210,18 @@ static void tell_duplicate(struct core *core, struct election *election)
     election->duplicate_told = elder != NULL;
 }
 
+/* The presence need not wait for the view, which is asked for at the same time: it says "I am here", whatever else
+ * there is, and no claim is made before the view shows it. Once only; more depends on what the view says. */
+static void before_view(struct core *core, struct election *election)
+{
+    if (election->cid[0] != '\0')
+        return;
+    if (election->resigning)
+        finish_resigning(core, election);
+    else if (election->role == ROLE_FOLLOWING)
+        write_presence(core, election);
+}
+
 void election_step(struct core *core, struct election *election)
 {
     if (!election->standing) {
@@ -223,8 +235,7 @@ void election_step(struct core *core, struct election *election)
         return;
     }
     if (!election->view.ready) {
-        if (election->resigning && election->cid[0] == '\0')
-            finish_resigning(core, election);
+        before_view(core, election);
         return;
     }
     remove_ghost(core, election);
@@ -241,4 +252,9 @@ void election_step(struct core *core, struct election *election)
     election_lead(core, election);
     if (election->resigning && election->role == ROLE_FOLLOWING)
         withdraw(core, election);
+    /* It has stopped, and there is nobody to be named: that it is gone may be known before the decision that says so.
+     */
+    if (election->resigning && election->role == ROLE_STOPPED &&
+        roster_next(&election->roster, election->cid, "") == NULL && present)
+        remove_key(core, election, own_presence(election));
 }
