@@ -105,6 +105,7 @@ static void member_open(struct member *member, const char *url, const char *id)
     struct baton_options options;
     struct baton_error err;
     baton_options_init(&options);
+    options.guard = BATON_GUARD_OFF; /* this program is not killed */
     options.url = url;
     options.id = id;
     options.ttl_ms = TTL_MS;
@@ -260,6 +261,7 @@ static int run_many(const char *url, int count, int idle_s)
     struct baton_event event;
     int led = 0, renewals = 0;
     baton_options_init(&options);
+    options.guard = BATON_GUARD_OFF; /* this program is not killed */
     options.url = url;
     options.renewals = true;
     options.ttl_ms = 6000;

@@ -21,46 +21,89 @@ void roster_release(struct roster *roster)
     *roster = (struct roster){0};
 }
 
+/* Is the order of the candidates that of before, but for those that came and went one by one? */
+static bool still_in_order(const struct roster *roster, const struct view *view)
+{
+    return roster->batches > 0 && roster->batches + 1 == view->batches && !view->reordered && view->troubled == 0;
+}
+
+static void insert(struct roster *roster, const struct view_record *record)
+{
+    size_t low = 0, high = roster->count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (compare_candidates(&roster->order[middle], &record) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    roster->order = mem_grow(roster->order, (roster->count + 1) * sizeof(roster->order[0]));
+    memmove(&roster->order[low + 1], &roster->order[low], (roster->count - low) * sizeof(roster->order[0]));
+    roster->order[low] = record;
+    roster->count++;
+}
+
+static void drop(struct roster *roster, const struct view_record *record)
+{
+    size_t at = 0;
+    while (at < roster->count && roster->order[at] != record)
+        at++;
+    if (at == roster->count)
+        return; /* one that could not be read */
+    roster->count--;
+    memmove(&roster->order[at], &roster->order[at + 1], (roster->count - at) * sizeof(roster->order[0]));
+}
+
+/* Those that have gone first: one that came may stand where another one was freed. */
+static void move(struct roster *roster, const struct view *view)
+{
+    for (size_t i = 0; i < view->move_count; i++)
+        if (view->moves[i].gone)
+            drop(roster, view->moves[i].record);
+    for (size_t i = 0; i < view->move_count; i++)
+        if (!view->moves[i].gone)
+            insert(roster, view->moves[i].record);
+}
+
+static void read_order(struct roster *roster, const struct view *view, const char *prefix)
+{
+    size_t first = view_from(view, prefix), last = first;
+    for (; last < view->count && text_starts(view->records[last]->key, prefix); last++)
+        if (view->records[last]->trouble != NULL && roster->trouble == NULL)
+            roster->trouble = view->records[last]->trouble;
+    roster->count = 0;
+    roster->order = mem_grow(roster->order, (last - first) * sizeof(*roster->order));
+    for (size_t i = first; i < last; i++)
+        if (view->records[i]->kind == KEY_CANDIDATE && view->records[i]->candidate != NULL)
+            roster->order[roster->count++] = view->records[i];
+    qsort(roster->order, roster->count, sizeof(*roster->order), compare_candidates);
+}
+
+static const struct view_record *take(const struct view *view, char *key)
+{
+    const struct view_record *record = view_find(view, key);
+    free(key);
+    return record;
+}
+
 void roster_read(struct roster *roster, const struct view *view, const char *name)
 {
-    const struct view_record **order = roster->order;
-    *roster = (struct roster){.order = order};
-    char *prefix = key_prefix(name);
-    size_t first = view_from(view, prefix), last = first;
-    while (last < view->count && text_starts(view->records[last]->key, prefix))
-        last++;
-    free(prefix);
-    roster->order = mem_grow(roster->order, (last - first) * sizeof(*roster->order));
-    for (size_t i = first; i < last; i++) {
-        const struct view_record *record = view->records[i];
-        if (record->trouble != NULL && roster->trouble == NULL)
-            roster->trouble = record->trouble;
-        switch (record->kind) {
-        case KEY_CANDIDATE:
-            if (record->candidate != NULL)
-                roster->order[roster->count++] = record;
-            break;
-        case KEY_LEADER:
-            roster->leader_record = record;
-            roster->decision = record->decision;
-            break;
-        case KEY_HOLD:
-            roster->hold_record = record;
-            break;
-        case KEY_TRANSFER:
-            roster->transfer_record = record;
-            break;
-        case KEY_OTHER:
-            break;
-        }
+    bool in_order = still_in_order(roster, view);
+    *roster = (struct roster){.order = roster->order, .count = roster->count, .batches = view->batches};
+    if (in_order) {
+        move(roster, view);
+    } else {
+        char *prefix = key_prefix(name);
+        read_order(roster, view, prefix);
+        free(prefix);
     }
-    qsort(roster->order, roster->count, sizeof(*roster->order), compare_candidates);
-    if (roster->decision != NULL && roster->decision->cid[0] != '\0') {
-        /* By the key alone: a presence whose value cannot be read is a presence. */
-        char *key = key_candidate(name, roster->decision->cid);
-        roster->leader = view_find(view, key);
-        free(key);
-    }
+    roster->leader_record = take(view, key_leader(name));
+    roster->hold_record = take(view, key_hold(name));
+    roster->transfer_record = take(view, key_transfer(name));
+    roster->decision = roster->leader_record != NULL ? roster->leader_record->decision : NULL;
+    /* By the key alone: a presence whose value cannot be read is a presence. */
+    if (roster->decision != NULL && roster->decision->cid[0] != '\0')
+        roster->leader = take(view, key_candidate(name, roster->decision->cid));
 }
 
 bool roster_vacant(const struct roster *roster)

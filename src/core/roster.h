@@ -16,9 +16,11 @@ struct roster {
     const struct view_record *hold_record;   /* also one that cannot be read holds */
     const struct view_record *transfer_record;
     const struct baton_error *trouble; /* the first record that cannot be used */
+    uint64_t batches;                  /* of the view that it was read from */
 };
 
-/* Read the election `name` from the view; release it, or read into it again. */
+/* Read the election `name` from the view; release it, or read into it again (from the same view: then what is in order
+ * already stays, and of ten thousand candidates that one goes costs no sorting). */
 void roster_read(struct roster *roster, const struct view *view, const char *name);
 void roster_release(struct roster *roster);
 

@@ -72,7 +72,7 @@ void view_clear(struct view *view)
 {
     for (size_t i = 0; i < view->count; i++)
         record_free(view->records[i]);
-    view->count = 0;
+    view->count = view->troubled = 0;
     view->ready = false;
     view->overflown = false;
 }
@@ -108,12 +108,34 @@ const struct view_record *view_find(const struct view *view, const char *key)
     return NULL;
 }
 
+static void note_move(struct view *view, const struct view_record *record, bool gone)
+{
+    size_t last = view->move_count;
+    while (gone && last > 0 && (view->moves[last - 1].record != record || view->moves[last - 1].gone))
+        last--;
+    if (gone && last > 0) { /* it came and went: nobody needs to know */
+        view->move_count--;
+        memmove(&view->moves[last - 1], &view->moves[last], (view->move_count - last + 1) * sizeof(view->moves[0]));
+        return;
+    }
+    if (view->move_count == VIEW_MOVES_MAX) {
+        view->reordered = true;
+        return;
+    }
+    view->moves[view->move_count].record = record;
+    view->moves[view->move_count++].gone = gone;
+}
+
 static void view_remove(struct view *view, const char *key)
 {
     size_t place = view_from(view, key);
     if (place == view->count || strcmp(view->records[place]->key, key) != 0)
         return;
-    record_free(view->records[place]);
+    struct view_record *record = view->records[place];
+    if (record->kind == KEY_CANDIDATE)
+        note_move(view, record, true);
+    view->troubled -= record->trouble != NULL;
+    record_free(record);
     view->count--;
     memmove(&view->records[place], &view->records[place + 1], (view->count - place) * sizeof(view->records[0]));
 }
@@ -140,6 +162,8 @@ static void view_put(struct view *view, const struct baton_record *from)
     struct view_record *record;
     if (place < view->count && strcmp(view->records[place]->key, from->key) == 0) {
         record = view->records[place];
+        view->reordered = view->reordered || record->kind == KEY_CANDIDATE;
+        view->troubled -= record->trouble != NULL;
         record_forget_parsed(record);
         free(record->value);
     } else {
@@ -148,18 +172,24 @@ static void view_put(struct view *view, const struct baton_record *from)
             return;
         }
         record = view_insert(view, place, from->key);
+        if (record->kind == KEY_CANDIDATE)
+            note_move(view, record, false);
     }
     record->value = mem_text(from->value);
     record->revision = from->revision;
     record->created = from->created;
     record->session = from->session;
     record_parse(record);
+    view->troubled += record->trouble != NULL;
 }
 
 bool view_apply(struct view *view, const struct baton_batch *batch)
 {
     if (batch->revision < view->revision || (!view->ready && !batch->reset))
         return false;
+    view->batches++;
+    view->move_count = 0;
+    view->reordered = batch->reset;
     if (batch->reset)
         view_clear(view);
     for (size_t i = 0; i < batch->count; i++) {

@@ -24,12 +24,23 @@ struct view_record {
     struct baton_error *trouble; /* why it could not be read, or NULL */
 };
 
+#define VIEW_MOVES_MAX 8
+
 struct view {
     bool ready;     /* it shows something: a first snapshot has arrived */
     bool overflown; /* there is more than it can show */
     uint64_t revision;
     struct view_record **records; /* by key */
     size_t count, room;
+    size_t troubled; /* records that could not be read */
+    /* What the last batch did to candidates, so that a roster need not be sorted again for nothing. */
+    uint64_t batches; /* that were applied, ever */
+    struct {
+        const struct view_record *record; /* if it has gone: freed, to compare with only */
+        bool gone;
+    } moves[VIEW_MOVES_MAX]; /* that came or went, in this order */
+    size_t move_count;
+    bool reordered; /* more than that happened: one has changed, or there is no room for all */
 };
 
 void view_init(struct view *view);
