@@ -42,7 +42,7 @@ enum queue_place {
 
 struct baton_election {
     struct baton *client;
-    struct election *core;
+    struct contest *core;
     char *name;            /* "": every election */
     _Atomic uint64_t term; /* that it leads with; 0: it does not */
     struct shared_page *page;

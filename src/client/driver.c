@@ -18,9 +18,9 @@
 
 /* ---- a step ---- */
 
-static void publish_term(struct baton *b, const struct election *election, uint64_t term)
+static void publish_term(struct baton *b, const struct contest *election, uint64_t term)
 {
-    struct baton_election *handle = election_user(election);
+    struct baton_election *handle = contest_user(election);
     uint64_t before = atomic_exchange(&handle->term, term);
     b->led = b->led + (term != 0) - (before != 0);
     b->guard.moved = true;
@@ -39,7 +39,7 @@ static void publish(struct baton *b, int64_t now_ms)
     for (size_t i = 0; i < b->todo.count; i++) {
         const struct action *action = &b->todo.actions[i];
         if (action->kind == ACTION_TELL && (action->tell == TELL_STOP || action->tell == TELL_FOLLOW))
-            publish_term(b, action->election, 0);
+            publish_term(b, action->contest, 0);
     }
     int64_t deadline_ms = 0;
     uint32_t ttl_ms;
@@ -49,7 +49,7 @@ static void publish(struct baton *b, int64_t now_ms)
     for (size_t i = 0; i < b->todo.count; i++) {
         const struct action *action = &b->todo.actions[i];
         if (action->kind == ACTION_TELL && action->tell == TELL_LEAD)
-            publish_term(b, action->election, election_leads(b->core, action->election, now_ms));
+            publish_term(b, action->contest, contest_leads(b->core, action->contest, now_ms));
     }
 }
 
@@ -98,7 +98,7 @@ static const enum baton_event_kind event_of_tell[] = {
 
 static void told(struct baton *b, const struct action *tell)
 {
-    struct baton_election *handle = tell->election != NULL ? election_user(tell->election) : NULL;
+    struct baton_election *handle = tell->contest != NULL ? contest_user(tell->contest) : NULL;
     switch (tell->tell) {
     case TELL_GONE:
         election_gone(tell->user);
@@ -197,7 +197,7 @@ static void answer_for_orphans(struct baton *b, const struct event *event)
         if (!is_orphan(b, handle))
             continue;
         struct event stopped = {
-            .kind = EVENT_STOPPED, .now_ms = event->now_ms, .wall_ms = event->wall_ms, .election = handle->core};
+            .kind = EVENT_STOPPED, .now_ms = event->now_ms, .wall_ms = event->wall_ms, .contest = handle->core};
         if (event->now_ms >= handle->stop_until_ms)
             core_step(b->core, &stopped, &b->todo);
         else if (handle->stop_until_ms < b->orphan_ms)
@@ -326,7 +326,7 @@ static bool next_wish(struct baton *b, struct event *ret)
     struct baton_election *handle = b->asking;
     if (handle != NULL) {
         bool *want = handle->want_resign ? &handle->want_resign : &handle->want_stopped;
-        *ret = (struct event){.kind = handle->want_resign ? EVENT_RESIGN : EVENT_STOPPED, .election = handle->core};
+        *ret = (struct event){.kind = handle->want_resign ? EVENT_RESIGN : EVENT_STOPPED, .contest = handle->core};
         *want = false;
         if (!handle->want_stopped) {
             b->asking = handle->asking_next;

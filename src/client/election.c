@@ -25,7 +25,7 @@ static struct baton_election *handle_new(struct baton *b, const char *name, stru
     handle->page = b->page;
     handle->name = mem_text(name != NULL ? name : "");
     handle->all = name == NULL;
-    handle->core = core_observe(b->core, name, handle, err);
+    handle->core = core_observe(b->core, CONTEST_ELECTION, name, handle, err);
     if (handle->core == NULL) {
         free(handle->name);
         free(handle);

@@ -6,19 +6,19 @@
 
 static void fill_candidates(struct baton_status *status, const struct roster *roster)
 {
-    struct baton_candidate *candidates = mem_new((roster->count + 1) * sizeof(*candidates));
-    for (size_t i = 0; i < roster->count; i++) {
-        const struct candidate *from = roster->order[i]->candidate;
+    struct baton_candidate *candidates = mem_new((roster->order.count + 1) * sizeof(*candidates));
+    for (size_t i = 0; i < roster->order.count; i++) {
+        const struct candidate *from = roster->order.records[i]->candidate;
         candidates[i] = (struct baton_candidate){.id = mem_text(from->id),
                                                  .address = mem_text(from->address),
                                                  .host = mem_text(from->host),
                                                  .priority = from->priority,
                                                  .preempt = from->preempt,
-                                                 .leads = roster->order[i] == roster->leader,
+                                                 .leads = roster->order.records[i] == roster->leader,
                                                  .since_wall_ms = from->since_wall_ms};
     }
     status->candidates = candidates;
-    status->candidate_count = roster->count;
+    status->candidate_count = roster->order.count;
 }
 
 static void fill_terms(struct baton_status *status, const struct decision *decision)
@@ -57,8 +57,8 @@ static void fill(struct baton_status *status, const char *name, const struct vie
         status->held_by = mem_text(roster->hold_record->hold->by);
         status->held_why = mem_text(roster->hold_record->hold->why);
     }
-    if (roster->trouble != NULL)
-        status->trouble = mem_text(roster->trouble->text);
+    if (roster->order.trouble != NULL)
+        status->trouble = mem_text(roster->order.trouble->text);
 }
 
 static int compare_names(const void *left, const void *right)
@@ -103,7 +103,7 @@ int baton_status(const struct baton_election *e, struct baton_status **ret, size
     if (client_check(b, err) < 0)
         return -1;
     pthread_mutex_lock(&b->mutex);
-    const struct view *view = election_view(e->core);
+    const struct view *view = contest_view(e->core);
     if (e->all) {
         fill_all(view, ret, ret_count);
     } else {

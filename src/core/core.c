@@ -1,4 +1,4 @@
-/* core.c: one step: time first, then what happened, then every election that it touches. */
+/* core.c: one step: time first, then what happened, then every contest that it touches. */
 #include "core/core.h"
 
 #include <stdlib.h>
@@ -16,12 +16,12 @@ struct core *core_new(const struct core_options *options)
     return core;
 }
 
-/* What was to be told about an election that is gone has nobody to go to. */
-static void untell(struct update *todo, const struct election *election)
+/* What was to be told about an contest that is gone has nobody to go to. */
+static void untell(struct update *todo, const struct contest *contest)
 {
     size_t kept = 0;
     for (size_t i = 0; i < todo->count; i++) {
-        if (todo->actions[i].kind == ACTION_TELL && todo->actions[i].election == election)
+        if (todo->actions[i].kind == ACTION_TELL && todo->actions[i].contest == contest)
             free(todo->actions[i].text);
         else
             todo->actions[kept++] = todo->actions[i];
@@ -29,34 +29,36 @@ static void untell(struct update *todo, const struct election *election)
     todo->count = kept;
 }
 
-static void election_free(struct core *core, struct election *election)
+static void contest_free(struct core *core, struct contest *contest)
 {
     if (core->todo != NULL)
-        untell(core->todo, election);
-    timer_remove(core, election);
+        untell(core->todo, contest);
+    timer_remove(core, contest);
     for (size_t i = 0; i < core->dirty_count; i++)
-        if (core->dirty[i] == election)
+        if (core->dirty[i] == contest)
             core->dirty[i] = NULL;
-    core->elections[election->index] = NULL;
-    roster_release(&election->roster);
-    view_release(&election->view);
-    free(election->name);
-    free(election);
+    core->contests[contest->index] = NULL;
+    roster_release(&contest->roster);
+    entries_release(&contest->lock.entries);
+    free(contest->end_text);
+    view_release(&contest->view);
+    free(contest->name);
+    free(contest);
 }
 
 void core_free(struct core *core)
 {
     if (core == NULL)
         return;
-    for (size_t i = 0; i < core->election_count; i++)
-        if (core->elections[i] != NULL)
-            election_free(core, core->elections[i]);
+    for (size_t i = 0; i < core->contest_count; i++)
+        if (core->contests[i] != NULL)
+            contest_free(core, core->contests[i]);
     for (size_t i = 0; i < core->request_count; i++) {
         free(core->requests[i].text);
         free(core->requests[i].leader_id);
     }
     free(core->requests);
-    free(core->elections);
+    free(core->contests);
     free(core->timers);
     free(core->dirty);
     free((char *)core->options.id);
@@ -70,96 +72,111 @@ uint64_t ticket_new(struct core *core, uint32_t owner)
     return (uint64_t)++core->next_sequence << 32 | owner;
 }
 
-/* ---- elections come and go ---- */
+/* ---- contests come and go ---- */
 
-struct election *core_observe(struct core *core, const char *name, void *user, struct baton_error *err)
+struct contest *core_observe(struct core *core, enum contest_kind kind, const char *name, void *user,
+                             struct baton_error *err)
 {
     size_t index = 0;
-    if (core->election_room > core->election_count)
-        index = core->election_count;
+    if (core->contest_room > core->contest_count)
+        index = core->contest_count;
     else
-        while (index < core->election_count && core->elections[index] != NULL)
+        while (index < core->contest_count && core->contests[index] != NULL)
             index++;
-    if (index >= ELECTIONS_MAX) {
-        error_set(err, BATON_FULL, "one client can stand in or observe %d elections, not more", ELECTIONS_MAX);
+    if (index >= CONTESTS_MAX) {
+        error_set(err, BATON_FULL, "one client can stand in or observe %d elections and locks, not more", CONTESTS_MAX);
         return NULL;
     }
-    if (index == core->election_room) {
-        core->election_room = core->election_room > 0 ? 2 * core->election_room : 4;
-        core->elections = mem_grow(core->elections, core->election_room * sizeof(*core->elections));
+    if (index == core->contest_room) {
+        core->contest_room = core->contest_room > 0 ? 2 * core->contest_room : 4;
+        core->contests = mem_grow(core->contests, core->contest_room * sizeof(*core->contests));
     }
-    if (index == core->election_count)
-        core->election_count++;
-    struct election *election = core->elections[index] = mem_new(sizeof(*election));
-    election->name = mem_text(name);
-    election->index = (uint32_t)index;
-    election->user = user;
-    election->wake_ms = NEVER_MS;
-    view_init(&election->view);
-    election_mark(core, election);
-    return election;
+    if (index == core->contest_count)
+        core->contest_count++;
+    struct contest *contest = core->contests[index] = mem_new(sizeof(*contest));
+    contest->kind = kind;
+    contest->name = mem_text(name);
+    contest->index = (uint32_t)index;
+    contest->user = user;
+    contest->wake_ms = NEVER_MS;
+    view_init(&contest->view);
+    contest_mark(core, contest);
+    return contest;
 }
 
-int core_stand(struct core *core, struct election *election, const struct stand_options *options,
-               struct baton_error *err)
+int core_stand(struct core *core, struct contest *contest, const struct stand_options *options, struct baton_error *err)
 {
-    if (election->name == NULL)
-        return error_set(err, BATON_INVALID, "cannot stand in every election at once");
-    if (election->standing)
-        return error_set(err, BATON_CONFLICT, "this client already stands in the election '%s'", election->name);
-    election->standing = true;
-    election->resigning = false;
-    election->options = *options;
+    if (contest->name == NULL)
+        return error_set(err, BATON_INVALID, "cannot stand in every contest at once");
+    if (contest->standing)
+        return error_set(err, BATON_CONFLICT, "this client already stands in the contest '%s'", contest->name);
+    contest->standing = true;
+    contest->resigning = false;
+    contest->options = *options;
     core->standing_count++;
     if (options->stop_ms > core->stop_max_ms)
         core->stop_max_ms = options->stop_ms;
-    election_mark(core, election);
+    contest_mark(core, contest);
     return 0;
 }
 
-void core_forget(struct core *core, struct election *election)
+int core_queue(struct core *core, struct contest *lock, const struct queue_options *options, struct baton_error *err)
 {
-    election->forgotten = true;
-    requests_forget(core, election);
-    election_mark(core, election);
+    const struct stand_options stand = {.stop_ms = options->stop_ms};
+    if (lock->name == NULL)
+        return error_set(err, BATON_INVALID, "cannot queue for every lock at once");
+    if (lock->standing)
+        return error_set(err, BATON_CONFLICT, "this client already has an entry in the queue of the lock '%s'",
+                         lock->name);
+    lock->lock.slots = options->slots;
+    lock->lock.try_only = options->try_only;
+    lock->lock.until_ms = options->until_ms;
+    return core_stand(core, lock, &stand, err);
 }
 
-/* A forgotten election goes when nothing of it can come to life any more: it does not stand, and a presence whose
- * creation was never answered cannot appear behind its back (it could while the session lives). */
-static void election_sweep(struct core *core, struct election *election)
+void core_forget(struct core *core, struct contest *contest)
 {
-    if (!election->forgotten)
+    contest->forgotten = true;
+    requests_forget(core, contest);
+    contest_mark(core, contest);
+}
+
+/* A forgotten contest goes when nothing of it can come to life any more: it does not stand, and a presence whose
+ * creation was never answered cannot appear behind its back (it could while the session lives). */
+static void contest_sweep(struct core *core, struct contest *contest)
+{
+    if (!contest->forgotten)
         return;
-    if (election->standing) {
-        election_resign(core, election);
+    if (contest->standing) {
+        contest_resign(core, contest);
         return;
     }
-    if (session_valid(core) && (election->presence.ticket != 0 || election->presence.unknown))
+    if (session_valid(core) && (contest->presence.ticket != 0 || contest->presence.unknown))
         return;
-    if (election->watch != 0)
-        todo_add(core, ACTION_UNWATCH)->watch = election->watch;
-    void *user = election->user;
-    election_free(core, election);
+    if (contest->watch != 0)
+        todo_add(core, ACTION_UNWATCH)->watch = contest->watch;
+    void *user = contest->user;
+    contest_free(core, contest);
     todo_tell(core, TELL_GONE, NULL, "%s", "")->user = user;
 }
 
-void election_mark(struct core *core, struct election *election)
+void contest_mark(struct core *core, struct contest *contest)
 {
-    if (election->dirty)
+    if (contest->dirty)
         return;
-    election->dirty = true;
+    contest->dirty = true;
     if (core->dirty_count == core->dirty_room) {
         core->dirty_room = core->dirty_room > 0 ? 2 * core->dirty_room : 16;
         core->dirty = mem_grow(core->dirty, core->dirty_room * sizeof(*core->dirty));
     }
-    core->dirty[core->dirty_count++] = election;
+    core->dirty[core->dirty_count++] = contest;
 }
 
-void elections_mark_all(struct core *core)
+void contests_mark_all(struct core *core)
 {
-    for (size_t i = 0; i < core->election_count; i++)
-        if (core->elections[i] != NULL)
-            election_mark(core, core->elections[i]);
+    for (size_t i = 0; i < core->contest_count; i++)
+        if (core->contests[i] != NULL)
+            contest_mark(core, core->contests[i]);
 }
 
 /* ---- the step ---- */
@@ -174,24 +191,26 @@ static void attempt_seen(struct attempt *attempt, const struct view *view)
 static void changed(struct core *core, const struct event *happened)
 {
     size_t index = (uint32_t)happened->watch;
-    struct election *election = index < core->election_count ? core->elections[index] : NULL;
-    if (election == NULL || election->watch != happened->watch)
+    struct contest *contest = index < core->contest_count ? core->contests[index] : NULL;
+    if (contest == NULL || contest->watch != happened->watch)
         return; /* of a watch that is closed */
-    if (!rule(core, RULE_VIEW_IN_ORDER) && happened->batch->revision < election->view.revision)
-        election->view.revision = 0;
-    if (!view_apply(&election->view, happened->batch)) {
-        if (election->view.overflown)
-            todo_tell(core, TELL_TROUBLE, election, "more than %d records under one prefix: not looked at",
+    if (!rule(core, RULE_VIEW_IN_ORDER) && happened->batch->revision < contest->view.revision)
+        contest->view.revision = 0;
+    if (!view_apply(&contest->view, happened->batch)) {
+        if (contest->view.overflown)
+            todo_tell(core, TELL_TROUBLE, contest, "more than %d records under one prefix: not looked at",
                       VIEW_RECORDS_MAX)
                 ->code = BATON_FULL;
         return;
     }
-    if (election->name != NULL)
-        roster_read(&election->roster, &election->view, election->name);
-    attempt_seen(&election->presence, &election->view);
-    attempt_seen(&election->decision, &election->view);
-    todo_tell(core, TELL_CHANGED, election, "%s", "");
-    election_mark(core, election);
+    if (contest->name != NULL && contest->kind == CONTEST_LOCK)
+        entries_read(&contest->lock.entries, &contest->view, contest->name, !rule(core, RULE_HOLD_BY_AGE));
+    else if (contest->name != NULL)
+        roster_read(&contest->roster, &contest->view, contest->name);
+    attempt_seen(&contest->presence, &contest->view);
+    attempt_seen(&contest->decision, &contest->view);
+    todo_tell(core, TELL_CHANGED, contest, "%s", "");
+    contest_mark(core, contest);
 }
 
 static void written(struct core *core, const struct event *happened)
@@ -203,19 +222,19 @@ static void written(struct core *core, const struct event *happened)
             request_answered(core, request, happened->reply);
         return;
     }
-    struct election *election = owner < core->election_count ? core->elections[owner] : NULL;
-    if (election == NULL)
+    struct contest *contest = owner < core->contest_count ? core->contests[owner] : NULL;
+    if (contest == NULL)
         return;
-    if (election->presence.ticket == happened->ticket)
-        attempt_answered(core, &election->presence, happened->reply);
-    else if (election->decision.ticket == happened->ticket)
-        attempt_answered(core, &election->decision, happened->reply);
+    if (contest->presence.ticket == happened->ticket)
+        attempt_answered(core, &contest->presence, happened->reply);
+    else if (contest->decision.ticket == happened->ticket)
+        attempt_answered(core, &contest->decision, happened->reply);
     else
         return;
     /* The view may have moved before the answer came. */
-    attempt_seen(&election->presence, &election->view);
-    attempt_seen(&election->decision, &election->view);
-    election_mark(core, election);
+    attempt_seen(&contest->presence, &contest->view);
+    attempt_seen(&contest->decision, &contest->view);
+    contest_mark(core, contest);
 }
 
 static void take_in(struct core *core, const struct event *happened)
@@ -238,22 +257,25 @@ static void take_in(struct core *core, const struct event *happened)
         core->session.alive_ms = core->now_ms;
         return;
     case EVENT_STOPPED:
-        election_stopped(core, happened->election);
+        contest_stopped(core, happened->contest);
         return;
     case EVENT_RESIGN:
-        election_resign(core, happened->election);
+        contest_resign(core, happened->contest);
         return;
     }
     IMPOSSIBLE("event %d", (int)happened->kind);
 }
 
-static void watch(struct core *core, struct election *election)
+static void watch(struct core *core, struct contest *contest)
 {
-    if (election->watch != 0)
+    if (contest->watch != 0)
         return;
     struct action *action = todo_add(core, ACTION_WATCH);
-    action->watch = election->watch = ticket_new(core, election->index);
-    action->write.key = election->name != NULL ? key_prefix(election->name) : mem_text(ELECTIONS_PREFIX);
+    action->watch = contest->watch = ticket_new(core, contest->index);
+    if (contest->kind == CONTEST_LOCK)
+        action->write.key = contest->name != NULL ? key_lock_prefix(contest->name) : mem_text(LOCKS_PREFIX);
+    else
+        action->write.key = contest->name != NULL ? key_prefix(contest->name) : mem_text(ELECTIONS_PREFIX);
 }
 
 void core_step(struct core *core, const struct event *happened, struct update *todo)
@@ -270,20 +292,20 @@ void core_step(struct core *core, const struct event *happened, struct update *t
     take_in(core, happened);
     session_step(core);
     if (fading && core->session.state == SESSION_VALID)
-        elections_mark_all(core);
+        contests_mark_all(core);
     while (core->timer_count > 0 && core->timers[0]->wake_ms <= core->now_ms) {
-        struct election *due = core->timers[0];
+        struct contest *due = core->timers[0];
         timer_remove(core, due);
-        election_mark(core, due);
+        contest_mark(core, due);
     }
     for (size_t i = 0; i < core->dirty_count; i++) {
-        struct election *election = core->dirty[i];
-        if (election == NULL)
+        struct contest *contest = core->dirty[i];
+        if (contest == NULL)
             continue;
-        election->dirty = false;
-        watch(core, election);
-        election_step(core, election);
-        election_sweep(core, election);
+        contest->dirty = false;
+        watch(core, contest);
+        contest_step(core, contest);
+        contest_sweep(core, contest);
     }
     core->dirty_count = 0;
     requests_step(core);
@@ -299,44 +321,54 @@ void core_step(struct core *core, const struct event *happened, struct update *t
 
 /* ---- what is asked of the core ---- */
 
-void *election_user(const struct election *election)
+void *contest_user(const struct contest *contest)
 {
-    return election->user;
+    return contest->user;
 }
 
-const char *election_name(const struct election *election)
+const char *contest_name(const struct contest *contest)
 {
-    return election->name;
+    return contest->name;
 }
 
-const struct view *election_view(const struct election *election)
+const struct view *contest_view(const struct contest *contest)
 {
-    return &election->view;
+    return &contest->view;
 }
 
-const struct roster *election_roster(const struct election *election)
+enum contest_kind contest_kind(const struct contest *contest)
 {
-    return &election->roster;
+    return contest->kind;
 }
 
-bool election_standing(const struct election *election)
+const struct entries *lock_entries(const struct contest *lock)
 {
-    return election->standing;
+    return &lock->lock.entries;
 }
 
-const char *election_cid(const struct election *election)
+const struct roster *election_roster(const struct contest *contest)
 {
-    return election->cid;
+    return &contest->roster;
 }
 
-uint64_t election_leads(const struct core *core, const struct election *election, int64_t now_ms)
+bool contest_standing(const struct contest *contest)
 {
-    if (election->role != ROLE_LEADING)
+    return contest->standing;
+}
+
+const char *contest_cid(const struct contest *contest)
+{
+    return contest->cid;
+}
+
+uint64_t contest_leads(const struct core *core, const struct contest *contest, int64_t now_ms)
+{
+    if (contest->role != ROLE_LEADING)
         return 0;
     if (rule(core, RULE_VALID_AT_EACH_USE) &&
         (core->session.state != SESSION_VALID || now_ms >= core->session.deadline_ms))
         return 0;
-    return election->term;
+    return contest->term;
 }
 
 uint64_t core_session(const struct core *core, int64_t *ret_deadline_ms, uint32_t *ret_ttl_ms)

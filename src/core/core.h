@@ -1,25 +1,27 @@
 /* core.h: everything that baton decides, as a function of what happened.
  *
- * One core is one client: one session at a time, and any number of elections that it stands in or observes. It is
+ * One core is one client: one session at a time, and any number of contests (elections and
+ * locks) that it stands in or observes. It is
  * pure: no clock, no I/O, no threads, no randomness of its own. Everything that happened goes in by core_step, and
  * everything to do comes out: writes, renewals, what to tell the program, and when to call again. It is
  * level-triggered: after any event each election looks at its view and says what should be written. So a lost reply,
  * a duplicate or a reconnect needs no case of its own.
  *
- * Not thread-safe: one thread at a time. Limits: ELECTIONS_MAX, REQUESTS_MAX, and those of view.h and record.h.
+ * Not thread-safe: one thread at a time. Limits: CONTESTS_MAX, REQUESTS_MAX, and those of view.h and record.h.
  */
 #ifndef CORE_CORE_H
 #define CORE_CORE_H
 
 #include "baton/records.h"
+#include "core/entries.h"
 #include "core/roster.h"
 #include "core/rules.h"
 
-#define ELECTIONS_MAX 65536
+#define CONTESTS_MAX 65536
 #define REQUESTS_MAX 1024 /* operator's requests under way, in one client */
 
 struct core;
-struct election;
+struct contest;
 
 struct core_options {
     const char *id, *address, *host;
@@ -42,8 +44,8 @@ enum event_kind {
     EVENT_WRITTEN,         /* ticket; reply */
     EVENT_CHANGED,         /* watch; batch */
     EVENT_ALIVE,           /* the program makes progress */
-    EVENT_STOPPED,         /* election: the program answers that it has stopped */
-    EVENT_RESIGN           /* election: the program ends its candidacy */
+    EVENT_STOPPED,         /* contest: the program answers that it has stopped */
+    EVENT_RESIGN           /* contest: the program ends its candidacy, or releases the lock */
 };
 
 /* Every pointer is valid for the call only. */
@@ -55,34 +57,34 @@ struct event {
     uint32_t ttl_ms;
     const struct baton_reply *reply;
     const struct baton_batch *batch;
-    struct election *election;
+    struct contest *contest;
 };
 
 /* ---- what to do ---- */
 
 enum action_kind {
-    ACTION_SESSION_OPEN, /* ticket, ttl_ms */
+    ACTION_SESSION_OPEN,  /* ticket, ttl_ms */
     ACTION_SESSION_RENEW, /* ticket, session */
     ACTION_SESSION_END,   /* session */
     ACTION_WATCH,         /* watch, write.key: the prefix */
     ACTION_UNWATCH,       /* watch */
     ACTION_WRITE,         /* ticket, write */
-    ACTION_TELL           /* tell, election and the rest */
+    ACTION_TELL           /* tell, contest and the rest */
 };
 
 enum tell_kind {
-    TELL_LEAD,      /* term */
-    TELL_STOP,      /* term, until_ms: do not use the term any more, stop, answer EVENT_STOPPED before until_ms */
-    TELL_FOLLOW,    /* term: the stop is over */
-    TELL_CHANGED,   /* the roster is new */
-    TELL_RESIGNED,  /* the candidacy is over; the election observes on */
-    TELL_DUPLICATE, /* another live candidate has our id */
-    TELL_REPLY,     /* request, code, text */
-    TELL_SESSION,   /* session, until_ms: a session began */
-    TELL_RENEWED,   /* until_ms: its deadline moved */
+    TELL_LEAD,         /* term: it leads; of a lock: it holds, the term is its token */
+    TELL_STOP,         /* term, until_ms: do not use the term any more, stop, answer EVENT_STOPPED before until_ms */
+    TELL_FOLLOW,       /* term: the stop is over */
+    TELL_CHANGED,      /* the roster is new, or the queue */
+    TELL_RESIGNED,     /* the candidacy, or the attempt, is over: code, text (locks); the contest observes on */
+    TELL_DUPLICATE,    /* another live candidate has our id */
+    TELL_REPLY,        /* request, code, text */
+    TELL_SESSION,      /* session, until_ms: a session began */
+    TELL_RENEWED,      /* until_ms: its deadline moved */
     TELL_SESSION_LOST, /* session, text */
     TELL_TROUBLE,      /* code, text: the engine refused something that we need */
-    TELL_GONE          /* user: an election that was forgotten is freed */
+    TELL_GONE          /* user: a contest that was forgotten is freed */
 };
 
 struct action {
@@ -91,7 +93,7 @@ struct action {
     uint32_t ttl_ms;
     struct baton_write write; /* its key and value are the action's own */
     enum tell_kind tell;
-    struct election *election;
+    struct contest *contest;
     void *user;
     uint64_t term, request;
     int64_t until_ms;
@@ -113,7 +115,9 @@ void update_release(struct update *update);
 /* Let `happened` be known; what is to be done is added to `todo`. */
 void core_step(struct core *core, const struct event *happened, struct update *todo);
 
-/* ---- elections ---- */
+/* ---- contests ---- */
+
+enum contest_kind { CONTEST_ELECTION, CONTEST_LOCK };
 
 struct stand_options {
     int32_t priority;
@@ -121,35 +125,50 @@ struct stand_options {
     uint32_t stop_ms; /* what a stop may take; 0: the program asks before each use and needs no time */
 };
 
-/* Watch an election (name NULL: all of them, in one view). `user` comes back by election_user. NULL with err when there
- * are too many. Not told to the engine until the next core_step. */
-struct election *core_observe(struct core *core, const char *name, void *user, struct baton_error *err);
+/* Watch an election or a lock (name NULL: all of them, in one view). `user` comes back by contest_user. NULL with err
+ * when there are too many. Not told to the engine until the next core_step. */
+struct contest *core_observe(struct core *core, enum contest_kind kind, const char *name, void *user,
+                             struct baton_error *err);
 /* Stand in an election that is observed. -1: it stands already (BATON_CONFLICT) or cannot (BATON_INVALID). */
-int core_stand(struct core *core, struct election *election, const struct stand_options *options,
+int core_stand(struct core *core, struct contest *election, const struct stand_options *options,
                struct baton_error *err);
-/* Forget an election that does not stand (a standing one is resigned first). */
-void core_forget(struct core *core, struct election *election);
+
+struct queue_options {
+    uint32_t slots;   /* how many may hold it at once: 1, 2..SLOTS_MAX, SLOTS_SHARED */
+    bool try_only;    /* give up when it cannot be had at once */
+    int64_t until_ms; /* give up at this time; NEVER_MS */
+    uint32_t stop_ms; /* as above */
+};
+
+/* Stand in the queue of a lock that is observed. -1: it stands already (BATON_CONFLICT). One attempt: it ends with
+ * TELL_RESIGNED (BATON_OK: it was held and released; BATON_CONFLICT: try_only; BATON_TIMEOUT; BATON_INVALID: others say
+ * another number of slots; BATON_LOST: it was held, and the session is over). */
+int core_queue(struct core *core, struct contest *lock, const struct queue_options *options, struct baton_error *err);
+/* Forget a contest that does not stand (a standing one is resigned first). */
+void core_forget(struct core *core, struct contest *contest);
 
 /* Operator's requests; the answer is a TELL_REPLY with `request`, the caller's number. */
-void core_transfer(struct core *core, struct election *election, uint64_t request, const char *to_id, int64_t until_ms);
-void core_hold(struct core *core, struct election *election, uint64_t request, const char *why, int64_t until_ms);
-void core_release(struct core *core, struct election *election, uint64_t request, int64_t until_ms);
+void core_transfer(struct core *core, struct contest *election, uint64_t request, const char *to_id, int64_t until_ms);
+void core_hold(struct core *core, struct contest *election, uint64_t request, const char *why, int64_t until_ms);
+void core_release(struct core *core, struct contest *election, uint64_t request, int64_t until_ms);
 
-void *election_user(const struct election *election);
-const char *election_name(const struct election *election); /* NULL: all */
-const struct view *election_view(const struct election *election);
-const struct roster *election_roster(const struct election *election); /* of a single election */
-bool election_standing(const struct election *election);
-const char *election_cid(const struct election *election); /* "" while it does not stand */
+void *contest_user(const struct contest *contest);
+const char *contest_name(const struct contest *contest); /* NULL: all of its kind */
+const struct view *contest_view(const struct contest *contest);
+enum contest_kind contest_kind(const struct contest *contest);
+const struct roster *election_roster(const struct contest *election); /* of a single election */
+const struct entries *lock_entries(const struct contest *lock);       /* of a single lock */
+bool contest_standing(const struct contest *contest);
+const char *contest_cid(const struct contest *contest); /* "" while it does not stand */
 
-/* Does this client lead, at now_ms? The term, or 0. */
-uint64_t election_leads(const struct core *core, const struct election *election, int64_t now_ms);
+/* Does this client lead, or hold the lock, at now_ms? The term, or the token, or 0. */
+uint64_t contest_leads(const struct core *core, const struct contest *contest, int64_t now_ms);
 
 /* The testament of a leader: the handover that its guard may write when the process is dead and all that it did as
  * the leader is over. The same write as its own handover would be now: it names the next candidate that this view
  * shows, and is compared with the decision that this view shows. false: there is none (it does not lead, nobody is
  * next, a hold). ret->key and ret->value are the caller's to free. */
-bool election_testament(const struct core *core, const struct election *election, struct baton_write *ret);
+bool election_testament(const struct core *core, const struct contest *election, struct baton_write *ret);
 
 /* The session: its id (0: none), its deadline, the granted ttl. */
 uint64_t core_session(const struct core *core, int64_t *ret_deadline_ms, uint32_t *ret_ttl_ms);

@@ -10,12 +10,7 @@
 
 #include "core/state.h"
 
-bool election_fading(const struct core *core, const struct election *election)
-{
-    return core->now_ms + election->options.stop_ms >= core->session.deadline_ms;
-}
-
-static bool names_us(const struct election *election)
+static bool names_us(const struct contest *election)
 {
     const struct decision *decision = election->roster.decision;
     return decision != NULL && election->cid[0] != '\0' && strcmp(decision->cid, election->cid) == 0;
@@ -23,22 +18,8 @@ static bool names_us(const struct election *election)
 
 /* ---- stop ---- */
 
-void election_tell_stop(struct core *core, struct election *election, int64_t until_ms, const char *why)
-{
-    if (until_ms > core->session.deadline_ms)
-        until_ms = core->session.deadline_ms;
-    struct action *tell = todo_tell(core, TELL_STOP, election, "%s", why);
-    tell->term = election->term;
-    tell->until_ms = until_ms;
-    election->role = ROLE_STOPPING;
-    election->stop_until_ms = until_ms;
-    election->spent_term = election->term;
-    if (election->options.stop_ms == 0)
-        election_stopped(core, election); /* it asks before each use: it has stopped already */
-}
-
 /* Why a leader should stop now: a word for the history, and words for people. NULL: go on. */
-static const char *reason_to_stop(const struct core *core, struct election *election, const char **ret_words)
+static const char *reason_to_stop(const struct core *core, struct contest *election, const char **ret_words)
 {
     const struct roster *roster = &election->roster;
     election->transfer_to[0] = '\0';
@@ -71,14 +52,14 @@ static const char *reason_to_stop(const struct core *core, struct election *elec
         *ret_words = "a candidate of higher priority preempts";
         return "preempt";
     }
-    if (election_fading(core, election)) {
+    if (contest_fading(core, election)) {
         *ret_words = "the session could not be renewed in time";
         return "handover";
     }
     return NULL;
 }
 
-static void lead(struct core *core, struct election *election)
+static void lead(struct core *core, struct contest *election)
 {
     const char *words;
     const char *reason = reason_to_stop(core, election, &words);
@@ -88,18 +69,7 @@ static void lead(struct core *core, struct election *election)
     int64_t until_ms = core->now_ms + election->options.stop_ms;
     if (strcmp(reason, "lost") == 0)
         until_ms = core->now_ms;
-    election_tell_stop(core, election, until_ms, words);
-}
-
-static void wait_for_stopped(struct core *core, struct election *election)
-{
-    if (core->now_ms < election->stop_until_ms) {
-        election_wake(core, election, election->stop_until_ms);
-        return;
-    }
-    /* Who does not answer in time loses the session, not the promise: it is not renewed, so the place passes on when
-     * the engine ends it, which is after the deadline that the program was given at the latest. */
-    session_condemn(core);
+    contest_tell_stop(core, election, until_ms, words);
 }
 
 /* ---- handover ---- */
@@ -116,7 +86,7 @@ static void predict_cid(char *cid, size_t size)
     snprintf(cid, size, "%.100s-%u", base, number);
 }
 
-static uint64_t term_after(const struct core *core, const struct election *election)
+static uint64_t term_after(const struct core *core, const struct contest *election)
 {
     const struct decision *decision = election->roster.decision;
     if (decision->term > 0)
@@ -130,7 +100,7 @@ static uint64_t term_after(const struct core *core, const struct election *elect
 /* Where there is no decision, the first one names nobody and has no term: "must not exist" is true again after a
  * deletion, so a claim made from a view that old would bring an old term back. A claim on top of a record that exists
  * cannot: its revision is never seen twice. */
-static void begin_decision(struct core *core, struct election *election)
+static void begin_decision(struct core *core, struct contest *election)
 {
     todo_write(core, &election->decision, election->index, BATON_WRITE_PUT, key_leader(election->name),
                decision_next(NULL, "", "", 0, "", core->wall_ms), 0,
@@ -138,7 +108,7 @@ static void begin_decision(struct core *core, struct election *election)
 }
 
 /* One decision, on top of the one that the view shows. */
-static void decide(struct core *core, struct election *election, const char *cid, const char *id, const char *reason,
+static void decide(struct core *core, struct contest *election, const char *cid, const char *id, const char *reason,
                    bool compare)
 {
     const struct view_record *before = election->roster.leader_record;
@@ -154,7 +124,7 @@ static void decide(struct core *core, struct election *election, const char *cid
                compare ? before->revision : BATON_REVISION_ANY);
 }
 
-bool election_testament(const struct core *core, const struct election *election, struct baton_write *ret)
+bool election_testament(const struct core *core, const struct contest *election, struct baton_write *ret)
 {
     const struct roster *roster = &election->roster;
     if (election->role == ROLE_FOLLOWING || !names_us(election) || roster->hold_record != NULL)
@@ -176,7 +146,7 @@ bool election_testament(const struct core *core, const struct election *election
     return true;
 }
 
-static void hand_over(struct core *core, struct election *election)
+static void hand_over(struct core *core, struct contest *election)
 {
     if (!rule(core, RULE_STOP_IS_FINAL) && election->decision.unknown) {
         election->decision.unknown = false;
@@ -205,13 +175,13 @@ static void hand_over(struct core *core, struct election *election)
 
 /* ---- follow: begin to lead, or claim ---- */
 
-static bool may_lead(const struct core *core, const struct election *election)
+static bool may_lead(const struct core *core, const struct contest *election)
 {
-    return !election->resigning && election->roster.hold_record == NULL && !election_fading(core, election) &&
+    return !election->resigning && election->roster.hold_record == NULL && !contest_fading(core, election) &&
            roster_elder(&election->roster, election->cid) == NULL;
 }
 
-static void named(struct core *core, struct election *election)
+static void named(struct core *core, struct contest *election)
 {
     uint64_t term = election->roster.decision->term;
     if (!may_lead(core, election) || term <= election->spent_term) {
@@ -232,7 +202,7 @@ static void named(struct core *core, struct election *election)
     lead(core, election);
 }
 
-static void claim(struct core *core, struct election *election)
+static void claim(struct core *core, struct contest *election)
 {
     const struct roster *roster = &election->roster;
     bool vacant = roster_vacant(roster);
@@ -252,7 +222,7 @@ static void claim(struct core *core, struct election *election)
     size_t place = roster_place(roster, election->cid);
     int64_t claim_ms = election->vacant_since_ms + (int64_t)place * core->options.step_ms;
     if (core->now_ms < claim_ms) {
-        election_wake(core, election, claim_ms);
+        contest_wake(core, election, claim_ms);
         return;
     }
     if (!attempt_may(core, &election->decision)) {
@@ -265,8 +235,24 @@ static void claim(struct core *core, struct election *election)
         decide(core, election, election->cid, core->options.id, "claim", rule(core, RULE_CLAIM_COMPARES));
 }
 
-void election_lead(struct core *core, struct election *election)
+static void tell_duplicate(struct core *core, struct contest *election)
 {
+    const struct view_record *elder = roster_elder(&election->roster, election->cid);
+    if (elder != NULL && !election->duplicate_told)
+        todo_tell(core, TELL_DUPLICATE, election,
+                  "another live candidate of '%s' has the id '%s' (host %s): this one waits until it is gone",
+                  election->name, core->options.id, elder->candidate->host);
+    election->duplicate_told = elder != NULL;
+}
+
+bool election_leaves_early(const struct contest *election)
+{
+    return election->role == ROLE_STOPPED && roster_next(&election->roster, election->cid, "") == NULL;
+}
+
+void election_lead(struct core *core, struct contest *election)
+{
+    tell_duplicate(core, election);
     if (election->role == ROLE_LEADING)
         lead(core, election);
     if (election->role == ROLE_STOPPING) {
@@ -274,7 +260,7 @@ void election_lead(struct core *core, struct election *election)
             hand_over(core, election);
             return;
         }
-        wait_for_stopped(core, election);
+        contest_wait_for_stopped(core, election);
         return;
     }
     if (election->role == ROLE_STOPPED) {

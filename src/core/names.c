@@ -31,9 +31,23 @@ int name_check(const char *what, const char *name, struct baton_error *err)
     return 0;
 }
 
+/* locks/NAME/CID; other keys below it are not ours. */
+static enum key_kind split_lock(const char *key, const char **ret_name, size_t *ret_name_length, const char **ret_cid)
+{
+    const char *name = key + strlen(LOCKS_PREFIX), *slash = strchr(name, '/');
+    if (slash == NULL || slash == name || slash[1] == '\0' || strchr(slash + 1, '/') != NULL)
+        return KEY_OTHER;
+    *ret_name = name;
+    *ret_name_length = (size_t)(slash - name);
+    *ret_cid = slash + 1;
+    return KEY_ENTRY;
+}
+
 enum key_kind key_split(const char *key, const char **ret_name, size_t *ret_name_length, const char **ret_cid)
 {
     *ret_cid = NULL;
+    if (text_starts(key, LOCKS_PREFIX))
+        return split_lock(key, ret_name, ret_name_length, ret_cid);
     if (!text_starts(key, ELECTIONS_PREFIX))
         return KEY_OTHER;
     const char *name = key + strlen(ELECTIONS_PREFIX);
@@ -79,4 +93,14 @@ char *key_hold(const char *name)
 char *key_transfer(const char *name)
 {
     return mem_format(ELECTIONS_PREFIX "%s/transfer", name);
+}
+
+char *key_lock_prefix(const char *name)
+{
+    return mem_format(LOCKS_PREFIX "%s/", name);
+}
+
+char *key_entry(const char *name, const char *cid)
+{
+    return mem_format(LOCKS_PREFIX "%s/%s", name, cid);
 }

@@ -1,9 +1,10 @@
-/* names.h: what a name may be, and where the records of an election are kept.
+/* names.h: what a name may be, and where records are kept.
  *
  *     elections/NAME/candidates/CID   presence of a candidate (bound)
  *     elections/NAME/leader           the decision: who leads (lasting)
  *     elections/NAME/hold             nobody may lead now (lasting)
  *     elections/NAME/transfer         an operator asks for a handover (bound to the operator's session)
+ *     locks/NAME/CID                  an entry in the queue of a lock (bound)
  */
 #ifndef CORE_NAMES_H
 #define CORE_NAMES_H
@@ -15,15 +16,16 @@
 #define NAME_MAX_BYTES 128
 #define CID_MAX_BYTES 160
 #define ELECTIONS_PREFIX "elections/"
+#define LOCKS_PREFIX "locks/"
 
 /* Legal names and ids: 1..NAME_MAX_BYTES of A-Z a-z 0-9 . _ - : @ +, beginning with a letter or a digit. No slash:
  * a name is one level of a key, so that no election's prefix contains another's. 0, or -1 with words. */
 int name_check(const char *what, const char *name, struct baton_error *err);
 
-enum key_kind { KEY_OTHER, KEY_CANDIDATE, KEY_LEADER, KEY_HOLD, KEY_TRANSFER };
+enum key_kind { KEY_OTHER, KEY_CANDIDATE, KEY_LEADER, KEY_HOLD, KEY_TRANSFER, KEY_ENTRY };
 
 /* Take a key apart. *ret_name points into key, *ret_name_length tells its length; *ret_cid is the CID of a
- * candidate's key (to the end of the key), else NULL. */
+ * candidate's or an entry's key (to the end of the key), else NULL. */
 enum key_kind key_split(const char *key, const char **ret_name, size_t *ret_name_length, const char **ret_cid);
 
 /* Keys, on the heap. */
@@ -32,5 +34,7 @@ char *key_candidate(const char *name, const char *cid);
 char *key_leader(const char *name);
 char *key_hold(const char *name);
 char *key_transfer(const char *name);
+char *key_lock_prefix(const char *name);
+char *key_entry(const char *name, const char *cid);
 
 #endif

@@ -131,6 +131,51 @@ char *candidate_write(const struct candidate *candidate)
     return value;
 }
 
+struct lock_entry *entry_read(const char *value, struct baton_error *err)
+{
+    json_t *object = object_read(value, err);
+    if (object == NULL)
+        return NULL;
+    struct lock_entry *entry = mem_new(sizeof(*entry));
+    int64_t slots = field_number(object, "slots", 1);
+    entry->id = field_text(object, "id", TEXT_MAX);
+    entry->host = field_text(object, "host", TEXT_MAX);
+    entry->slots = json_is_true(json_object_get(object, "shared")) ? SLOTS_SHARED : (uint32_t)slots;
+    entry->since_wall_ms = field_number(object, "since", 0);
+    json_decref(object);
+    if (entry->id == NULL || entry->id[0] == '\0' || entry->host == NULL || slots < 1 || slots > SLOTS_MAX) {
+        error_set(err, BATON_CORRUPT,
+                  "is not the record of a lock's entry (\"id\", \"host\" or \"slots\" is not right)");
+        entry_free(entry);
+        return NULL;
+    }
+    return entry;
+}
+
+void entry_free(struct lock_entry *entry)
+{
+    if (entry == NULL)
+        return;
+    free(entry->id);
+    free(entry->host);
+    free(entry);
+}
+
+char *entry_write(const struct lock_entry *entry)
+{
+    json_t *object = object_new();
+    set_text(object, "id", entry->id);
+    set_text(object, "host", entry->host);
+    if (entry->slots == SLOTS_SHARED)
+        json_object_set_new(object, "shared", json_true());
+    else
+        json_object_set_new(object, "slots", json_integer(entry->slots));
+    json_object_set_new(object, "since", json_integer(entry->since_wall_ms));
+    char *value = object_write(object);
+    json_decref(object);
+    return value;
+}
+
 static void terms_read(struct decision *decision, const json_t *terms)
 {
     size_t i;

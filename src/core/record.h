@@ -22,7 +22,17 @@ struct candidate {
     int64_t since_wall_ms;
 };
 
-/* One entry of a decision's history. */
+#define SLOTS_SHARED UINT32_MAX /* as many as there are */
+#define SLOTS_MAX 1000000
+
+/* locks/NAME/CID: a place in the queue of a lock. `slots`: how many may hold it at once, as this entry was told. */
+struct lock_entry {
+    char *id, *host;
+    uint32_t slots; /* 1: exclusive; SLOTS_SHARED */
+    int64_t since_wall_ms;
+};
+
+/* One term of a decision's history. */
 struct term_entry {
     uint64_t term;
     char *id; /* "": nobody */
@@ -32,7 +42,7 @@ struct term_entry {
 
 /* elections/NAME/leader: "so it is". terms[0] is the present one. */
 struct decision {
-    char *cid; /* "": nobody leads */
+    char *cid;     /* "": nobody leads */
     uint64_t term; /* 0: there was none yet, and nobody is named */
     struct term_entry terms[TERMS_KEPT];
     size_t term_count;
@@ -51,16 +61,19 @@ struct transfer {
 
 /* Read a value. Returns a new object (free with its _free), or NULL with err (BATON_CORRUPT, BATON_NEWER). */
 struct candidate *candidate_read(const char *value, struct baton_error *err);
+struct lock_entry *entry_read(const char *value, struct baton_error *err);
 struct decision *decision_read(const char *value, struct baton_error *err);
 struct hold *hold_read(const char *value, struct baton_error *err);
 struct transfer *transfer_read(const char *value, struct baton_error *err);
 void candidate_free(struct candidate *candidate);
+void entry_free(struct lock_entry *entry);
 void decision_free(struct decision *decision);
 void hold_free(struct hold *hold);
 void transfer_free(struct transfer *transfer);
 
 /* Write one: a value on the heap. */
 char *candidate_write(const struct candidate *candidate);
+char *entry_write(const struct lock_entry *entry);
 char *hold_write(const struct hold *hold);
 char *transfer_write(const struct transfer *transfer);
 

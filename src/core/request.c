@@ -32,7 +32,7 @@ static void answer(struct core *core, struct request *request, enum baton_code c
     *request = (struct request){0};
 }
 
-static void request_add(struct core *core, struct election *election, enum request_kind kind, uint64_t number,
+static void request_add(struct core *core, struct contest *election, enum request_kind kind, uint64_t number,
                         const char *text, int64_t until_ms)
 {
     size_t i = 0;
@@ -51,17 +51,17 @@ static void request_add(struct core *core, struct election *election, enum reque
              ++core->next_sequence);
 }
 
-void core_transfer(struct core *core, struct election *election, uint64_t request, const char *to_id, int64_t until_ms)
+void core_transfer(struct core *core, struct contest *election, uint64_t request, const char *to_id, int64_t until_ms)
 {
     request_add(core, election, REQUEST_TRANSFER, request, to_id != NULL ? to_id : "", until_ms);
 }
 
-void core_hold(struct core *core, struct election *election, uint64_t request, const char *why, int64_t until_ms)
+void core_hold(struct core *core, struct contest *election, uint64_t request, const char *why, int64_t until_ms)
 {
     request_add(core, election, REQUEST_HOLD, request, why != NULL ? why : "", until_ms);
 }
 
-void core_release(struct core *core, struct election *election, uint64_t request, int64_t until_ms)
+void core_release(struct core *core, struct contest *election, uint64_t request, int64_t until_ms)
 {
     request_add(core, election, REQUEST_RELEASE, request, "", until_ms);
 }
@@ -74,7 +74,7 @@ struct request *request_of_ticket(struct core *core, uint64_t ticket)
     return NULL;
 }
 
-void requests_forget(struct core *core, const struct election *election)
+void requests_forget(struct core *core, const struct contest *election)
 {
     for (size_t i = 0; i < core->request_count; i++) {
         struct request *request = &core->requests[i];
@@ -95,7 +95,7 @@ static uint32_t owner_of(const struct core *core, const struct request *request)
 
 static void hold_step(struct core *core, struct request *request)
 {
-    const struct election *election = request->election;
+    const struct contest *election = request->election;
     const struct view_record *record = election->roster.hold_record;
     if (record != NULL && record->hold != NULL && strcmp(record->hold->nonce, request->nonce) == 0) {
         answer(core, request, BATON_OK, "%s", "");
@@ -108,10 +108,8 @@ static void hold_step(struct core *core, struct request *request)
     }
     if (!attempt_may(core, &request->attempt))
         return;
-    struct hold hold = {.by = (char *)core->options.id,
-                        .why = request->text,
-                        .nonce = request->nonce,
-                        .since_wall_ms = core->wall_ms};
+    struct hold hold = {
+        .by = (char *)core->options.id, .why = request->text, .nonce = request->nonce, .since_wall_ms = core->wall_ms};
     todo_write(core, &request->attempt, owner_of(core, request), BATON_WRITE_PUT, key_hold(election->name),
                hold_write(&hold), 0, 0);
     request->written = true;
@@ -119,7 +117,7 @@ static void hold_step(struct core *core, struct request *request)
 
 static void release_step(struct core *core, struct request *request)
 {
-    const struct election *election = request->election;
+    const struct contest *election = request->election;
     const struct view_record *record = election->roster.hold_record;
     if (record == NULL) {
         if (request->written)
@@ -146,20 +144,20 @@ static const char *leader_id(const struct roster *roster)
 static void list_ids(const struct roster *roster, char *text, size_t size)
 {
     text[0] = '\0';
-    for (size_t i = 0; i < roster->count; i++) {
+    for (size_t i = 0; i < roster->order.count; i++) {
         size_t used = strlen(text);
         if (used + NAME_MAX_BYTES + 8 > size) {
             snprintf(text + used, size - used, ", …");
             return;
         }
-        snprintf(text + used, size - used, "%s%s", used > 0 ? ", " : "", roster->order[i]->candidate->id);
+        snprintf(text + used, size - used, "%s%s", used > 0 ? ", " : "", roster->order.records[i]->candidate->id);
     }
 }
 
 static bool stands(const struct roster *roster, const char *id)
 {
-    for (size_t i = 0; i < roster->count; i++)
-        if (strcmp(roster->order[i]->candidate->id, id) == 0)
+    for (size_t i = 0; i < roster->order.count; i++)
+        if (strcmp(roster->order.records[i]->candidate->id, id) == 0)
             return true;
     return false;
 }
@@ -167,7 +165,7 @@ static bool stands(const struct roster *roster, const char *id)
 /* Can it be asked at all? false: it was answered. */
 static bool transfer_check(struct core *core, struct request *request)
 {
-    const struct election *election = request->election;
+    const struct contest *election = request->election;
     const struct roster *roster = &election->roster;
     const char *leader = leader_id(roster);
     const char *name = election->name;
@@ -216,7 +214,7 @@ static bool transfer_done(struct core *core, struct request *request)
 
 static void transfer_step(struct core *core, struct request *request)
 {
-    const struct election *election = request->election;
+    const struct contest *election = request->election;
     const struct roster *roster = &election->roster;
     if (transfer_done(core, request))
         return;
@@ -239,10 +237,8 @@ static void transfer_step(struct core *core, struct request *request)
         request->term = roster->decision->term;
         request->leader_id = mem_text(leader_id(roster));
     }
-    struct transfer transfer = {.to = request->text,
-                                .by = (char *)core->options.id,
-                                .nonce = request->nonce,
-                                .term = request->term};
+    struct transfer transfer = {
+        .to = request->text, .by = (char *)core->options.id, .nonce = request->nonce, .term = request->term};
     todo_write(core, &request->attempt, owner_of(core, request), BATON_WRITE_PUT, key_transfer(election->name),
                transfer_write(&transfer), core->session.id, record != NULL ? record->revision : 0);
     request->written = true;
@@ -263,7 +259,7 @@ void request_answered(struct core *core, struct request *request, const struct b
 static void request_step(struct core *core, struct request *request)
 {
     if (core->now_ms >= request->until_ms) {
-        const char *what = !request->election->view.ready  ? "the engine has not answered"
+        const char *what = !request->election->view.ready      ? "the engine has not answered"
                            : request->kind != REQUEST_TRANSFER ? "the engine has not confirmed it"
                            : request->term == 0                ? "no session could be opened"
                                                                : "the leader has not handed over";

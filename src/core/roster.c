@@ -17,66 +17,8 @@ static int compare_candidates(const void *left, const void *right)
 
 void roster_release(struct roster *roster)
 {
-    free(roster->order);
+    order_release(&roster->order);
     *roster = (struct roster){0};
-}
-
-/* Is the order of the candidates that of before, but for those that came and went one by one? */
-static bool still_in_order(const struct roster *roster, const struct view *view)
-{
-    return roster->batches > 0 && roster->batches + 1 == view->batches && !view->reordered && view->troubled == 0;
-}
-
-static void insert(struct roster *roster, const struct view_record *record)
-{
-    size_t low = 0, high = roster->count;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (compare_candidates(&roster->order[middle], &record) < 0)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    roster->order = mem_grow(roster->order, (roster->count + 1) * sizeof(roster->order[0]));
-    memmove(&roster->order[low + 1], &roster->order[low], (roster->count - low) * sizeof(roster->order[0]));
-    roster->order[low] = record;
-    roster->count++;
-}
-
-static void drop(struct roster *roster, const struct view_record *record)
-{
-    size_t at = 0;
-    while (at < roster->count && roster->order[at] != record)
-        at++;
-    if (at == roster->count)
-        return; /* one that could not be read */
-    roster->count--;
-    memmove(&roster->order[at], &roster->order[at + 1], (roster->count - at) * sizeof(roster->order[0]));
-}
-
-/* Those that have gone first: one that came may stand where another one was freed. */
-static void move(struct roster *roster, const struct view *view)
-{
-    for (size_t i = 0; i < view->move_count; i++)
-        if (view->moves[i].gone)
-            drop(roster, view->moves[i].record);
-    for (size_t i = 0; i < view->move_count; i++)
-        if (!view->moves[i].gone)
-            insert(roster, view->moves[i].record);
-}
-
-static void read_order(struct roster *roster, const struct view *view, const char *prefix)
-{
-    size_t first = view_from(view, prefix), last = first;
-    for (; last < view->count && text_starts(view->records[last]->key, prefix); last++)
-        if (view->records[last]->trouble != NULL && roster->trouble == NULL)
-            roster->trouble = view->records[last]->trouble;
-    roster->count = 0;
-    roster->order = mem_grow(roster->order, (last - first) * sizeof(*roster->order));
-    for (size_t i = first; i < last; i++)
-        if (view->records[i]->kind == KEY_CANDIDATE && view->records[i]->candidate != NULL)
-            roster->order[roster->count++] = view->records[i];
-    qsort(roster->order, roster->count, sizeof(*roster->order), compare_candidates);
 }
 
 static const struct view_record *take(const struct view *view, char *key)
@@ -88,15 +30,10 @@ static const struct view_record *take(const struct view *view, char *key)
 
 void roster_read(struct roster *roster, const struct view *view, const char *name)
 {
-    bool in_order = still_in_order(roster, view);
-    *roster = (struct roster){.order = roster->order, .count = roster->count, .batches = view->batches};
-    if (in_order) {
-        move(roster, view);
-    } else {
-        char *prefix = key_prefix(name);
-        read_order(roster, view, prefix);
-        free(prefix);
-    }
+    char *prefix = key_prefix(name);
+    *roster = (struct roster){.order = roster->order};
+    order_read(&roster->order, view, prefix, compare_candidates);
+    free(prefix);
     roster->leader_record = take(view, key_leader(name));
     roster->hold_record = take(view, key_hold(name));
     roster->transfer_record = take(view, key_transfer(name));
@@ -116,15 +53,15 @@ bool roster_vacant(const struct roster *roster)
 size_t roster_place(const struct roster *roster, const char *cid)
 {
     size_t place = 0;
-    while (place < roster->count && strcmp(roster->order[place]->cid, cid) != 0)
+    while (place < roster->order.count && strcmp(roster->order.records[place]->cid, cid) != 0)
         place++;
     return place;
 }
 
 static const struct view_record *elder_of(const struct roster *roster, const struct view_record *record)
 {
-    for (size_t i = 0; i < roster->count; i++) {
-        const struct view_record *other = roster->order[i];
+    for (size_t i = 0; i < roster->order.count; i++) {
+        const struct view_record *other = roster->order.records[i];
         if (other->created < record->created && strcmp(other->candidate->id, record->candidate->id) == 0)
             return other;
     }
@@ -134,14 +71,14 @@ static const struct view_record *elder_of(const struct roster *roster, const str
 const struct view_record *roster_elder(const struct roster *roster, const char *cid)
 {
     size_t place = roster_place(roster, cid);
-    return place < roster->count ? elder_of(roster, roster->order[place]) : NULL;
+    return place < roster->order.count ? elder_of(roster, roster->order.records[place]) : NULL;
 }
 
 const struct view_record *roster_next(const struct roster *roster, const char *cid, const char *to)
 {
     const struct view_record *next = NULL;
-    for (size_t i = 0; i < roster->count; i++) {
-        const struct view_record *record = roster->order[i];
+    for (size_t i = 0; i < roster->order.count; i++) {
+        const struct view_record *record = roster->order.records[i];
         if (strcmp(record->cid, cid) == 0 || elder_of(roster, record) != NULL)
             continue;
         if (to == NULL || to[0] == '\0' || strcmp(record->candidate->id, to) == 0)
@@ -154,8 +91,8 @@ const struct view_record *roster_next(const struct roster *roster, const char *c
 
 const struct view_record *roster_preempting(const struct roster *roster, const char *cid, int32_t priority)
 {
-    for (size_t i = 0; i < roster->count; i++) {
-        const struct view_record *record = roster->order[i];
+    for (size_t i = 0; i < roster->order.count; i++) {
+        const struct view_record *record = roster->order.records[i];
         if (record->candidate->priority <= priority)
             return NULL; /* in order of priority */
         if (record->candidate->preempt && strcmp(record->cid, cid) != 0 && elder_of(roster, record) == NULL)

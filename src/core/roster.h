@@ -5,22 +5,18 @@
 #ifndef CORE_ROSTER_H
 #define CORE_ROSTER_H
 
-#include "core/view.h"
+#include "core/order.h"
 
 struct roster {
-    const struct view_record **order; /* readable candidates, as they would claim: priority, then age */
-    size_t count;
+    struct order order;                      /* readable candidates, as they would claim: priority, then age */
     const struct view_record *leader_record; /* the decision's record, readable or not; NULL: there is none */
     const struct decision *decision;         /* NULL: none, or it cannot be read */
     const struct view_record *leader;        /* the presence of the one the decision names; NULL: vacant */
     const struct view_record *hold_record;   /* also one that cannot be read holds */
     const struct view_record *transfer_record;
-    const struct baton_error *trouble; /* the first record that cannot be used */
-    uint64_t batches;                  /* of the view that it was read from */
 };
 
-/* Read the election `name` from the view; release it, or read into it again (from the same view: then what is in order
- * already stays, and of ten thousand candidates that one goes costs no sorting). */
+/* Read the election `name` from the view; release it, or read into it again, from the same view. */
 void roster_read(struct roster *roster, const struct view *view, const char *name);
 void roster_release(struct roster *roster);
 

@@ -9,10 +9,10 @@
 #include <stdint.h>
 
 #define CORE_RULES(RULE)                                                                                               \
-    RULE(CLAIM_ON_ABSENCE, "claim only when the presence of the named leader is gone in the same view")               \
-    RULE(CLAIM_AFTER_PRESENCE, "see one's own presence in the view before claiming")                                  \
+    RULE(CLAIM_ON_ABSENCE, "claim only when the presence of the named leader is gone in the same view")                \
+    RULE(CLAIM_AFTER_PRESENCE, "see one's own presence in the view before claiming")                                   \
     RULE(CLAIM_COMPARES, "claim by compare-and-set on the decision's revision")                                        \
-    RULE(FIRST_CLAIM_COMPARES, "the first decision of all says: must not exist")                                      \
+    RULE(FIRST_CLAIM_COMPARES, "the first decision of all says: must not exist")                                       \
     RULE(STOP_BEFORE_HANDOVER, "the leader has stopped before it hands over")                                          \
     RULE(STOP_IS_FINAL, "a stop is not taken back when the answer to the handover is unknown")                         \
     RULE(HANDOVER_TO_PRESENT, "the one handed to is present in the giver's own view")                                  \
@@ -25,13 +25,18 @@
     RULE(TERM_GROWS, "a new decision has a larger term than the one before")                                           \
     RULE(FIRST_TERM_FROM_REVISION, "the first term is above the revision of the decision before it")                   \
     RULE(VIEW_IN_ORDER, "a view never goes back")                                                                      \
-    RULE(PRESENCE_IS_BOUND, "a presence vanishes with its session")
+    RULE(PRESENCE_IS_BOUND, "a presence vanishes with its session")                                                    \
+    RULE(HOLD_BY_VIEW, "a lock is held by an entry that the view shows, not by an answer")                             \
+    RULE(HOLD_BY_AGE, "entries stand in the order in which they were made")                                            \
+    RULE(HOLD_BY_ALL_SLOTS, "an entry respects the slots of every entry ahead of it")                                  \
+    RULE(STOP_BEFORE_REMOVAL, "the holder has stopped before its entry is removed")                                    \
+    RULE(REMOVAL_IS_REPEATED, "an entry is removed again until the view shows it gone")
 
 enum core_rule {
 #define RULE_NUMBER(name, text) RULE_##name,
     CORE_RULES(RULE_NUMBER)
 #undef RULE_NUMBER
-    RULE_COUNT
+        RULE_COUNT
 };
 
 #endif

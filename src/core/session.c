@@ -42,9 +42,9 @@ void session_over(struct core *core, const char *why)
     session->id = 0;
     session->next_ms = core->now_ms;
     session->condemned = false;
-    for (size_t i = 0; i < core->election_count; i++)
-        if (core->elections[i] != NULL)
-            election_session_over(core, core->elections[i]);
+    for (size_t i = 0; i < core->contest_count; i++)
+        if (core->contests[i] != NULL)
+            contest_session_over(core, core->contests[i]);
     todo_add(core, ACTION_SESSION_END)->session = id;
     todo_tell(core, TELL_SESSION_LOST, NULL, "%s", why)->session = id;
 }
@@ -97,7 +97,7 @@ static void opened(struct core *core, const struct event *happened)
     tell->until_ms = session->deadline_ms;
     if (core->now_ms >= session->deadline_ms)
         session_over(core, "it was opened too late");
-    elections_mark_all(core);
+    contests_mark_all(core);
 }
 
 static void renewed(struct core *core, const struct event *happened)

@@ -24,12 +24,12 @@ struct session {
         int64_t sent_ms;
     } renewals[RENEWALS_KEPT];
     unsigned renewal_at;
-    unsigned failures;     /* openings that failed in a row */
-    bool condemned;        /* not renewed any more: somebody did not answer a stop in time */
-    int64_t alive_ms;      /* the program's last sign of progress */
+    unsigned failures; /* openings that failed in a row */
+    bool condemned;    /* not renewed any more: somebody did not answer a stop in time */
+    int64_t alive_ms;  /* the program's last sign of progress */
 };
 
-/* ---- election (election.c) ---- */
+/* ---- contest (contest.c) ---- */
 
 enum role {
     ROLE_FOLLOWING,
@@ -38,7 +38,7 @@ enum role {
     ROLE_STOPPED   /* it has answered; the decision may still name this candidate: its term is spent */
 };
 
-/* A write that the election has under way, or may try again later. */
+/* A write that the contest has under way, or may try again later. */
 struct attempt {
     uint64_t ticket;   /* 0: none is under way */
     int64_t retry_ms;  /* not before */
@@ -46,9 +46,11 @@ struct attempt {
     bool unknown;      /* an answer was UNKNOWN: it may still take effect */
 };
 
-struct election {
-    char *name;     /* NULL: all elections */
-    uint32_t index; /* in core->elections */
+/* What instances compete for: to lead an election, or to hold a lock. */
+struct contest {
+    enum contest_kind kind;
+    char *name;     /* NULL: all of its kind */
+    uint32_t index; /* in core->contests */
     void *user;
     uint64_t watch;
     struct view view;
@@ -59,7 +61,7 @@ struct election {
 
     bool standing, resigning;
     struct stand_options options;
-    char cid[CID_MAX_BYTES];   /* "": no candidacy in this session yet */
+    char cid[CID_MAX_BYTES]; /* "": no candidacy in this session yet */
     bool presence_seen;
     bool duplicate_told;
     enum role role;
@@ -72,6 +74,15 @@ struct election {
     uint64_t vacant_revision; /* of the decision that was found vacant */
     int64_t vacant_since_ms;
     struct attempt presence, decision;
+    bool removal_sent;
+    enum baton_code end_code; /* told with TELL_RESIGNED */
+    char *end_text;
+    struct {
+        struct entries entries;
+        uint32_t slots;
+        bool try_only;
+        int64_t until_ms; /* of the wait; NEVER_MS */
+    } lock;
 };
 
 /* ---- requests (request.c) ---- */
@@ -81,7 +92,7 @@ enum request_kind { REQUEST_TRANSFER, REQUEST_HOLD, REQUEST_RELEASE };
 struct request {
     enum request_kind kind;
     uint64_t number; /* the caller's; 0: this place is free */
-    struct election *election;
+    struct contest *election;
     char *text; /* to whom, or why */
     char nonce[CID_MAX_BYTES];
     int64_t until_ms;
@@ -97,13 +108,13 @@ struct core {
     uint32_t next_sequence;
     uint32_t cid_count;
     struct session session;
-    struct election **elections; /* by index; NULL: a free place */
-    size_t election_count, election_room;
+    struct contest **contests; /* by index; NULL: a free place */
+    size_t contest_count, contest_room;
     size_t standing_count;
-    uint32_t stop_max_ms; /* the largest stop_ms of all candidacies */
-    struct election **timers; /* a heap by wake_ms */
+    uint32_t stop_max_ms;    /* the largest stop_ms of all candidacies */
+    struct contest **timers; /* a heap by wake_ms */
     size_t timer_count, timer_room;
-    struct election **dirty;
+    struct contest **dirty;
     size_t dirty_count, dirty_room;
     struct request *requests;
     size_t request_count, request_room;
@@ -129,7 +140,7 @@ static inline uint32_t ticket_owner(uint64_t ticket)
 /* ---- todo (update.c) ---- */
 
 struct action *todo_add(struct core *core, enum action_kind kind);
-struct action *todo_tell(struct core *core, enum tell_kind tell, struct election *election, const char *format, ...)
+struct action *todo_tell(struct core *core, enum tell_kind tell, struct contest *election, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 /* A write for `owner`: key and value (may be NULL) are taken over. Fills attempt->ticket. */
 void todo_write(struct core *core, struct attempt *attempt, uint32_t owner, enum baton_write_kind kind, char *key,
@@ -146,25 +157,36 @@ int64_t session_wake(const struct core *core);
 void session_over(struct core *core, const char *why);
 void session_condemn(struct core *core);
 
-/* election.c */
-void election_mark(struct core *core, struct election *election); /* step it in this turn */
-void elections_mark_all(struct core *core);
-void election_step(struct core *core, struct election *election);
-void election_session_over(struct core *core, struct election *election);
-void election_stopped(struct core *core, struct election *election);
-void election_resign(struct core *core, struct election *election);
+/* contest.c */
+void contest_mark(struct core *core, struct contest *contest); /* step it in this turn */
+void contests_mark_all(struct core *core);
+void contest_step(struct core *core, struct contest *contest);
+void contest_session_over(struct core *core, struct contest *contest);
+void contest_stopped(struct core *core, struct contest *contest);
+void contest_resign(struct core *core, struct contest *contest);
+/* It ends by itself, and this is told. */
+void contest_end(struct core *core, struct contest *contest, enum baton_code code, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
 /* Close an attempt by its answer; how long to wait before the next. */
 void attempt_answered(struct core *core, struct attempt *attempt, const struct baton_reply *reply);
-/* Wake the election when the attempt may be made again; an answer wakes it anyway. */
-void attempt_wait(struct core *core, struct election *election, const struct attempt *attempt);
+/* Wake the contest when the attempt may be made again; an answer wakes it anyway. */
+void attempt_wait(struct core *core, struct contest *contest, const struct attempt *attempt);
 bool attempt_may(const struct core *core, const struct attempt *attempt);
+/* wake the contest at this time, at the latest */
+void contest_wake(struct core *core, struct contest *contest, int64_t at_ms);
+bool contest_fading(const struct core *core, const struct contest *contest); /* too late to begin, time to stop */
+void contest_tell_stop(struct core *core, struct contest *contest, int64_t until_ms, const char *why);
+void contest_wait_for_stopped(struct core *core, struct contest *contest);
+const struct view_record *contest_presence(const struct contest *contest); /* its own, in the view, or NULL */
+void contest_remove_presence(struct core *core, struct contest *contest);
 
-/* lead.c: the part of a candidacy that leads, stops, hands over, claims */
-void election_lead(struct core *core, struct election *election);
-/* wake the election at this time, at the latest */
-void election_wake(struct core *core, struct election *election, int64_t at_ms);
-void election_tell_stop(struct core *core, struct election *election, int64_t until_ms, const char *why);
-bool election_fading(const struct core *core, const struct election *election);
+/* lead.c: a candidate: leads, stops, hands over, claims */
+void election_lead(struct core *core, struct contest *election);
+bool election_leaves_early(const struct contest *election); /* stopped, and nobody is there to be named: it may go */
+
+/* lock.c: an entry: waits, holds, stops */
+void lock_step(struct core *core, struct contest *lock);
+void lock_check_wait(struct core *core, struct contest *lock);
 
 /* request.c */
 struct request *request_of_ticket(struct core *core, uint64_t ticket);
@@ -172,10 +194,10 @@ void request_answered(struct core *core, struct request *request, const struct b
 void requests_step(struct core *core);
 int64_t requests_wake(const struct core *core);
 bool requests_need_session(const struct core *core);
-void requests_forget(struct core *core, const struct election *election);
+void requests_forget(struct core *core, const struct contest *election);
 
 /* timers.c */
-void timer_set(struct core *core, struct election *election, int64_t wake_ms);
-void timer_remove(struct core *core, struct election *election);
+void timer_set(struct core *core, struct contest *election, int64_t wake_ms);
+void timer_remove(struct core *core, struct contest *election);
 
 #endif

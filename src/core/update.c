@@ -43,11 +43,11 @@ struct action *todo_add(struct core *core, enum action_kind kind)
     return action;
 }
 
-struct action *todo_tell(struct core *core, enum tell_kind tell, struct election *election, const char *format, ...)
+struct action *todo_tell(struct core *core, enum tell_kind tell, struct contest *contest, const char *format, ...)
 {
     struct action *action = todo_add(core, ACTION_TELL);
     action->tell = tell;
-    action->election = election;
+    action->contest = contest;
     va_list args;
     va_start(args, format);
     char text[BATON_ERROR_TEXT];
@@ -62,6 +62,6 @@ void todo_write(struct core *core, struct attempt *attempt, uint32_t owner, enum
 {
     struct action *action = todo_add(core, ACTION_WRITE);
     action->ticket = attempt->ticket = ticket_new(core, owner);
-    action->write = (struct baton_write){
-        .kind = kind, .key = key, .value = value, .session = session, .if_revision = if_revision};
+    action->write =
+        (struct baton_write){.kind = kind, .key = key, .value = value, .session = session, .if_revision = if_revision};
 }

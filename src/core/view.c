@@ -17,6 +17,9 @@ static void record_forget_parsed(struct view_record *record)
     case KEY_CANDIDATE:
         candidate_free(record->candidate);
         break;
+    case KEY_ENTRY:
+        entry_free(record->entry);
+        break;
     case KEY_LEADER:
         decision_free(record->decision);
         break;
@@ -49,6 +52,9 @@ static void record_parse(struct view_record *record)
     switch (record->kind) {
     case KEY_CANDIDATE:
         read = (record->candidate = candidate_read(record->value, &err)) != NULL;
+        break;
+    case KEY_ENTRY:
+        read = (record->entry = entry_read(record->value, &err)) != NULL;
         break;
     case KEY_LEADER:
         read = (record->decision = decision_read(record->value, &err)) != NULL;
@@ -108,6 +114,16 @@ const struct view_record *view_find(const struct view *view, const char *key)
     return NULL;
 }
 
+static bool is_presence(const struct view_record *record)
+{
+    return record->kind == KEY_CANDIDATE || record->kind == KEY_ENTRY;
+}
+
+bool view_record_stands(const struct view_record *record)
+{
+    return record->kind == KEY_ENTRY || (record->kind == KEY_CANDIDATE && record->candidate != NULL);
+}
+
 static void note_move(struct view *view, const struct view_record *record, bool gone)
 {
     size_t last = view->move_count;
@@ -132,7 +148,7 @@ static void view_remove(struct view *view, const char *key)
     if (place == view->count || strcmp(view->records[place]->key, key) != 0)
         return;
     struct view_record *record = view->records[place];
-    if (record->kind == KEY_CANDIDATE)
+    if (is_presence(record))
         note_move(view, record, true);
     view->troubled -= record->trouble != NULL;
     record_free(record);
@@ -162,7 +178,7 @@ static void view_put(struct view *view, const struct baton_record *from)
     struct view_record *record;
     if (place < view->count && strcmp(view->records[place]->key, from->key) == 0) {
         record = view->records[place];
-        view->reordered = view->reordered || record->kind == KEY_CANDIDATE;
+        view->reordered = view->reordered || is_presence(record);
         view->troubled -= record->trouble != NULL;
         record_forget_parsed(record);
         free(record->value);
@@ -172,7 +188,7 @@ static void view_put(struct view *view, const struct baton_record *from)
             return;
         }
         record = view_insert(view, place, from->key);
-        if (record->kind == KEY_CANDIDATE)
+        if (is_presence(record))
             note_move(view, record, false);
     }
     record->value = mem_text(from->value);

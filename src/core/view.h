@@ -14,9 +14,10 @@ struct view_record {
     char *key, *value;
     uint64_t revision, created, session;
     enum key_kind kind;
-    const char *cid; /* of a candidate: points into key */
+    const char *cid; /* of a candidate or an entry: points into key */
     union {          /* by kind; NULL when it could not be read */
         struct candidate *candidate;
+        struct lock_entry *entry;
         struct decision *decision;
         struct hold *hold;
         struct transfer *transfer;
@@ -33,7 +34,7 @@ struct view {
     struct view_record **records; /* by key */
     size_t count, room;
     size_t troubled; /* records that could not be read */
-    /* What the last batch did to candidates, so that a roster need not be sorted again for nothing. */
+    /* What the last batch did to candidates and entries, so that an order need not be made again for nothing. */
     uint64_t batches; /* that were applied, ever */
     struct {
         const struct view_record *record; /* if it has gone: freed, to compare with only */
@@ -48,6 +49,10 @@ void view_release(struct view *view);
 
 /* Move the view by a batch. A batch that would move it back (an older revision) is dropped: false. */
 bool view_apply(struct view *view, const struct baton_batch *batch);
+
+/* May it stand in an order: a candidate that can be read; an entry of a lock, also one that cannot (it holds its
+ * place). */
+bool view_record_stands(const struct view_record *record);
 
 /* Forget everything: not ready until the next reset. */
 void view_clear(struct view *view);

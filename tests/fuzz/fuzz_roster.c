@@ -41,13 +41,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     view_init(&view);
     view_apply(&view, &batch);
     roster_read(&roster, &view, "e");
-    assert(roster.count <= count);
+    assert(roster.order.count <= count);
     if (roster_vacant(&roster))
         assert(roster.leader == NULL);
     if (roster.leader_record != NULL && roster.decision == NULL)
-        assert(roster.trouble != NULL && !roster_vacant(&roster));
-    for (size_t i = 0; i < roster.count; i++)
-        assert(roster_place(&roster, roster.order[i]->cid) == i);
+        assert(roster.order.trouble != NULL && !roster_vacant(&roster));
+    for (size_t i = 0; i < roster.order.count; i++)
+        assert(roster_place(&roster, roster.order.records[i]->cid) == i);
     roster_release(&roster);
     view_release(&view);
     for (size_t i = 0; i < count; i++)

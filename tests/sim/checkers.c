@@ -123,7 +123,7 @@ static void check_leaders(struct world *world, int *ret_leader, uint64_t *ret_te
         const struct sim_node *node = &world->nodes[n];
         if (!node->up)
             continue;
-        uint64_t term = election_leads(node->core, node->election, node_clock_ms(world, node));
+        uint64_t term = contest_leads(node->core, node->election, node_clock_ms(world, node));
         if (term != 0) {
             if (claims >= 0 && !world->config.wild)
                 world_fail(world, "X: n%d and n%d lead at the same time (terms %llu and %llu)", claims, n,

@@ -86,7 +86,7 @@ static void program_told(struct world *world, int n, const struct action *tell)
 static void program_step(struct world *world, int n)
 {
     struct sim_node *node = &world->nodes[n];
-    uint64_t term = election_leads(node->core, node->election, node_clock_ms(world, node));
+    uint64_t term = contest_leads(node->core, node->election, node_clock_ms(world, node));
     if (term != 0)
         plan(world, n, world->now_us + rng_range(&world->rng, 0, 3000), HAPPEN_ACT)->token = term;
     if (node->program == PROGRAM_WORKING)
@@ -172,7 +172,7 @@ void node_start(struct world *world, int n)
                                    .step_ms = 150,
                                    .broken = world->config.broken};
     node->core = core_new(&options);
-    node->election = core_observe(node->core, ELECTION, node, NULL);
+    node->election = core_observe(node->core, CONTEST_ELECTION, ELECTION, node, NULL);
     world_note(world, "n%d starts", n);
     stand(world, n);
 }
@@ -218,7 +218,7 @@ void node_happen(struct world *world, struct happening *happening)
         return;
     case HAPPEN_STOPPED:
         if (node->program == PROGRAM_STOPPING && happening->token == node->program_term)
-            node_step(world, n, &(struct event){.kind = EVENT_STOPPED, .election = node->election});
+            node_step(world, n, &(struct event){.kind = EVENT_STOPPED, .contest = node->election});
         return;
     case HAPPEN_START:
         node_start(world, n);

@@ -139,7 +139,7 @@ enum program_state { PROGRAM_IDLE, PROGRAM_WORKING, PROGRAM_STOPPING };
 
 struct sim_node {
     struct core *core;
-    struct election *election;
+    struct contest *election;
     struct update todo;
     unsigned incarnation;
     bool up, standing;

@@ -161,7 +161,7 @@ void cluster_stand(struct cluster *cluster, int n, const struct stand_options *o
         update_init(&node->todo);
         node->core = core_new(&(struct core_options){
             .id = id, .address = "", .host = "h", .ttl_ms = CLUSTER_TTL_MS, .step_ms = CLUSTER_STEP_MS});
-        node->election = core_observe(node->core, "e", node, NULL);
+        node->election = core_observe(node->core, CONTEST_ELECTION, "e", node, NULL);
     }
     struct stand_options only_asks = {0};
     core_stand(node->core, node->election, options != NULL ? options : &only_asks, NULL);
@@ -170,7 +170,7 @@ void cluster_stand(struct cluster *cluster, int n, const struct stand_options *o
 
 void cluster_event(struct cluster *cluster, int n, enum event_kind kind)
 {
-    step(cluster, n, &(struct event){.kind = kind, .election = cluster->nodes[n].election});
+    step(cluster, n, &(struct event){.kind = kind, .contest = cluster->nodes[n].election});
     settle(cluster);
 }
 
@@ -216,7 +216,7 @@ int cluster_leader(struct cluster *cluster)
     int leader = -1;
     for (int n = 0; n < CLUSTER_NODES; n++) {
         const struct cluster_node *node = &cluster->nodes[n];
-        if (node->core == NULL || election_leads(node->core, node->election, cluster->now_ms) == 0)
+        if (node->core == NULL || contest_leads(node->core, node->election, cluster->now_ms) == 0)
             continue;
         if (leader >= 0)
             IMPOSSIBLE("two leaders: n%d and n%d", leader, n);
@@ -228,7 +228,7 @@ int cluster_leader(struct cluster *cluster)
 uint64_t cluster_term(struct cluster *cluster)
 {
     int n = cluster_leader(cluster);
-    return n < 0 ? 0 : election_leads(cluster->nodes[n].core, cluster->nodes[n].election, cluster->now_ms);
+    return n < 0 ? 0 : contest_leads(cluster->nodes[n].core, cluster->nodes[n].election, cluster->now_ms);
 }
 
 bool cluster_told(const struct cluster *cluster, int n, size_t back, const char *text)

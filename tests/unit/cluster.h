@@ -15,7 +15,7 @@
 
 struct cluster_node {
     struct core *core;
-    struct election *election;
+    struct contest *election;
     struct update todo;
     bool cut;            /* nothing gets through; requests are not answered */
     uint64_t watch, seen;

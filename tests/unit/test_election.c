@@ -275,7 +275,7 @@ static void test_a_decision_that_is_not_json_is_never_overwritten(void **state)
     cluster_wait(c, 2 * CLUSTER_TTL_MS);
     assert_int_equal(cluster_leader(c), -1);
     assert_string_equal(store_get(c->store, LEADER_KEY)->value, "oops");
-    assert_non_null(election_roster(c->nodes[0].election)->trouble);
+    assert_non_null(election_roster(c->nodes[0].election)->order.trouble);
     cluster_remove(c, LEADER_KEY);
     cluster_wait(c, 1000);
     assert_int_equal(cluster_leader(c), 0);
@@ -290,7 +290,7 @@ static void test_a_decision_of_a_newer_version_is_never_overwritten(void **state
     cluster_wait(c, 2 * CLUSTER_TTL_MS);
     assert_int_equal(cluster_leader(c), -1);
     assert_string_equal(store_get(c->store, LEADER_KEY)->value, newer);
-    assert_int_equal(election_roster(c->nodes[0].election)->trouble->code, BATON_NEWER);
+    assert_int_equal(election_roster(c->nodes[0].election)->order.trouble->code, BATON_NEWER);
 }
 
 static void test_a_decision_that_names_a_candidate_that_never_was_is_vacant(void **state)

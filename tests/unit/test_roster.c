@@ -85,15 +85,15 @@ static void test_a_roster_that_follows_is_one_that_is_read_afresh(void **state)
         followed += !story.view.reordered && story.view.troubled == 0 && story.view.move_count > 0;
         roster_read(&story.roster, &story.view, "e");
         roster_read(&fresh, &story.view, "e");
-        assert_int_equal(story.roster.count, fresh.count);
-        for (size_t k = 0; k < fresh.count; k++)
-            assert_ptr_equal(story.roster.order[k], fresh.order[k]);
+        assert_int_equal(story.roster.order.count, fresh.order.count);
+        for (size_t k = 0; k < fresh.order.count; k++)
+            assert_ptr_equal(story.roster.order.records[k], fresh.order.records[k]);
         assert_ptr_equal(story.roster.leader_record, fresh.leader_record);
         assert_ptr_equal(story.roster.decision, fresh.decision);
         assert_ptr_equal(story.roster.leader, fresh.leader);
         assert_ptr_equal(story.roster.hold_record, fresh.hold_record);
         assert_ptr_equal(story.roster.transfer_record, fresh.transfer_record);
-        assert_ptr_equal(story.roster.trouble, fresh.trouble);
+        assert_ptr_equal(story.roster.order.trouble, fresh.order.trouble);
         roster_release(&fresh);
     }
     assert_true(followed > BATCHES / 20); /* the story is about those */

@@ -1,0 +1,338 @@
+/* contest.c: a candidacy in an election, or an entry in the queue of a lock, comes and goes: its presence, its session,
+ * its end. What it does while it is there is in lead.c for elections, in lock.c for locks.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/state.h"
+
+bool attempt_may(const struct core *core, const struct attempt *attempt)
+{
+    return attempt->ticket == 0 && core->now_ms >= attempt->retry_ms;
+}
+
+/* How long an answered write may take to show in the view before it is tried again. The compare-and-set makes a second
+ * try harmless; the wait only keeps it rare. */
+#define SHOW_STEPS 5
+#define REFUSED_RETRY_MS 1000
+
+void attempt_answered(struct core *core, struct attempt *attempt, const struct baton_reply *reply)
+{
+    attempt->ticket = 0;
+    attempt->revision = 0;
+    switch (reply->answer) {
+    case BATON_ANSWER_DONE:
+    case BATON_ANSWER_CONFLICT:
+        attempt->revision = reply->revision;
+        attempt->retry_ms = core->now_ms + (int64_t)SHOW_STEPS * core->options.step_ms;
+        return;
+    case BATON_ANSWER_UNKNOWN:
+        attempt->unknown = true;
+        attempt->retry_ms = core->now_ms + core->options.step_ms;
+        return;
+    case BATON_ANSWER_REFUSED:
+        attempt->retry_ms = core->now_ms + REFUSED_RETRY_MS;
+        if (reply->error.code == BATON_LOST)
+            session_over(core, reply->error.text);
+        else
+            todo_tell(core, TELL_TROUBLE, NULL, "%s", reply->error.text)->code = reply->error.code;
+        return;
+    }
+    IMPOSSIBLE("answer %d", (int)reply->answer);
+}
+
+void contest_wake(struct core *core, struct contest *contest, int64_t at_ms)
+{
+    if (at_ms < contest->wake_ms || contest->timer == 0)
+        timer_set(core, contest, at_ms);
+}
+
+void attempt_wait(struct core *core, struct contest *contest, const struct attempt *attempt)
+{
+    if (attempt->ticket == 0)
+        contest_wake(core, contest, attempt->retry_ms);
+}
+
+/* ---- the candidacy ends ---- */
+
+static void forget_candidacy(struct contest *contest)
+{
+    contest->cid[0] = '\0';
+    contest->presence_seen = contest->removal_sent = false;
+    contest->presence = contest->decision = (struct attempt){0};
+    contest->spent_term = 0;
+    contest->vacant = false;
+    contest->duplicate_told = false;
+    contest->stop_reason = NULL;
+}
+
+void contest_end(struct core *core, struct contest *contest, enum baton_code code, const char *format, ...)
+{
+    va_list args;
+    if (contest->resigning)
+        return;
+    contest->resigning = true;
+    contest->end_code = code;
+    free(contest->end_text);
+    char text[BATON_ERROR_TEXT];
+    va_start(args, format);
+    vsnprintf(text, sizeof(text), format, args);
+    va_end(args);
+    contest->end_text = mem_text(text);
+    contest_mark(core, contest);
+}
+
+static void finish_resigning(struct core *core, struct contest *contest)
+{
+    contest->standing = contest->resigning = false;
+    core->standing_count--;
+    bool unsettled = contest->presence.unknown || contest->presence.ticket != 0;
+    forget_candidacy(contest);
+    contest->presence.unknown = unsettled;
+    todo_tell(core, TELL_RESIGNED, contest, "%s", contest->end_text != NULL ? contest->end_text : "")->code =
+        contest->end_code;
+    contest->end_code = BATON_OK;
+    free(contest->end_text);
+    contest->end_text = NULL;
+}
+
+void contest_resign(struct core *core, struct contest *contest)
+{
+    if (!contest->standing || contest->resigning)
+        return;
+    contest->resigning = true;
+    contest_mark(core, contest);
+}
+
+void contest_session_over(struct core *core, struct contest *contest)
+{
+    contest_mark(core, contest);
+    /* A lock that was held is lost for good: whoever wants it again stands in the queue again. */
+    if (contest->kind == CONTEST_LOCK && contest->role != ROLE_FOLLOWING)
+        contest_end(core, contest, BATON_LOST, "the session is over");
+    if (contest->role == ROLE_LEADING)
+        contest_tell_stop(core, contest, core->session.deadline_ms, "the session is over");
+    /* A stop that was not answered stays one: the program is not told to lead again before it answers. */
+    if (contest->role == ROLE_STOPPED)
+        contest->role = ROLE_FOLLOWING;
+    forget_candidacy(contest);
+}
+
+void contest_stopped(struct core *core, struct contest *contest)
+{
+    if (contest->role != ROLE_STOPPING)
+        return;
+    todo_tell(core, TELL_FOLLOW, contest, "%s", "")->term = contest->term;
+    bool same_candidacy = contest->cid[0] != '\0' && session_valid(core);
+    contest->role = same_candidacy ? ROLE_STOPPED : ROLE_FOLLOWING;
+    if (same_candidacy && contest->term > contest->spent_term)
+        contest->spent_term = contest->term;
+    /* It was late, but it came: the session may live, unless another stop is overdue. */
+    if (core->session.condemned) {
+        core->session.condemned = false;
+        contests_mark_all(core);
+    }
+    contest_mark(core, contest);
+}
+
+/* ---- stop ---- */
+
+bool contest_fading(const struct core *core, const struct contest *contest)
+{
+    return core->now_ms + contest->options.stop_ms >= core->session.deadline_ms;
+}
+
+void contest_tell_stop(struct core *core, struct contest *contest, int64_t until_ms, const char *why)
+{
+    if (until_ms > core->session.deadline_ms)
+        until_ms = core->session.deadline_ms;
+    struct action *tell = todo_tell(core, TELL_STOP, contest, "%s", why);
+    tell->term = contest->term;
+    tell->until_ms = until_ms;
+    contest->role = ROLE_STOPPING;
+    contest->stop_until_ms = until_ms;
+    contest->spent_term = contest->term;
+    if (contest->options.stop_ms == 0)
+        contest_stopped(core, contest); /* it asks before each use: it has stopped already */
+}
+
+void contest_wait_for_stopped(struct core *core, struct contest *contest)
+{
+    if (core->now_ms < contest->stop_until_ms) {
+        contest_wake(core, contest, contest->stop_until_ms);
+        return;
+    }
+    /* Who does not answer in time loses the session, not the promise: it is not renewed, so the place passes on when
+     * the engine ends it, which is after the deadline that the program was given at the latest. */
+    session_condemn(core);
+}
+
+/* ---- presence ---- */
+
+static void remove_key(struct core *core, struct contest *contest, const struct view_record *record)
+{
+    if (attempt_may(core, &contest->presence))
+        todo_write(core, &contest->presence, contest->index, BATON_WRITE_REMOVE, mem_text(record->key), NULL, 0,
+                   record->revision);
+    attempt_wait(core, contest, &contest->presence);
+}
+
+/* Is it the presence of a candidacy of this client? It may observe a contest that it also stands in. */
+static bool is_candidacy(const struct core *core, const char *cid)
+{
+    for (size_t i = 0; i < core->contest_count; i++)
+        if (core->contests[i] != NULL && strcmp(core->contests[i]->cid, cid) == 0)
+            return true;
+    return false;
+}
+
+/* A presence of this session that is no candidacy's: its creation was answered late, or never, and the candidacy had
+ * been given up. Nobody would act for it, so it must not stay. */
+static void remove_ghost(struct core *core, struct contest *contest)
+{
+    for (size_t i = 0; i < contest->view.count; i++) {
+        const struct view_record *record = contest->view.records[i];
+        if ((record->kind == KEY_CANDIDATE || record->kind == KEY_ENTRY) && record->session == core->session.id &&
+            strcmp(record->cid, contest->cid) != 0 && !is_candidacy(core, record->cid)) {
+            remove_key(core, contest, record);
+            return;
+        }
+    }
+}
+
+static char *key_presence(const struct contest *contest)
+{
+    return contest->kind == CONTEST_LOCK ? key_entry(contest->name, contest->cid)
+                                         : key_candidate(contest->name, contest->cid);
+}
+
+const struct view_record *contest_presence(const struct contest *contest)
+{
+    if (contest->cid[0] == '\0')
+        return NULL;
+    char *key = key_presence(contest);
+    const struct view_record *record = view_find(&contest->view, key);
+    free(key);
+    return record;
+}
+
+static char *presence_value(const struct core *core, const struct contest *contest)
+{
+    if (contest->kind == CONTEST_LOCK)
+        return entry_write(&(struct lock_entry){.id = (char *)core->options.id,
+                                           .host = (char *)core->options.host,
+                                           .slots = contest->lock.slots,
+                                           .since_wall_ms = core->wall_ms});
+    return candidate_write(&(struct candidate){
+        .id = (char *)core->options.id,
+        .address = (char *)core->options.address,
+        .host = (char *)core->options.host,
+        .priority = contest->options.priority,
+        .preempt = contest->options.preempt,
+        .since_wall_ms = core->wall_ms,
+    });
+}
+
+static void write_presence(struct core *core, struct contest *contest)
+{
+    if (contest->cid[0] == '\0') {
+        if (rule(core, RULE_CID_IS_FRESH))
+            snprintf(contest->cid, sizeof(contest->cid), "%llx-%u", (unsigned long long)core->session.id,
+                     ++core->cid_count);
+        else
+            snprintf(contest->cid, sizeof(contest->cid), "%s", core->options.id);
+    }
+    uint64_t session = rule(core, RULE_PRESENCE_IS_BOUND) ? core->session.id : 0;
+    if (attempt_may(core, &contest->presence))
+        todo_write(core, &contest->presence, contest->index, BATON_WRITE_PUT, key_presence(contest),
+                   presence_value(core, contest), session, 0);
+    attempt_wait(core, contest, &contest->presence);
+}
+
+void contest_remove_presence(struct core *core, struct contest *contest)
+{
+    const struct view_record *own = contest_presence(contest);
+    if (own != NULL)
+        remove_key(core, contest, own);
+}
+
+/* Withdraw: no presence of ours in the view, and none on its way. */
+static void withdraw(struct core *core, struct contest *contest)
+{
+    const struct view_record *own = contest_presence(contest);
+    bool done = !rule(core, RULE_REMOVAL_IS_REPEATED) && contest->removal_sent;
+    if (own != NULL && !done) {
+        contest->removal_sent = true;
+        remove_key(core, contest, own);
+    } else if (contest->presence.ticket == 0)
+        finish_resigning(core, contest);
+}
+
+/* Somebody removed our presence while the session is valid: others may already claim. Stop, and stand anew. */
+static void presence_taken(struct core *core, struct contest *contest)
+{
+    if (contest->kind == CONTEST_LOCK && contest->role != ROLE_FOLLOWING)
+        contest_end(core, contest, BATON_LOST, "somebody removed this entry");
+    if (contest->role == ROLE_LEADING)
+        contest_tell_stop(core, contest, core->now_ms, "somebody removed the presence of this instance");
+    if (contest->role == ROLE_STOPPED)
+        contest->role = ROLE_FOLLOWING;
+    forget_candidacy(contest);
+}
+
+/* The presence need not wait for the view, which is asked for at the same time: it says "I am here", whatever else
+ * there is, and no claim is made before the view shows it. Once only; more depends on what the view says. */
+static void before_view(struct core *core, struct contest *contest)
+{
+    if (contest->cid[0] != '\0')
+        return;
+    if (contest->resigning)
+        finish_resigning(core, contest);
+    else if (contest->role == ROLE_FOLLOWING)
+        write_presence(core, contest);
+}
+
+/* What its kind does while it is there. `present`: its presence is in the view. */
+static void act(struct core *core, struct contest *contest, bool present)
+{
+    if (contest->kind == CONTEST_LOCK)
+        lock_step(core, contest);
+    else
+        election_lead(core, contest);
+    if (contest->resigning && contest->role == ROLE_FOLLOWING)
+        withdraw(core, contest);
+    else if (contest->resigning && present && contest->kind == CONTEST_ELECTION && election_leaves_early(contest))
+        remove_key(core, contest, contest_presence(contest));
+}
+
+void contest_step(struct core *core, struct contest *contest)
+{
+    if (!contest->standing) {
+        if (contest->view.ready && contest->name != NULL && session_valid(core))
+            remove_ghost(core, contest);
+        return;
+    }
+    if (contest->kind == CONTEST_LOCK)
+        lock_check_wait(core, contest);
+    if (!session_valid(core)) {
+        if (contest->resigning && contest->role != ROLE_STOPPING)
+            finish_resigning(core, contest);
+        return;
+    }
+    if (!contest->view.ready) {
+        before_view(core, contest);
+        return;
+    }
+    remove_ghost(core, contest);
+    bool present = contest_presence(contest) != NULL;
+    if (contest->presence_seen && !present && !contest->resigning)
+        presence_taken(core, contest);
+    contest->presence_seen = contest->presence_seen || present;
+    if (!present && !contest->resigning && contest->role == ROLE_FOLLOWING) {
+        write_presence(core, contest);
+        if (rule(core, contest->kind == CONTEST_LOCK ? RULE_HOLD_BY_VIEW : RULE_CLAIM_AFTER_PRESENCE))
+            return;
+    }
+    act(core, contest, present);
+}

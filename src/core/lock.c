@@ -1,0 +1,118 @@
+/* lock.c: an entry in the queue of a lock: it waits, holds, and goes.
+ *
+ * What carries the safety is named in rules.h. In short: an entry holds by its place in a view that shows it, in the
+ * order in which the entries were made; its program has stopped before it is removed; the session's validity is checked
+ * at every use. A lock that was held is never held again by the same entry.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "core/state.h"
+
+/* "web1-4711 (host web1)", of a record that may be unreadable. */
+static const char *name_of(const struct view_record *record, char text[BATON_ERROR_TEXT])
+{
+    if (record->entry == NULL)
+        snprintf(text, BATON_ERROR_TEXT, "an entry that cannot be read");
+    else
+        snprintf(text, BATON_ERROR_TEXT, "%.128s on %.64s", record->entry->id, record->entry->host);
+    return text;
+}
+
+static void slots_text(const struct lock_entry *entry, char text[64])
+{
+    if (entry == NULL || entry->slots == 1)
+        snprintf(text, 64, "exclusive");
+    else if (entry->slots == SLOTS_SHARED)
+        snprintf(text, 64, "shared");
+    else
+        snprintf(text, 64, "of %u slots", (unsigned)entry->slots);
+}
+
+/* The limit of the wait counts also while the engine cannot be reached. */
+void lock_check_wait(struct core *core, struct contest *lock)
+{
+    if (lock->role != ROLE_FOLLOWING || lock->resigning || lock->lock.until_ms == NEVER_MS)
+        return;
+    if (core->now_ms < lock->lock.until_ms)
+        contest_wake(core, lock, lock->lock.until_ms);
+    else
+        contest_end(core, lock, BATON_TIMEOUT, "the lock '%s' was not to be had in time", lock->name);
+}
+
+/* Where in the queue; false: the view does not show it. */
+static bool find_place(const struct core *core, const struct contest *lock, size_t *ret_place)
+{
+    const struct entries *entries = &lock->lock.entries;
+    *ret_place = entries_place(entries, lock->cid);
+    return *ret_place < entries->order.count || !rule(core, RULE_HOLD_BY_VIEW);
+}
+
+static void hold(struct core *core, struct contest *lock, size_t place)
+{
+    const struct entries *entries = &lock->lock.entries;
+    lock->role = ROLE_LEADING;
+    lock->term = place < entries->order.count ? entries->order.records[place]->created : lock->presence.revision;
+    todo_tell(core, TELL_LEAD, lock, "%s", "")->term = lock->term;
+}
+
+static bool holds(const struct core *core, const struct contest *lock, size_t place)
+{
+    const struct entries *entries = &lock->lock.entries;
+    if (place == entries->order.count) /* simulation: it trusts an answer */
+        return lock->presence.revision > 0 && place < lock->lock.slots;
+    if (!rule(core, RULE_HOLD_BY_ALL_SLOTS))
+        return place < lock->lock.slots;
+    return entries_holds(entries, place);
+}
+
+static void wait_in_line(struct core *core, struct contest *lock)
+{
+    const struct entries *entries = &lock->lock.entries;
+    char who[BATON_ERROR_TEXT], theirs[64], ours[64];
+    size_t place;
+    if (!find_place(core, lock, &place))
+        return;
+    if (holds(core, lock, place)) {
+        if (!contest_fading(core, lock))
+            hold(core, lock, place);
+        return;
+    }
+    if (place == entries->order.count)
+        return;
+    const struct view_record *other = entries_disagree(entries, place);
+    if (other != NULL) {
+        slots_text(other->entry, theirs);
+        slots_text(entries->order.records[place]->entry, ours);
+        contest_end(core, lock, BATON_INVALID, "the lock '%s' is %s for %s, and %s here; all must say the same",
+                    lock->name, theirs, name_of(other, who), ours);
+    } else if (lock->lock.try_only) {
+        contest_end(core, lock, BATON_CONFLICT, "the lock '%s' is held by %s", lock->name,
+                    name_of(entries->order.records[0], who));
+    }
+}
+
+void lock_step(struct core *core, struct contest *lock)
+{
+    if (lock->role == ROLE_LEADING) {
+        if (lock->resigning)
+            contest_tell_stop(core, lock, core->now_ms + lock->options.stop_ms, "it is released");
+        else if (contest_fading(core, lock)) {
+            contest_end(core, lock, BATON_LOST, "the session could not be renewed in time");
+            contest_tell_stop(core, lock, core->now_ms + lock->options.stop_ms,
+                              "the session could not be renewed in time");
+        }
+    }
+    if (lock->role == ROLE_STOPPING) {
+        if (!rule(core, RULE_STOP_BEFORE_REMOVAL))
+            contest_remove_presence(core, lock);
+        contest_wait_for_stopped(core, lock);
+        return;
+    }
+    if (lock->role == ROLE_STOPPED) {
+        lock->role = ROLE_FOLLOWING;
+        contest_end(core, lock, BATON_OK, "%s", "");
+    }
+    if (lock->role == ROLE_FOLLOWING && !lock->resigning)
+        wait_in_line(core, lock);
+}
