@@ -59,7 +59,7 @@ void attempt_wait(struct core *core, struct contest *contest, const struct attem
 static void forget_candidacy(struct contest *contest)
 {
     contest->cid[0] = '\0';
-    contest->presence_seen = contest->removal_sent = false;
+    contest->presence_seen = false;
     contest->presence = contest->decision = (struct attempt){0};
     contest->spent_term = 0;
     contest->vacant = false;
@@ -191,7 +191,7 @@ static bool is_candidacy(const struct core *core, const char *cid)
  * been given up. Nobody would act for it, so it must not stay. */
 static void remove_ghost(struct core *core, struct contest *contest)
 {
-    for (size_t i = 0; i < contest->view.count; i++) {
+    for (size_t i = 0; rule(core, RULE_GHOST_IS_REMOVED) && i < contest->view.count; i++) {
         const struct view_record *record = contest->view.records[i];
         if ((record->kind == KEY_CANDIDATE || record->kind == KEY_ENTRY) && record->session == core->session.id &&
             strcmp(record->cid, contest->cid) != 0 && !is_candidacy(core, record->cid)) {
@@ -221,9 +221,9 @@ static char *presence_value(const struct core *core, const struct contest *conte
 {
     if (contest->kind == CONTEST_LOCK)
         return entry_write(&(struct lock_entry){.id = (char *)core->options.id,
-                                           .host = (char *)core->options.host,
-                                           .slots = contest->lock.slots,
-                                           .since_wall_ms = core->wall_ms});
+                                                .host = (char *)core->options.host,
+                                                .slots = contest->lock.slots,
+                                                .since_wall_ms = core->wall_ms});
     return candidate_write(&(struct candidate){
         .id = (char *)core->options.id,
         .address = (char *)core->options.address,
@@ -261,11 +261,9 @@ void contest_remove_presence(struct core *core, struct contest *contest)
 static void withdraw(struct core *core, struct contest *contest)
 {
     const struct view_record *own = contest_presence(contest);
-    bool done = !rule(core, RULE_REMOVAL_IS_REPEATED) && contest->removal_sent;
-    if (own != NULL && !done) {
-        contest->removal_sent = true;
+    if (own != NULL)
         remove_key(core, contest, own);
-    } else if (contest->presence.ticket == 0)
+    else if (contest->presence.ticket == 0)
         finish_resigning(core, contest);
 }
 

@@ -30,7 +30,7 @@
     RULE(HOLD_BY_AGE, "entries stand in the order in which they were made")                                            \
     RULE(HOLD_BY_ALL_SLOTS, "an entry respects the slots of every entry ahead of it")                                  \
     RULE(STOP_BEFORE_REMOVAL, "the holder has stopped before its entry is removed")                                    \
-    RULE(REMOVAL_IS_REPEATED, "an entry is removed again until the view shows it gone")
+    RULE(GHOST_IS_REMOVED, "an entry that appears after it was given up is removed")
 
 enum core_rule {
 #define RULE_NUMBER(name, text) RULE_##name,

@@ -74,7 +74,6 @@ struct contest {
     uint64_t vacant_revision; /* of the decision that was found vacant */
     int64_t vacant_since_ms;
     struct attempt presence, decision;
-    bool removal_sent;
     enum baton_code end_code; /* told with TELL_RESIGNED */
     char *end_text;
     struct {

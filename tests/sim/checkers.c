@@ -2,6 +2,7 @@
 #include "checkers.h"
 
 #include <jansson.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,7 +11,7 @@
 #define CIDS_MAX 65536
 
 struct checkers {
-    uint64_t highest_term; /* of any decision, ever */
+    uint64_t highest_term; /* of any decision, or token, ever */
     char **cids;           /* of every candidate that was ever there */
     size_t cid_count, cid_room;
     uint64_t fenced_term; /* the newest term that the fenced resource has taken */
@@ -98,6 +99,8 @@ void check_stored(struct world *world, const struct baton_write *write)
 void check_fenced_write(struct world *world, int n, uint64_t term)
 {
     struct checkers *checkers = world->checkers;
+    if (world->config.locks && world->lock_kind != LOCK_EXCLUSIVE)
+        return; /* several may write */
     /* The guard of the resource: an older term is refused. */
     if (term < checkers->fenced_term)
         return;
@@ -141,7 +144,7 @@ static void check_leaders(struct world *world, int *ret_leader, uint64_t *ret_te
         world_fail(world, "X: n%d leads while the program of n%d still works", claims, active);
 }
 
-/* ---- L and Q: when it is quiet ---- */
+/* ---- locks ---- */
 
 /* Once faults end: a session whose process is gone ends after its ttl (and the engine may have given it twice that when
  * it restarted, and is up to a second late); what was under way arrives within 20 s; a program that overran its stop
@@ -150,6 +153,53 @@ static int64_t bound_us(const struct world *world)
 {
     return (22 + 4 * (int64_t)world->nodes[0].ttl_ms / 1000) * SECOND_US;
 }
+
+void check_token(struct world *world, int n, uint64_t token)
+{
+    struct checkers *checkers = world->checkers;
+    world->result->terms++;
+    if (world->lock_kind != LOCK_EXCLUSIVE)
+        return;
+    /* (With wild clocks one whose session is over may be told late that it is the first; then F is what holds.) */
+    if (token <= checkers->highest_term && !world->config.wild)
+        world_fail(world, "T: n%d holds with token %llu after token %llu", n, (unsigned long long)token,
+                   (unsigned long long)checkers->highest_term);
+    checkers->highest_term = token;
+}
+
+/* Who says that it holds, or whose program works. */
+static void check_holders(struct world *world)
+{
+    uint32_t limit = UINT32_MAX, count = 0;
+    char who[NODES_MAX * 24] = "";
+    for (int n = 0; n < world->node_count; n++) {
+        const struct sim_node *node = &world->nodes[n];
+        if (!node->up ||
+            (contest_leads(node->core, node->election, node_clock_ms(world, node)) == 0 && !node_active(world, node)))
+            continue;
+        snprintf(who + strlen(who), sizeof(who) - strlen(who), " n%d (%u)", n, (unsigned)node->slots);
+        limit = node->slots < limit ? node->slots : limit;
+        count++;
+    }
+    if (count > limit && !world->config.wild)
+        world_fail(world, "X: %u hold a lock of %u:%s", (unsigned)count, (unsigned)limit, who);
+}
+
+/* Each of those ahead may take 3 s, and 3 s more to stop. */
+static void check_waiting(struct world *world)
+{
+    struct checkers *checkers = world->checkers;
+    for (int n = 0; n < world->node_count; n++) {
+        const struct sim_node *node = &world->nodes[n];
+        int64_t since_us =
+            node->waits_since_us > checkers->quiet_since_us ? node->waits_since_us : checkers->quiet_since_us;
+        if (node->up && node->waits_since_us != NEVER_MS &&
+            world->now_us - since_us > bound_us(world) + world->node_count * 6 * SECOND_US)
+            world_fail(world, "L: n%d has waited for %.0f s in quiet", n, (double)(world->now_us - since_us) / 1e6);
+    }
+}
+
+/* ---- L and Q: when it is quiet ---- */
 
 static void check_quiet(struct world *world, int leader, uint64_t term)
 {
@@ -172,6 +222,12 @@ void check_instant(struct world *world)
 {
     int leader;
     uint64_t term;
+    if (world->config.locks) {
+        check_holders(world);
+        if (world->checkers->quiet && !world->config.wild)
+            check_waiting(world);
+        return;
+    }
     check_leaders(world, &leader, &term);
     if (world->checkers->quiet && !world->config.wild)
         check_quiet(world, leader, term);
@@ -190,7 +246,7 @@ void check_quiet_ends(struct world *world)
     struct checkers *checkers = world->checkers;
     if (!checkers->quiet)
         return;
-    if (checkers->leader < 0 && !world->config.wild)
+    if (checkers->leader < 0 && !world->config.wild && !world->config.locks)
         world_fail(world, "L: nobody leads at the end of a quiet phase");
     checkers->quiet = false;
 }

@@ -6,6 +6,12 @@
  *   P  no decision names a candidate that was not there before it
  *   L  once faults end there is a leader within a stated bound
  *   Q  without a fault there is no change of leader
+ *
+ * With locks: X  never more holders than any of them was told that there are slots: so no shared one beside an
+ *                exclusive one, and not two exclusive ones
+ *             T  tokens of an exclusive lock only grow
+ *             F  as above, with the token for the term
+ *             L  once faults end, who waits holds within a stated bound
  */
 #ifndef SIM_CHECKERS_H
 #define SIM_CHECKERS_H
@@ -21,6 +27,8 @@ void check_stored(struct world *world, const struct baton_write *write);
 void check_instant(struct world *world);
 /* A program writes to the fenced resource. */
 void check_fenced_write(struct world *world, int n, uint64_t term);
+/* A program is told that it holds the lock. */
+void check_token(struct world *world, int n, uint64_t token);
 /* A phase without faults begins, or ends. */
 void check_quiet_begins(struct world *world);
 void check_quiet_ends(struct world *world);

@@ -1,5 +1,6 @@
 /* faults.c: what goes wrong, when: phases with faults of every kind, and quiet ones in which the world must come to
  * rest. The seed gives each kind its weight, so that each run has a character of its own. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/base.h"
@@ -18,6 +19,7 @@ enum fault {
     FAULT_HOLD,       /* an operator holds the election */
     FAULT_RESIGN,     /* a candidate resigns, and stands again */
     FAULT_DELETE,     /* an operator deletes a decision that names nobody */
+    FAULT_REMOVE,     /* an operator removes the entry of a holder */
     FAULT_KINDS
 };
 
@@ -90,6 +92,27 @@ static void delete_decision(struct world *world)
     engine_stored(world);
 }
 
+static void remove_holder(struct world *world)
+{
+    struct baton_batch batch;
+    const struct baton_record *first = NULL;
+    struct baton_reply reply;
+    if (!store_read(world->engine.store, "locks/" ELECTION "/", 0, 0, &batch))
+        return;
+    for (size_t i = 0; i < batch.count; i++)
+        if (first == NULL || batch.changes[i].record.created < first->created)
+            first = &batch.changes[i].record;
+    if (first == NULL)
+        return;
+    char *key = mem_text(first->key);
+    world_note(world, "operator removes %s", key);
+    store_write(world->engine.store,
+                &(struct baton_write){.kind = BATON_WRITE_REMOVE, .key = key, .if_revision = BATON_REVISION_ANY},
+                &reply);
+    free(key);
+    engine_stored(world);
+}
+
 static void release_hold(struct world *world)
 {
     struct baton_write write = {
@@ -142,6 +165,9 @@ static void one_fault(struct world *world, enum fault fault)
     }
     case FAULT_DELETE:
         delete_decision(world);
+        return;
+    case FAULT_REMOVE:
+        remove_holder(world);
         return;
     case FAULT_KINDS:
         break;
@@ -207,8 +233,11 @@ static void phase(struct world *world)
 
 void faults_init(struct world *world)
 {
-    for (int i = 0; i < FAULT_KINDS; i++)
+    for (int i = 0; i < FAULT_REMOVE; i++)
         world->weights[i] = rng_chance(&world->rng, 350) ? 0 : (int)rng_range(&world->rng, 1, 10);
+    world->weights[FAULT_REMOVE] = world_keeps(world, WORLD_ENTRY_IS_ITS_OWNERS) ? 0 : 5;
+    if (world->config.locks)
+        world->weights[FAULT_TRANSFER] = world->weights[FAULT_HOLD] = world->weights[FAULT_DELETE] = 0;
     world->weights[FAULT_PAUSE]++; /* never none at all */
     if (world->weights[FAULT_RESTART] > 2)
         world->weights[FAULT_RESTART] = 2;

@@ -3,6 +3,7 @@
  *     sim --seeds 1-2000            2,000 runs; stops at the first failure and says how to replay it
  *     sim --seed 17 --trace         one run, with everything that happens
  *     sim --seconds 60 --seeds 1-   new seeds until the time is over
+ *     sim --locks ...               worlds in which the nodes want a lock instead
  *     sim --mutations               each rule of core/rules.h, and of the world around, is broken in turn, and must be
  *                                   caught
  */
@@ -22,7 +23,7 @@ struct options {
     int minutes, nodes, jobs;
     double seconds; /* stop beginning new seeds after this; 0: no limit */
     uint32_t broken, broken_around;
-    bool wild, trace, mutations, hash;
+    bool locks, wild, trace, mutations, hash;
 };
 
 struct totals {
@@ -55,6 +56,7 @@ static struct sim_config config_of(const struct options *options, uint64_t seed)
                                .nodes = options->nodes,
                                .broken = options->broken,
                                .broken_around = options->broken_around,
+                               .locks = options->locks,
                                .wild = options->wild,
                                .trace = options->trace ? stdout : NULL};
 }
@@ -82,7 +84,7 @@ static void print_replay(const char *program, const struct options *options, uin
     for (unsigned i = 0; i < RULES; i++)
         if (is_broken(options, i))
             printf(" --break %s", rules[i].name);
-    printf("%s --trace\n", options->wild ? " --wild" : "");
+    printf("%s%s --trace\n", options->locks ? " --locks" : "", options->wild ? " --wild" : "");
 }
 
 /* Every `jobs`-th seed, beginning at the `job`-th. */
@@ -144,12 +146,12 @@ static int run_jobs(const char *program, const struct options *options)
     while (wait(NULL) > 0)
         ;
     double took = now_s() - begin;
-    printf("%llu seeds from %llu, %d minutes each%s: %.1f simulated hours in %.1f s on %d cores, "
+    printf("%llu seeds from %llu, %d minutes each%s%s: %.1f simulated hours in %.1f s on %d cores, "
            "%.1f hours a second and core; %llu steps, %llu decisions, %llu faults: %s\n",
            (unsigned long long)sum.runs, (unsigned long long)options->first, options->minutes,
-           options->wild ? ", clocks beyond the bound" : "", sum.hours, took, options->jobs,
-           sum.hours / took / options->jobs, (unsigned long long)sum.steps, (unsigned long long)sum.terms,
-           (unsigned long long)sum.faults,
+           options->locks ? ", a lock" : "", options->wild ? ", clocks beyond the bound" : "", sum.hours, took,
+           options->jobs, sum.hours / took / options->jobs, (unsigned long long)sum.steps,
+           (unsigned long long)sum.terms, (unsigned long long)sum.faults,
            sum.failed               ? "FAILED"
            : parts == options->jobs ? "ok"
                                     : "a job died");
@@ -160,11 +162,19 @@ static int run_jobs(const char *program, const struct options *options)
 
 #define MUTATION_SEEDS 300 /* every broken rule must be found within this many */
 
+/* Rules of locks are looked for in worlds with locks. */
+static bool is_lock_rule(unsigned rule)
+{
+    return (rule >= RULE_HOLD_BY_VIEW && rule <= RULE_GHOST_IS_REMOVED) ||
+           rule == RULE_COUNT + WORLD_ENTRY_IS_ITS_OWNERS;
+}
+
 static bool mutation_found(const struct options *options, unsigned rule, struct sim_result *ret, uint64_t *ret_seed)
 {
     for (uint64_t seed = 1; seed <= MUTATION_SEEDS; seed++) {
         struct sim_config config = config_of(options, seed);
         break_rule(&config.broken, &config.broken_around, rule);
+        config.locks = is_lock_rule(rule);
         sim_run(&config, ret);
         *ret_seed = seed;
         if (ret->failure[0] != '\0')
@@ -216,7 +226,7 @@ static void parse_seeds(const char *text, struct options *options)
 
 static void parse(int argc, char **argv, struct options *options)
 {
-    enum { SEEDS = 256, MINUTES, NODES, JOBS, SECONDS, BREAK, WILD, TRACE, MUTATIONS, HASH };
+    enum { SEEDS = 256, MINUTES, NODES, JOBS, SECONDS, BREAK, LOCKS, WILD, TRACE, MUTATIONS, HASH };
     static const struct option longs[] = {{"seeds", required_argument, NULL, SEEDS},
                                           {"seed", required_argument, NULL, SEEDS},
                                           {"minutes", required_argument, NULL, MINUTES},
@@ -224,6 +234,7 @@ static void parse(int argc, char **argv, struct options *options)
                                           {"jobs", required_argument, NULL, JOBS},
                                           {"seconds", required_argument, NULL, SECONDS},
                                           {"break", required_argument, NULL, BREAK},
+                                          {"locks", no_argument, NULL, LOCKS},
                                           {"wild", no_argument, NULL, WILD},
                                           {"trace", no_argument, NULL, TRACE},
                                           {"mutations", no_argument, NULL, MUTATIONS},
@@ -249,6 +260,9 @@ static void parse(int argc, char **argv, struct options *options)
             break;
         case BREAK:
             break_rule(&options->broken, &options->broken_around, rule_number(optarg));
+            break;
+        case LOCKS:
+            options->locks = true;
             break;
         case WILD:
             options->wild = true;

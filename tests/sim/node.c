@@ -45,6 +45,11 @@ static void program_told(struct world *world, int n, const struct action *tell)
         if (node->program != PROGRAM_IDLE)
             world_fail(world, "n%d is told to lead while its program has not stopped", n);
         node->program = PROGRAM_WORKING;
+        if (world->config.locks) {
+            check_token(world, n, tell->term);
+            node->waits_since_us = NEVER_MS;
+            plan(world, n, world->now_us + rng_range(rng, 0, 3 * SECOND_US), HAPPEN_UNLOCK)->token = tell->term;
+        }
         node->program_term = tell->term;
         uint32_t ttl_ms;
         core_session(node->core, &node->program_until_ms, &ttl_ms);
@@ -72,6 +77,7 @@ static void program_told(struct world *world, int n, const struct action *tell)
         break;
     case TELL_RESIGNED:
         node->standing = false;
+        node->waits_since_us = NEVER_MS;
         plan(world, n, world->now_us + rng_range(rng, 0, 5 * SECOND_US), HAPPEN_STAND);
         break;
     case TELL_SESSION:
@@ -125,6 +131,8 @@ void node_step(struct world *world, int n, struct event *event)
     bool told = false;
     for (size_t i = 0; i < node->todo.count; i++) {
         const struct action *action = &node->todo.actions[i];
+        if (action->kind == ACTION_TELL && action->contest != NULL && action->contest == node->keeper)
+            continue;
         if (action->kind == ACTION_TELL) {
             told = told || action->tell != TELL_RENEWED;
             if (action->tell != TELL_CHANGED && action->tell != TELL_RENEWED)
@@ -141,14 +149,51 @@ void node_step(struct world *world, int n, struct event *event)
         plan(world, n, instant_of(world, node, node->todo.deadline_ms), HAPPEN_TICK)->token = ++node->tick_version;
 }
 
+static uint32_t pick_slots(struct world *world)
+{
+    struct rng *rng = &world->rng;
+    switch (world->lock_kind) {
+    case LOCK_COUNTED:
+        return 2 + (uint32_t)(world->config.seed % 2);
+    case LOCK_SHARED:
+        return rng_chance(rng, 500) ? 1 : SLOTS_SHARED;
+    case LOCK_DISAGREED:
+        return rng_chance(rng, 250) ? SLOTS_SHARED : (uint32_t)rng_range(rng, 1, 3);
+    default:
+        return 1;
+    }
+}
+
+static int enter_queue(struct world *world, struct sim_node *node, struct baton_error *err)
+{
+    struct rng *rng = &world->rng;
+    struct queue_options options = {.slots = node->slots = pick_slots(world),
+                                    .try_only = rng_chance(rng, 100),
+                                    .until_ms = NEVER_MS,
+                                    .stop_ms = node->options.stop_ms};
+    if (rng_chance(rng, 150))
+        options.until_ms = node_clock_ms(world, node) + rng_range(rng, 0, 10000);
+    node->waits_since_us = world->now_us;
+    return core_queue(node->core, node->election, &options, err);
+}
+
+static void keep_session(struct world *world, struct sim_node *node)
+{
+    const struct queue_options options = {.slots = 1, .until_ms = NEVER_MS};
+    if (world->config.locks && !contest_standing(node->keeper))
+        (void)core_queue(node->core, node->keeper, &options, NULL);
+}
+
 static void stand(struct world *world, int n)
 {
     struct sim_node *node = &world->nodes[n];
+    keep_session(world, node);
     if (node->standing)
         return;
     node->standing = true;
     struct baton_error err;
-    if (core_stand(node->core, node->election, &node->options, &err) < 0)
+    if ((world->config.locks ? enter_queue(world, node, &err)
+                             : core_stand(node->core, node->election, &node->options, &err)) < 0)
         world_fail(world, "n%d cannot stand: %s", n, err.text);
     node_step(world, n, &(struct event){.kind = EVENT_TICK});
 }
@@ -172,7 +217,10 @@ void node_start(struct world *world, int n)
                                    .step_ms = 150,
                                    .broken = world->config.broken};
     node->core = core_new(&options);
-    node->election = core_observe(node->core, CONTEST_ELECTION, ELECTION, node, NULL);
+    node->waits_since_us = NEVER_MS;
+    node->election =
+        core_observe(node->core, world->config.locks ? CONTEST_LOCK : CONTEST_ELECTION, ELECTION, node, NULL);
+    node->keeper = world->config.locks ? core_observe(node->core, CONTEST_LOCK, node->id, node, NULL) : NULL;
     world_note(world, "n%d starts", n);
     stand(world, n);
 }
@@ -225,6 +273,12 @@ void node_happen(struct world *world, struct happening *happening)
         return;
     case HAPPEN_STAND:
         stand(world, n);
+        return;
+    case HAPPEN_UNLOCK:
+        if (node->program != PROGRAM_WORKING || happening->token != node->program_term)
+            return;
+        node_step(world, n, &(struct event){.kind = EVENT_RESIGN, .contest = node->election});
+        node_step(world, n, &(struct event){.kind = EVENT_STOPPED, .contest = node->election});
         return;
     default:
         IMPOSSIBLE("happening %d is not a node's", (int)happening->kind);

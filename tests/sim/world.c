@@ -141,7 +141,7 @@ static void happening_free(struct happening *happening)
 
 static bool to_a_node(enum happening_kind kind)
 {
-    return kind <= HAPPEN_STAND;
+    return kind <= HAPPEN_UNLOCK;
 }
 
 static void happen(struct world *world, struct happening *happening)
@@ -194,6 +194,8 @@ static void world_init(struct world *world)
         struct happening *start = world_plan(world, rng_range(rng, 0, 3 * SECOND_US), HAPPEN_START);
         start->node = n;
     }
+    if (world->config.locks)
+        world->lock_kind = (enum lock_kind)rng_range(rng, 0, LOCK_KINDS - 1);
     faults_init(world);
 }
 

@@ -23,7 +23,8 @@
     RULE(VIEW_IS_ONE_STATE, "a view that shows a decision shows all presence written before it")                       \
     RULE(SESSION_LIVES_ITS_TTL, "the engine ends no session before its ttl is over")                                   \
     RULE(DELETE_ONLY_NOBODY, "a decision is deleted only when it names nobody")                                        \
-    RULE(TESTAMENT_AFTER_DEATH, "a guard hands over only for a process that is dead")
+    RULE(TESTAMENT_AFTER_DEATH, "a guard hands over only for a process that is dead")                                  \
+    RULE(ENTRY_IS_ITS_OWNERS, "nobody removes the entry of a holder that lives")
 
 enum world_rule {
 #define WORLD_RULE_NUMBER(name, text) WORLD_##name,
@@ -40,6 +41,7 @@ struct sim_config {
     int nodes;              /* 0: 3 to 7, by the seed */
     uint32_t broken;        /* rules of the core that are switched off */
     uint32_t broken_around; /* rules of the world around it that are switched off: enum world_rule */
+    bool locks;             /* the nodes want a lock, not to lead */
     bool wild;              /* clock rates beyond the bound: only F and T must hold */
     FILE *trace;            /* a readable trace, or NULL */
 };
@@ -87,6 +89,7 @@ enum happening_kind {
     HAPPEN_STOPPED,   /* to a node: the program answers a stop */
     HAPPEN_START,     /* to a node: its process starts */
     HAPPEN_STAND,     /* to a node: the program stands again */
+    HAPPEN_UNLOCK,    /* to a node: the program has done what it held the lock for */
     HAPPEN_REQUEST,   /* to the engine: a request arrives */
     HAPPEN_SEND_VIEW, /* to the engine: it sends a watch what is new */
     HAPPEN_EXPIRE,    /* to the engine: it looks for sessions that are over */
@@ -139,7 +142,8 @@ enum program_state { PROGRAM_IDLE, PROGRAM_WORKING, PROGRAM_STOPPING };
 
 struct sim_node {
     struct core *core;
-    struct contest *election;
+    struct contest *election; /* or the lock that it wants */
+    struct contest *keeper;   /* with locks: one of its own, so that its session outlives an attempt */
     struct update todo;
     unsigned incarnation;
     bool up, standing;
@@ -158,8 +162,13 @@ struct sim_node {
     uint64_t session;             /* the last one told */
     struct baton_write testament; /* what its guard was told last; no key: nothing */
     struct sim_watch watches[WATCHES_MAX];
-    int64_t cut_until_us; /* the network to the engine is cut */
+    int64_t cut_until_us;   /* the network to the engine is cut */
+    uint32_t slots;         /* of its present attempt at a lock */
+    int64_t waits_since_us; /* ... NEVER_MS: it does not wait */
 };
+
+/* What the nodes of a world say about the lock. */
+enum lock_kind { LOCK_EXCLUSIVE, LOCK_COUNTED, LOCK_SHARED, LOCK_DISAGREED, LOCK_KINDS };
 
 struct sim_session {
     uint64_t id;
@@ -194,6 +203,7 @@ struct world {
     int weights[12]; /* of each fault, by the seed */
     int loss;        /* per mille of messages, in a faulty phase */
     bool held;
+    enum lock_kind lock_kind;
 };
 
 /* world.c */
