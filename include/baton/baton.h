@@ -44,10 +44,13 @@ extern "C" {
 #define BATON_TTL_DEFAULT_MS 10000
 #define BATON_TERMS_KEPT 16       /* terms that an election's history keeps */
 #define BATON_CANDIDATES_MAX 4096 /* candidates of one election that are looked at; more are told as an error */
-#define BATON_ELECTIONS_MAX 65536 /* elections of one client */
+#define BATON_ELECTIONS_MAX 65536 /* elections and locks of one client */
+#define BATON_SLOTS_MAX 1000000   /* of a lock */
+#define BATON_SHARED UINT32_MAX   /* ... of a shared lock: as many as there are */
 
 struct baton;          /* one connection of this process to a namespace, with one session at a time */
 struct baton_election; /* a candidacy in one election, or the observation of one */
+struct baton_lock;     /* an attempt at a lock, or the observation of one */
 
 /* The guard of a client: a small process of its own, started when the client first stands for an election and has a
  * session. When the program's process is dead, and no child of it that has not called exec is left, the guard passes
@@ -110,13 +113,16 @@ enum baton_event_kind {
     BATON_LOST_SESSION, /* the session is over; a new one will be opened, and each candidacy stands again */
     BATON_DUPLICATE,    /* another live candidate of `election` has this instance's id: it waits (never leads) */
     BATON_TROUBLE,      /* the engine, or the guard, cannot be used now: `code`, `text` */
-    BATON_RECOVERED     /* it can be used again */
+    BATON_RECOVERED,    /* it can be used again */
+    BATON_ACQUIRED,     /* this client holds `lock`; `term` is its token */
+    BATON_RELEASED      /* the attempt at `lock` is over: `code`, `text`; see baton_lock() */
 };
 
 /* `text` says why, in one line, where there is a why. */
 struct baton_event {
     enum baton_event_kind kind;
-    struct baton_election *election; /* NULL where it is about the client */
+    struct baton_election *election; /* NULL where it is about the client, or a lock */
+    struct baton_lock *lock;         /* NULL where it is not about a lock */
     uint64_t term;
     uint64_t session;
     int64_t until_ms;
@@ -174,6 +180,75 @@ BATON_API void baton_resign(struct baton_election *e);
 BATON_API void baton_election_free(struct baton_election *e);
 
 BATON_API const char *baton_election_name(const struct baton_election *e); /* "" for "every election" */
+
+/* ---- locks ----
+ *
+ * A lock is a queue. An attempt stands in it from baton_lock() on, and holds when nobody ahead of it keeps it from
+ * that: an exclusive one (slots 1) when it is the first, a counted one when fewer than `slots` are ahead, a shared one
+ * when no exclusive one is ahead. So nobody is overtaken. All who want one lock must say the same: exclusive and shared
+ * attempts mix, counted ones only with those of the same number; who disagrees with somebody ahead is refused.
+ *
+ * The token grows from holder to holder of an exclusive lock, as a term does: give it along with what you write.
+ */
+struct baton_lock_options {
+    uint32_t slots;   /* how many may hold it at once: 1 (default), up to BATON_SLOTS_MAX, or BATON_SHARED */
+    bool try_only;    /* give up when it is held by others (after at most 10 s, if the engine does not answer) */
+    uint32_t wait_ms; /* give up after so long; 0: never */
+    /* What a stop may take, in ms, when the session is about to be lost (BATON_STOP); as in baton_stand_options. */
+    uint32_t stop_ms;
+};
+BATON_API void baton_lock_options_init(struct baton_lock_options *options);
+
+/* Stand in the queue of the lock `name`. options NULL: defaults. Answered by BATON_ACQUIRED, or by BATON_RELEASED:
+ * BATON_CONFLICT (try_only), BATON_TIMEOUT (wait_ms), BATON_INVALID (others disagree about the slots). After ACQUIRED:
+ * BATON_STOP when the session may be lost (answer by baton_unlock() when you have stopped), then BATON_RELEASED with
+ * BATON_LOST. Who waits keeps waiting when the session is lost, at the end of the queue. A client has one attempt at a
+ * lock at a time (BATON_CONFLICT). 0 and *ret (until baton_lock_free, or close), or -1 with BATON_INVALID,
+ * BATON_CONFLICT, BATON_FULL. */
+BATON_API int baton_lock(struct baton *b, const char *name, const struct baton_lock_options *options,
+                         struct baton_lock **ret, struct baton_error *err);
+
+/* Does this client hold it, now? As baton_leads: false in a forked child; no lock, no message; from any thread and
+ * signal handler. *ret_token (may be NULL) is untouched on false. */
+BATON_API bool baton_holds(const struct baton_lock *lock, uint64_t *ret_token);
+
+/* What was done under the lock is over: give it up, or stop waiting for it. BATON_RELEASED (BATON_OK) follows. Twice is
+ * once; of a lock that is lost it does nothing. */
+BATON_API void baton_unlock(struct baton_lock *lock);
+
+/* Free the handle; it is unlocked first, in the background. NULL allowed. */
+BATON_API void baton_lock_free(struct baton_lock *lock);
+
+BATON_API const char *baton_lock_name(const struct baton_lock *lock); /* "" for "every lock" */
+
+/* Look at a lock without wanting it; name NULL: at every lock of the namespace. BATON_CHANGED tells of news. */
+BATON_API int baton_observe_lock(struct baton *b, const char *name, struct baton_lock **ret, struct baton_error *err);
+
+/* What is known of a lock: one state that it really had. */
+struct baton_lock_entry {
+    const char *id, *host;
+    uint32_t slots; /* as this one was told */
+    bool holds;
+    uint64_t token;
+    int64_t since_wall_ms; /* when it began to wait */
+};
+struct baton_lock_status {
+    const char *name;
+    bool known;                             /* a view has arrived; while false, all below is empty */
+    uint64_t revision;                      /* of the view */
+    const struct baton_lock_entry *entries; /* in the order of the queue */
+    size_t entry_count;
+    size_t holders;
+    const char *trouble; /* a record that cannot be used, and why; NULL: all can */
+};
+
+/* Has a view arrived, so that baton_lock_status tells what there is? */
+BATON_API bool baton_lock_known(const struct baton_lock *lock);
+
+/* A copy; free with baton_lock_status_free. Of every lock: one entry a lock, in the order of their names. */
+BATON_API int baton_lock_status(const struct baton_lock *lock, struct baton_lock_status **ret, size_t *ret_count,
+                                struct baton_error *err);
+BATON_API void baton_lock_status_free(struct baton_lock_status *status, size_t count);
 
 /* Ask the leader to hand over to `to_id` (NULL: to whoever is next). The answer is a BATON_REPLY with the returned
  * number in `request` (never 0, but in a forked child; it arrives after at most timeout_ms): BATON_OK (it was passed

@@ -66,6 +66,7 @@ struct cli_form {
     const char *operands;           /* how the missing are named: "NAME" */
     bool names_election;            /* the first operand is an election's name, and is checked as one */
     bool takes_command;             /* a command must follow "--"; otherwise what follows is more operands */
+    bool command_optional;          /* ... or may */
 };
 
 struct cli_args {

@@ -1,6 +1,7 @@
 /* The commands of `baton`, in the order of `baton --help`. Each is defined in the file of its name as command_NAME. */
 COMMAND(run)
 COMMAND(elect)
+COMMAND(lock)
 COMMAND(status)
 COMMAND(watch)
 COMMAND(history)

@@ -191,7 +191,8 @@ static int check_operands(const struct cli_form *form, const struct cli_args *ar
     struct baton_error err;
     if (form->names_election && args->operand_count > 0 && baton_check_name("the name", args->operands[0], &err) < 0)
         return cli_usage_error(form->command, "%s", err.text);
-    if (form->takes_command && args->operand_count <= form->operands_max && args->command_count == 0)
+    if (form->takes_command && !form->command_optional && args->operand_count <= form->operands_max &&
+        args->command_count == 0)
         return cli_usage_error(form->command, "there is no command: write it after --, as in baton %s %s -- ./job",
                                form->command, args->operands[0]);
     if (args->operand_count <= form->operands_max)

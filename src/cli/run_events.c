@@ -316,6 +316,8 @@ static void on_event(struct run *run, const struct baton_event *event)
         return;
     case BATON_NONE:
     case BATON_REPLY:
+    case BATON_ACQUIRED: /* of locks */
+    case BATON_RELEASED:
         return;
     }
 }

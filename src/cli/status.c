@@ -6,6 +6,7 @@
 
 #include "base/base.h"
 #include "cli/cli.h"
+#include "cli/lock_view.h"
 #include "cli/observer.h"
 #include "cli/present.h"
 
@@ -115,15 +116,32 @@ static void print_json(const struct baton_status *status)
     present_line(json);
 }
 
+/* All elections, and all locks. */
+static int show_all(const struct observer *observer, bool json)
+{
+    struct baton_lock_status *locks;
+    struct baton_error err;
+    size_t count;
+    if (lock_view_get(observer->client, NULL, observer->until_ms, &locks, &count, &err) < 0)
+        return cli_fail(&err);
+    if (!json && (observer->count > 0 || count == 0))
+        print_all(observer);
+    if (!json && observer->count > 0 && count > 0)
+        puts("");
+    if (!json)
+        lock_view_print_all(locks, count);
+    for (size_t i = 0; json && i < observer->count; i++)
+        print_json(&observer->status[i]);
+    for (size_t i = 0; json && i < count; i++)
+        lock_view_print_json(&locks[i]);
+    baton_lock_status_free(locks, count);
+    return 0;
+}
+
 static int show(const struct observer *observer, bool json)
 {
-    if (observer->name == NULL) {
-        if (!json)
-            print_all(observer);
-        for (size_t i = 0; json && i < observer->count; i++)
-            print_json(&observer->status[i]);
-        return 0;
-    }
+    if (observer->name == NULL)
+        return show_all(observer, json);
     const struct baton_status *status = &observer->status[0];
     if (!observer_exists(status))
         return present_no_election(observer);
@@ -143,7 +161,8 @@ static int run(int argc, char **argv)
     const struct cli_form form = {
         .command = "status",
         .synopsis = "[OPTIONS] [NAME]",
-        .about = "Shows who leads the election NAME and who else stands, or lists all elections.\n\n"
+        .about = "Shows who leads the election NAME and who else stands, or lists all elections\n"
+                 "and locks (a lock's queue: baton lock --describe NAME).\n\n"
                  "The exit code of `baton status NAME` is 0 when there is a leader, 1 when there is\n"
                  "none, 66 when there is no such election, and another one after an error.",
         .options = options,

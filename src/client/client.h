@@ -40,9 +40,12 @@ enum queue_place {
     KEPT_NOWHERE
 };
 
+/* An election's handle; a lock's is the same (struct baton_lock). */
 struct baton_election {
     struct baton *client;
     struct contest *core;
+    enum contest_kind kind;
+    bool unlocked;         /* of a lock: the program has stopped by itself, so it need not be told to */
     char *name;            /* "": every election */
     _Atomic uint64_t term; /* that it leads with; 0: it does not */
     struct shared_page *page;
@@ -58,6 +61,10 @@ struct baton_election {
     bool asking; /* in the client's list of those that want something */
     struct baton_election *asking_next;
     struct baton_election *next, **place; /* among all of the client's; *place is this one */
+};
+
+struct baton_lock {
+    struct baton_election handle;
 };
 
 /* An event that was not taken yet; small, since there may be several for each of many elections. */
@@ -145,7 +152,11 @@ struct baton {
     struct client_guard guard;
 };
 
-/* election.c: with the mutex held */
+/* election.c: with the mutex held. Stand: -1 when it does so already. */
+struct baton_election *election_handle(struct baton *b, enum contest_kind kind, const char *name,
+                                       struct baton_error *err);
+int election_check_standing(struct baton *b, enum contest_kind kind, const char *name, struct baton_error *err);
+void election_stands(struct baton_election *e, uint32_t stop_ms);
 void election_ask(struct baton_election *e, bool *want); /* the loop will look at it */
 void election_withdrawn(struct baton_election *e);       /* it does not stand any more */
 void election_gone(struct baton_election *e);            /* the core has freed its part: free the handle */

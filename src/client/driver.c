@@ -96,6 +96,24 @@ static const enum baton_event_kind event_of_tell[] = {
     [TELL_RENEWED] = BATON_RENEWED,   [TELL_SESSION_LOST] = BATON_LOST_SESSION,
 };
 
+/* A lock's stop need not be told to a program that has unlocked it, nor the end of the stop: RELEASED follows. */
+static bool is_told(const struct baton_election *handle, enum tell_kind tell)
+{
+    if (handle == NULL)
+        return true;
+    return !handle->freed &&
+           !(handle->kind == CONTEST_LOCK && (tell == TELL_FOLLOW || (tell == TELL_STOP && handle->unlocked)));
+}
+
+static enum baton_event_kind event_kind(const struct baton_election *handle, enum tell_kind tell)
+{
+    if (handle != NULL && handle->kind == CONTEST_LOCK && tell == TELL_LEAD)
+        return BATON_ACQUIRED;
+    if (handle != NULL && handle->kind == CONTEST_LOCK && tell == TELL_RESIGNED)
+        return BATON_RELEASED;
+    return event_of_tell[tell];
+}
+
 static void told(struct baton *b, const struct action *tell)
 {
     struct baton_election *handle = tell->contest != NULL ? contest_user(tell->contest) : NULL;
@@ -138,9 +156,9 @@ static void told(struct baton *b, const struct action *tell)
     default:
         break;
     }
-    if (handle != NULL && handle->freed)
+    if (!is_told(handle, tell->tell))
         return;
-    struct queued *event = queue_add(b, event_of_tell[tell->tell], handle, tell->text);
+    struct queued *event = queue_add(b, event_kind(handle, tell->tell), handle, tell->text);
     event->term = tell->term;
     event->session = tell->session;
     event->until_ms = tell->until_ms;

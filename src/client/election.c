@@ -13,19 +13,22 @@
 
 static int compare_names(const void *left, const void *right)
 {
-    return strcmp(((const struct baton_election *)left)->name, ((const struct baton_election *)right)->name);
+    const struct baton_election *a = left, *b = right;
+    return a->kind != b->kind ? (int)a->kind - (int)b->kind : strcmp(a->name, b->name);
 }
 
-static struct baton_election *handle_new(struct baton *b, const char *name, struct baton_error *err)
+struct baton_election *election_handle(struct baton *b, enum contest_kind kind, const char *name,
+                                       struct baton_error *err)
 {
     if (client_check_open(b, err) < 0)
         return NULL;
     struct baton_election *handle = mem_new(sizeof(*handle));
     handle->client = b;
     handle->page = b->page;
+    handle->kind = kind;
     handle->name = mem_text(name != NULL ? name : "");
     handle->all = name == NULL;
-    handle->core = core_observe(b->core, CONTEST_ELECTION, name, handle, err);
+    handle->core = core_observe(b->core, kind, name, handle, err);
     if (handle->core == NULL) {
         free(handle->name);
         free(handle);
@@ -77,6 +80,28 @@ static int check_stand(const struct baton *b, const struct baton_stand_options *
     return 0;
 }
 
+int election_check_standing(struct baton *b, enum contest_kind kind, const char *name, struct baton_error *err)
+{
+    struct baton_election wanted = {.kind = kind, .name = (char *)name};
+    struct baton_election **standing = tfind(&wanted, &b->standing_names, compare_names);
+    if (standing == NULL)
+        return 0;
+    if (kind == CONTEST_LOCK)
+        return error_set(err, BATON_CONFLICT, "this client holds or wants the lock '%s' already%s", name,
+                         (*standing)->freed ? ": its release is under way" : "");
+    return error_set(err, BATON_CONFLICT, "this client already stands in the election '%s'%s", name,
+                     (*standing)->freed ? ": its resignation is under way" : "");
+}
+
+void election_stands(struct baton_election *e, uint32_t stop_ms)
+{
+    if (tsearch(e, &e->client->standing_names, compare_names) == NULL)
+        IMPOSSIBLE("out of memory for a tree of names");
+    e->standing = true;
+    e->stop_ms = stop_ms;
+    e->client->standing++;
+}
+
 int baton_stand(struct baton *b, const char *name, const struct baton_stand_options *options,
                 struct baton_election **ret, struct baton_error *err)
 {
@@ -87,25 +112,16 @@ int baton_stand(struct baton *b, const char *name, const struct baton_stand_opti
     if (client_check(b, err) < 0 || name_check("name", name, err) < 0 || check_stand(b, options, err) < 0)
         return -1;
     int result = -1;
-    struct baton_election wanted = {.name = (char *)name};
     pthread_mutex_lock(&b->mutex);
-    struct baton_election **standing = tfind(&wanted, &b->standing_names, compare_names);
-    if (standing != NULL) {
-        error_set(err, BATON_CONFLICT, "this client already stands in the election '%s'%s", name,
-                  (*standing)->freed ? ": its resignation is under way" : "");
+    if (election_check_standing(b, CONTEST_ELECTION, name, err) < 0)
         goto out;
-    }
-    struct baton_election *handle = handle_new(b, name, err);
+    struct baton_election *handle = election_handle(b, CONTEST_ELECTION, name, err);
     if (handle == NULL)
         goto out;
-    if (tsearch(handle, &b->standing_names, compare_names) == NULL)
-        IMPOSSIBLE("out of memory for a tree of names");
     struct stand_options stand = {
         .priority = options->priority, .preempt = options->preempt, .stop_ms = options->stop_ms};
     core_stand(b->core, handle->core, &stand, NULL);
-    handle->standing = true;
-    handle->stop_ms = options->stop_ms;
-    b->standing++;
+    election_stands(handle, options->stop_ms);
     *ret = handle;
     result = 0;
 out:
@@ -120,7 +136,7 @@ int baton_observe(struct baton *b, const char *name, struct baton_election **ret
     if (client_check(b, err) < 0 || (name != NULL && name_check("name", name, err) < 0))
         return -1;
     pthread_mutex_lock(&b->mutex);
-    struct baton_election *handle = handle_new(b, name, err);
+    struct baton_election *handle = election_handle(b, CONTEST_ELECTION, name, err);
     pthread_mutex_unlock(&b->mutex);
     if (handle == NULL)
         return -1;

@@ -19,7 +19,8 @@ static const char *const event_names[] = {
     [BATON_REPLY] = "reply",         [BATON_SESSION] = "session",
     [BATON_RENEWED] = "renewed",     [BATON_LOST_SESSION] = "lost-session",
     [BATON_DUPLICATE] = "duplicate", [BATON_TROUBLE] = "trouble",
-    [BATON_RECOVERED] = "recovered",
+    [BATON_RECOVERED] = "recovered", [BATON_ACQUIRED] = "acquired",
+    [BATON_RELEASED] = "released",
 };
 
 const char *baton_event_name(enum baton_event_kind kind)
@@ -47,6 +48,8 @@ static const struct {
     [BATON_DUPLICATE] = {KEPT_DUPLICATE, true, KEPT_NOWHERE},
     [BATON_TROUBLE] = {KEPT_TROUBLE, false, KEPT_RECOVERED},
     [BATON_RECOVERED] = {KEPT_RECOVERED, false, KEPT_NOWHERE},
+    [BATON_ACQUIRED] = {KEPT_NOWHERE, false, KEPT_NOWHERE}, /* a handle is one attempt: each comes once */
+    [BATON_RELEASED] = {KEPT_NOWHERE, false, KEPT_NOWHERE},
 };
 
 /* Keep the descriptor readable exactly while there is something. */
@@ -151,12 +154,15 @@ bool baton_next(struct baton *b, struct baton_event *ret)
     bool any = queued != NULL;
     if (any) {
         *ret = (struct baton_event){.kind = queued->kind,
-                                    .election = queued->election,
                                     .term = queued->term,
                                     .session = queued->session,
                                     .until_ms = queued->until_ms,
                                     .request = queued->request,
                                     .code = queued->code};
+        if (queued->election != NULL && queued->election->kind == CONTEST_LOCK)
+            ret->lock = (struct baton_lock *)queued->election;
+        else
+            ret->election = queued->election;
         text_copy(ret->text, sizeof(ret->text), queued->text != NULL ? queued->text : "");
         drop(&b->queue, b->queue.first);
         ring(b);

@@ -32,12 +32,18 @@ static void slots_text(const struct lock_entry *entry, char text[64])
 /* The limit of the wait counts also while the engine cannot be reached. */
 void lock_check_wait(struct core *core, struct contest *lock)
 {
+    const struct order *order = &lock->lock.entries.order;
+    char who[BATON_ERROR_TEXT];
     if (lock->role != ROLE_FOLLOWING || lock->resigning || lock->lock.until_ms == NEVER_MS)
         return;
     if (core->now_ms < lock->lock.until_ms)
         contest_wake(core, lock, lock->lock.until_ms);
+    else if (lock->view.ready && order->count > 0 && strcmp(order->records[0]->cid, lock->cid) != 0)
+        contest_end(core, lock, BATON_TIMEOUT, "the lock '%s' is still held by %s", lock->name,
+                    name_of(order->records[0], who));
     else
-        contest_end(core, lock, BATON_TIMEOUT, "the lock '%s' was not to be had in time", lock->name);
+        contest_end(core, lock, BATON_TIMEOUT, "the lock '%s' was not to be had in time: the engine does not answer",
+                    lock->name);
 }
 
 /* Where in the queue; false: the view does not show it. */
@@ -66,27 +72,32 @@ static bool holds(const struct core *core, const struct contest *lock, size_t pl
     return entries_holds(entries, place);
 }
 
+/* All who want it must say the same, also when there would be room: it is a mistake, and better told at once. */
+static bool refused(struct core *core, struct contest *lock, size_t place)
+{
+    const struct entries *entries = &lock->lock.entries;
+    const struct view_record *other = entries_disagree(entries, place);
+    char who[BATON_ERROR_TEXT], theirs[64], ours[64];
+    if (other == NULL)
+        return false;
+    slots_text(other->entry, theirs);
+    slots_text(entries->order.records[place]->entry, ours);
+    contest_end(core, lock, BATON_INVALID, "the lock '%s' is %s for %s, and %s here; all must say the same", lock->name,
+                theirs, name_of(other, who), ours);
+    return true;
+}
+
 static void wait_in_line(struct core *core, struct contest *lock)
 {
     const struct entries *entries = &lock->lock.entries;
-    char who[BATON_ERROR_TEXT], theirs[64], ours[64];
+    char who[BATON_ERROR_TEXT];
     size_t place;
-    if (!find_place(core, lock, &place))
+    if (!find_place(core, lock, &place) || (place < entries->order.count && refused(core, lock, place)))
         return;
     if (holds(core, lock, place)) {
         if (!contest_fading(core, lock))
             hold(core, lock, place);
-        return;
-    }
-    if (place == entries->order.count)
-        return;
-    const struct view_record *other = entries_disagree(entries, place);
-    if (other != NULL) {
-        slots_text(other->entry, theirs);
-        slots_text(entries->order.records[place]->entry, ours);
-        contest_end(core, lock, BATON_INVALID, "the lock '%s' is %s for %s, and %s here; all must say the same",
-                    lock->name, theirs, name_of(other, who), ours);
-    } else if (lock->lock.try_only) {
+    } else if (lock->lock.try_only && place < entries->order.count) {
         contest_end(core, lock, BATON_CONFLICT, "the lock '%s' is held by %s", lock->name,
                     name_of(entries->order.records[0], who));
     }

@@ -33,7 +33,7 @@ int guard_start(struct guard *guard, char *const *argv, struct baton_error *err)
 /* What the command is started with. */
 struct guard_environment {
     char name[BATON_NAME_MAX + 1], id[BATON_ID_MAX + 1], url[512], notify[108], watchdog_us[24];
-    uint64_t term;
+    uint64_t term, token; /* 0: not given */
 };
 void guard_spawn(struct guard *guard, const struct guard_environment *environment);
 void guard_signal(struct guard *guard, int number); /* to the command's process group */

@@ -75,15 +75,27 @@ static void drop_ready(struct watch *watch)
 }
 
 /* The guard's own environment is what the command gets; nothing else reads it. */
+static void set_number(const char *name, uint64_t number)
+{
+    char text[24];
+    snprintf(text, sizeof(text), "%llu", (unsigned long long)number);
+    if (number != 0)
+        setenv(name, text, 1);
+    else
+        unsetenv(name);
+}
+
 static void set_environment(const struct guard_environment *environment)
 {
-    char term[24];
-    snprintf(term, sizeof(term), "%llu", (unsigned long long)environment->term);
     setenv("BATON_NAME", environment->name, 1);
     setenv("BATON_ID", environment->id, 1);
     setenv("BATON_URL", environment->url, 1);
-    setenv("BATON_TERM", term, 1);
-    setenv("NOTIFY_SOCKET", environment->notify, 1);
+    set_number("BATON_TERM", environment->term);
+    set_number("BATON_TOKEN", environment->token);
+    if (environment->notify[0] != '\0')
+        setenv("NOTIFY_SOCKET", environment->notify, 1);
+    else
+        unsetenv("NOTIFY_SOCKET"); /* it is our caller's, not the command's */
     if (environment->watchdog_us[0] != '\0')
         setenv("WATCHDOG_USEC", environment->watchdog_us, 1);
 }

@@ -1,0 +1,296 @@
+/* test_client_lock.c: stories of clients that want a lock, told with the library as a program uses it. */
+#include "client_stage.h"
+
+#include <stdio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static struct baton_lock *want_with(struct baton *b, uint32_t slots, bool try_only, uint32_t wait_ms, uint32_t stop_ms)
+{
+    struct baton_lock_options options;
+    struct baton_lock *lock;
+    struct baton_error err;
+    baton_lock_options_init(&options);
+    options.slots = slots;
+    options.try_only = try_only;
+    options.wait_ms = wait_ms;
+    options.stop_ms = stop_ms;
+    if (baton_lock(b, "report", &options, &lock, &err) < 0)
+        fail_msg("%s", err.text);
+    return lock;
+}
+
+static struct baton_lock *want(struct baton *b, uint32_t slots)
+{
+    return want_with(b, slots, false, 0, 0);
+}
+
+static uint64_t expect_acquired(struct baton *b, const struct baton_lock *lock)
+{
+    struct baton_event event = stage_expect(b, NULL, BATON_ACQUIRED);
+    uint64_t token = 0;
+    assert_ptr_equal(event.lock, lock);
+    assert_null(event.election);
+    assert_true(baton_holds(lock, &token));
+    assert_int_equal(token, event.term);
+    assert_true(token > 0);
+    return token;
+}
+
+static void expect_released(struct baton *b, const struct baton_lock *lock, enum baton_code code, const char *word)
+{
+    struct baton_event event = stage_expect(b, NULL, BATON_RELEASED);
+    assert_ptr_equal(event.lock, lock);
+    assert_string_equal(baton_code_name(event.code), baton_code_name(code));
+    if (strstr(event.text, word) == NULL)
+        fail_msg("'%s' does not say '%s'", event.text, word);
+    assert_false(baton_holds(lock, NULL));
+}
+
+/* Until `count` stand in the queue. */
+static void wait_queue(struct baton *b, const struct baton_lock *lock, size_t count)
+{
+    for (;;) {
+        struct baton_lock_status *status;
+        size_t one;
+        assert_int_equal(baton_lock_status(lock, &status, &one, NULL), 0);
+        bool all = status->entry_count == count;
+        baton_lock_status_free(status, one);
+        if (all)
+            return;
+        stage_wait(b, NULL, BATON_CHANGED);
+    }
+}
+
+static void test_a_lock_goes_from_one_to_the_next_in_the_order_of_asking(void **state)
+{
+    struct baton *clients[4];
+    struct baton_lock *locks[4];
+    uint64_t token = 0;
+    for (int i = 0; i < 4; i++) {
+        char id[8];
+        snprintf(id, sizeof(id), "c%d", i);
+        clients[i] = stage_open(*state, id, 0);
+        locks[i] = want(clients[i], 1);
+        wait_queue(clients[i], locks[i], (size_t)i + 1);
+    }
+    for (int i = 0; i < 4; i++) {
+        uint64_t next = expect_acquired(clients[i], locks[i]);
+        assert_true(next > token);
+        token = next;
+        for (int k = i + 1; k < 4; k++)
+            assert_false(baton_holds(locks[k], NULL));
+        baton_unlock(locks[i]);
+        baton_unlock(locks[i]); /* twice is once */
+        expect_released(clients[i], locks[i], BATON_OK, "");
+    }
+    for (int i = 0; i < 4; i++)
+        baton_close(clients[i]);
+}
+
+static void test_as_many_hold_as_there_are_slots(void **state)
+{
+    struct baton *clients[3];
+    struct baton_lock *locks[3];
+    for (int i = 0; i < 3; i++) {
+        char id[8];
+        snprintf(id, sizeof(id), "c%d", i);
+        clients[i] = stage_open(*state, id, 0);
+        locks[i] = want(clients[i], 2);
+        wait_queue(clients[i], locks[i], (size_t)i + 1);
+    }
+    expect_acquired(clients[0], locks[0]);
+    expect_acquired(clients[1], locks[1]);
+    stage_expect_nothing(clients[2]);
+    baton_unlock(locks[1]);
+    expect_acquired(clients[2], locks[2]);
+    assert_true(baton_holds(locks[0], NULL));
+    for (int i = 0; i < 3; i++)
+        baton_close(clients[i]);
+}
+
+static void test_shared_holders_stand_beside_each_other_and_nobody_is_overtaken(void **state)
+{
+    struct baton *a = stage_open(*state, "a", 0), *b = stage_open(*state, "b", 0), *c = stage_open(*state, "c", 0),
+                 *d = stage_open(*state, "d", 0);
+    struct baton_lock *la = want(a, BATON_SHARED);
+    expect_acquired(a, la);
+    struct baton_lock *lb = want(b, BATON_SHARED);
+    expect_acquired(b, lb);
+    struct baton_lock *lc = want(c, 1);
+    wait_queue(c, lc, 3);
+    struct baton_lock *ld = want(d, BATON_SHARED); /* behind the exclusive one */
+    wait_queue(d, ld, 4);
+    stage_expect_nothing(d);
+    baton_unlock(la);
+    stage_expect_nothing(c);
+    baton_unlock(lb);
+    expect_acquired(c, lc);
+    stage_expect_nothing(d);
+    baton_unlock(lc);
+    expect_acquired(d, ld);
+    baton_close(a);
+    baton_close(b);
+    baton_close(c);
+    baton_close(d);
+}
+
+static void test_who_tries_or_waits_in_vain_is_told_who_holds_it(void **state)
+{
+    struct baton *a = stage_open(*state, "alpha", 0), *b = stage_open(*state, "b", 0);
+    struct baton_lock *la = want(a, 1);
+    expect_acquired(a, la);
+    struct baton_lock *lb = want_with(b, 1, true, 0, 0);
+    expect_released(b, lb, BATON_CONFLICT, "held by alpha");
+    baton_lock_free(lb);
+    lb = want_with(b, 1, false, 100, 0);
+    expect_released(b, lb, BATON_TIMEOUT, "still held by alpha");
+    baton_lock_free(lb);
+    baton_unlock(la);
+    stage_wait(a, NULL, BATON_RELEASED);
+    lb = want_with(b, 1, true, 0, 0);
+    expect_acquired(b, lb);
+    baton_close(a);
+    baton_close(b);
+}
+
+static void test_who_disagrees_about_the_slots_is_refused(void **state)
+{
+    struct baton *a = stage_open(*state, "alpha", 0), *b = stage_open(*state, "b", 0);
+    struct baton_lock *la = want(a, 2);
+    expect_acquired(a, la);
+    struct baton_lock *lb = want(b, 3);
+    expect_released(b, lb, BATON_INVALID, "of 2 slots for alpha");
+    baton_lock_free(lb);
+    lb = want(b, 1);
+    expect_released(b, lb, BATON_INVALID, "exclusive here");
+    baton_close(a);
+    baton_close(b);
+}
+
+static void test_what_cannot_be_is_refused(void **state)
+{
+    struct baton *a = stage_open(*state, "a", 0);
+    struct baton_lock_options options;
+    struct baton_lock *lock;
+    struct baton_error err;
+    baton_lock_options_init(&options);
+    options.slots = 0;
+    assert_int_equal(baton_lock(a, "report", &options, &lock, &err), -1);
+    assert_code(err, BATON_INVALID);
+    options.slots = BATON_SLOTS_MAX + 1;
+    assert_int_equal(baton_lock(a, "report", &options, &lock, &err), -1);
+    assert_code(err, BATON_INVALID);
+    options.slots = 1;
+    options.stop_ms = STAGE_TTL_MS;
+    assert_int_equal(baton_lock(a, "report", &options, &lock, &err), -1);
+    assert_code(err, BATON_INVALID);
+    assert_int_equal(baton_lock(a, "no/name", NULL, &lock, &err), -1);
+    assert_code(err, BATON_INVALID);
+    struct baton_lock *held = want(a, 1);
+    assert_int_equal(baton_lock(a, "report", NULL, &lock, &err), -1);
+    assert_code(err, BATON_CONFLICT);
+    /* An election of that name is another thing. */
+    struct baton_election *e = stage_stand(a, "report", 0);
+    expect_acquired(a, held);
+    stage_expect(a, e, BATON_LEAD);
+    baton_lock_free(NULL);
+    baton_lock_status_free(NULL, 0);
+    baton_close(a);
+}
+
+static void test_a_holder_that_closes_or_frees_passes_the_lock_on(void **state)
+{
+    struct baton *a = stage_open(*state, "a", 0), *b = stage_open(*state, "b", 0), *c = stage_open(*state, "c", 0);
+    struct baton_lock *la = want(a, 1);
+    expect_acquired(a, la);
+    struct baton_lock *lb = want(b, 1);
+    wait_queue(b, lb, 2);
+    struct baton_lock *lc = want(c, 1);
+    wait_queue(c, lc, 3);
+    baton_lock_free(la);
+    expect_acquired(b, lb);
+    baton_close(b);
+    expect_acquired(c, lc);
+    struct baton_lock *again = want(a, 1);
+    wait_queue(a, again, 2);
+    baton_close(c);
+    expect_acquired(a, again);
+    baton_close(a);
+}
+
+static void test_a_forked_child_holds_nothing(void **state)
+{
+    struct baton *a = stage_open(*state, "a", 0);
+    struct baton_lock *lock = want(a, 1);
+    expect_acquired(a, lock);
+    pid_t pid = fork();
+    if (pid == 0) {
+        uint64_t token = 77;
+        bool held = baton_holds(lock, &token);
+        baton_unlock(lock); /* is not its to give up */
+        baton_close(a);
+        _exit(held || token != 77);
+    }
+    int status;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+    assert_true(baton_holds(lock, NULL));
+    baton_close(a);
+}
+
+static void test_the_queue_is_told(void **state)
+{
+    struct baton *a = stage_open(*state, "alpha", 0), *b = stage_open(*state, "beta", 0);
+    struct baton_lock *la = want(a, 1), *all, *one;
+    uint64_t token = expect_acquired(a, la);
+    struct baton_lock *lb = want(b, 1);
+    wait_queue(b, lb, 2);
+    struct baton_lock_status *status;
+    size_t count;
+    assert_int_equal(baton_lock_status(lb, &status, &count, NULL), 0);
+    assert_int_equal(count, 1);
+    assert_string_equal(status->name, "report");
+    assert_int_equal(status->holders, 1);
+    assert_string_equal(status->entries[0].id, "alpha");
+    assert_true(status->entries[0].holds);
+    assert_int_equal(status->entries[0].token, token);
+    assert_string_equal(status->entries[1].id, "beta");
+    assert_false(status->entries[1].holds);
+    assert_null(status->trouble);
+    baton_lock_status_free(status, count);
+    assert_string_equal(baton_lock_name(la), "report");
+
+    assert_int_equal(baton_observe_lock(b, NULL, &all, NULL), 0);
+    assert_int_equal(baton_observe_lock(b, "nothing", &one, NULL), 0);
+    while (!baton_lock_known(all) || !baton_lock_known(one))
+        stage_wait(b, NULL, BATON_CHANGED);
+    assert_int_equal(baton_lock_status(all, &status, &count, NULL), 0);
+    assert_int_equal(count, 1);
+    assert_string_equal(status->name, "report");
+    assert_int_equal(status->entry_count, 2);
+    baton_lock_status_free(status, count);
+    assert_int_equal(baton_lock_status(one, &status, &count, NULL), 0);
+    assert_true(count == 1 && status->known && status->entry_count == 0);
+    baton_lock_status_free(status, count);
+    baton_close(a);
+    baton_close(b);
+}
+
+int main(int argc, char **argv)
+{
+#define STORY(name) cmocka_unit_test_setup_teardown(name, stage_setup, stage_teardown)
+    const struct CMUnitTest tests[] = {
+        STORY(test_a_lock_goes_from_one_to_the_next_in_the_order_of_asking),
+        STORY(test_as_many_hold_as_there_are_slots),
+        STORY(test_shared_holders_stand_beside_each_other_and_nobody_is_overtaken),
+        STORY(test_who_tries_or_waits_in_vain_is_told_who_holds_it),
+        STORY(test_who_disagrees_about_the_slots_is_refused),
+        STORY(test_what_cannot_be_is_refused),
+        STORY(test_a_holder_that_closes_or_frees_passes_the_lock_on),
+        STORY(test_a_forked_child_holds_nothing),
+        STORY(test_the_queue_is_told),
+    };
+    stage_engine(argc, argv);
+    return cmocka_run_group_tests_name(argc > 1 ? argv[1] : "local", tests, NULL, NULL);
+}
