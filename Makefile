@@ -39,6 +39,7 @@ bench:
 # New seeds every time: they begin at the present second.
 soak: build
 	@$(BUILD)/tests/sim/sim --seconds $(SECONDS) --seeds $$(date +%s)00000- --jobs $$(nproc)
+	@$(BUILD)/tests/sim/sim --locks --seconds $(SECONDS) --seeds $$(date +%s)00000- --jobs $$(nproc)
 
 # Faults on a real etcd; SEED=n takes the same ones again.
 chaos:

@@ -5,9 +5,13 @@ _baton_elections() {
     "${COMP_WORDS[0]}" status --timeout 1s --json 2>/dev/null | sed -n 's/^{"name":"\([^"]*\)".*/\1/p'
 }
 
+_baton_locks() {
+    "${COMP_WORDS[0]}" status --timeout 1s --json 2>/dev/null | sed -n 's/^{"lock":"\([^"]*\)".*/\1/p'
+}
+
 _baton() {
     local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
-    local commands='run elect status watch history transfer hold release version help'
+    local commands='run elect lock status watch history transfer hold release version help'
     local stand='--url --id --address --priority --preempt --ttl --grace --json --help'
     COMPREPLY=()
 
@@ -43,6 +47,7 @@ _baton() {
         mapfile -t COMPREPLY < <(compgen -c -- "$current")
         return
         ;;
+    --wait | -w | --conflict-exit-code | -E | --slots) return ;;
     --id | --address | --priority | --ttl | --grace | --watchdog | --health-every | --timeout | --to | --why)
         return
         ;;
@@ -52,6 +57,8 @@ _baton() {
     case $command in
     run) options="$stand --restart --watchdog --health --health-every" ;;
     elect) options="$stand --on-lead --on-follow" ;;
+    lock) options='--url --id --ttl --nonblock --wait --conflict-exit-code --exclusive --shared --slots --grace'
+        options+=' --describe --timeout --json --help' ;;
     status | history) options='--url --timeout --json --help' ;;
     watch) options='--url --json --help' ;;
     transfer) options='--url --to --timeout --help' ;;
@@ -66,6 +73,8 @@ _baton() {
     esac
     if [[ $current == -* || $command == version ]]; then
         mapfile -t COMPREPLY < <(compgen -W "$options" -- "$current")
+    elif [[ $command == lock ]]; then
+        mapfile -t COMPREPLY < <(compgen -W "$(_baton_locks)" -- "$current")
     else
         mapfile -t COMPREPLY < <(compgen -W "$(_baton_elections)" -- "$current")
     fi

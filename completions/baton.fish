@@ -4,6 +4,10 @@ function __baton_elections
     baton status --timeout 1s --json 2>/dev/null | string replace -rf '^\{"name":"([^"]*)".*' '$1'
 end
 
+function __baton_locks
+    baton status --timeout 1s --json 2>/dev/null | string replace -rf '^\{"lock":"([^"]*)".*' '$1'
+end
+
 # True while the words so far name one of these commands, and no "--" has ended baton's own part of the line.
 function __baton_in
     set -l words (commandline -opc)
@@ -11,13 +15,14 @@ function __baton_in
 end
 
 complete -c baton -f
-set -l commands run elect status watch history transfer hold release version help
+set -l commands run elect lock status watch history transfer hold release version help
 set -l alone "not __fish_seen_subcommand_from $commands"
 
 complete -c baton -n $alone -l version -d 'print the version'
 complete -c baton -n $alone -s h -l help -d 'list the commands'
 complete -c baton -n $alone -a run -d 'run a command only while this instance leads'
 complete -c baton -n $alone -a elect -d 'hold a candidacy, print each change, run hooks'
+complete -c baton -n $alone -a lock -d 'run a command while this instance holds a lock'
 complete -c baton -n $alone -a status -d 'show who leads and who stands'
 complete -c baton -n $alone -a watch -d 'print a line for each change'
 complete -c baton -n $alone -a history -d 'list the last terms of an election'
@@ -32,16 +37,17 @@ complete -c baton -n '__baton_in help' -a "$commands"
 
 set -l named run elect status watch history transfer hold release
 complete -c baton -n "__baton_in $named" -a '(__baton_elections)' -d election
-complete -c baton -n "__baton_in $named" -l url -x -a local: -d 'the engine and namespace'
-complete -c baton -n '__baton_in run elect status watch history' -l json -d 'print JSON, one object a line'
-complete -c baton -n '__baton_in status history transfer hold release' -l timeout -x -d 'how long to wait'
+complete -c baton -n '__baton_in lock' -a '(__baton_locks)' -d lock
+complete -c baton -n "__baton_in $named lock" -l url -x -a local: -d 'the engine and namespace'
+complete -c baton -n '__baton_in run elect lock status watch history' -l json -d 'print JSON, one object a line'
+complete -c baton -n '__baton_in lock status history transfer hold release' -l timeout -x -d 'how long to wait'
 
-complete -c baton -n '__baton_in run elect' -l id -x -d 'the id of this instance'
+complete -c baton -n '__baton_in run elect lock' -l id -x -d 'the id of this instance'
 complete -c baton -n '__baton_in run elect' -l address -x -d 'where others reach this instance'
 complete -c baton -n '__baton_in run elect' -l priority -x -d 'at a vacancy the highest goes first'
 complete -c baton -n '__baton_in run elect' -l preempt -d 'ask a leader of lower priority to hand over'
-complete -c baton -n '__baton_in run elect' -l ttl -x -d 'after how long a lost instance loses its place'
-complete -c baton -n '__baton_in run elect' -l grace -x -d 'how long a stop may take'
+complete -c baton -n '__baton_in run elect lock' -l ttl -x -d 'after how long a lost instance loses its place'
+complete -c baton -n '__baton_in run elect lock' -l grace -x -d 'how long a stop may take'
 
 complete -c baton -n '__baton_in run' -l restart -x -a 'never on-failure always' -d 'when the command ends by itself'
 complete -c baton -n '__baton_in run' -l watchdog -x -d 'the command must say WATCHDOG=1 this often'
@@ -53,3 +59,11 @@ complete -c baton -n '__baton_in elect' -l on-follow -r -d 'run when it leads no
 
 complete -c baton -n '__baton_in transfer' -l to -x -d 'hand over to this candidate'
 complete -c baton -n '__baton_in hold' -l why -x -d 'the reason'
+
+complete -c baton -n '__baton_in lock' -s n -l nonblock -d 'fail when it cannot be had at once'
+complete -c baton -n '__baton_in lock' -s w -l wait -x -d 'fail when it cannot be had in time'
+complete -c baton -n '__baton_in lock' -s E -l conflict-exit-code -x -d 'the exit code then'
+complete -c baton -n '__baton_in lock' -s x -l exclusive -d 'one holder'
+complete -c baton -n '__baton_in lock' -s s -l shared -d 'with other shared holders'
+complete -c baton -n '__baton_in lock' -l slots -x -d 'up to so many holders'
+complete -c baton -n '__baton_in lock' -l describe -d 'show who holds it and who waits'
