@@ -164,9 +164,11 @@ static int command_status(const struct locking *locking)
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
+/* The lock goes with the session, which is ended next. */
 static void command_gone(struct locking *locking)
 {
     locking->running = false;
+    locking->over = true;
     baton_unlock(locking->lock);
 }
 
@@ -181,8 +183,12 @@ static void on_guard(struct locking *locking)
             locking->ended = true;
             break;
         case GUARD_GONE:
-            if (message.by_guard)
-                cli_error("%s: this instance did not renew in time: the guard has ended the command", name);
+            if (message.by_guard) {
+                cli_error("%s: the lock is lost: this instance did not renew in time, and the guard has ended the "
+                          "command",
+                          name);
+                locking->status = EX_TEMPFAIL;
+            }
             command_gone(locking);
             break;
         case GUARD_FAILED:
@@ -228,7 +234,8 @@ static void session_began(struct locking *locking, const struct baton_event *eve
 
 static void on_stop(struct locking *locking, const struct baton_event *event)
 {
-    cli_error("%s: stops: %s", locking->options->name, event->text);
+    cli_error("%s: the lock is lost: %s", locking->options->name, event->text);
+    locking->status = EX_TEMPFAIL;
     locking->kill_at_ms = event->until_ms - locking->options->candidate.slack_ms;
     if (locking->running)
         guard_stop(&locking->guard, SIGTERM, locking->kill_at_ms);
@@ -241,7 +248,7 @@ static void on_released(struct locking *locking, const struct baton_event *event
     locking->over = true;
     if (event->code == BATON_OK)
         return;
-    cli_error("%s%s", event->code == BATON_LOST ? "the lock is lost: " : "", event->text);
+    cli_error("%s", event->text);
     if (event->code == BATON_CONFLICT || event->code == BATON_TIMEOUT)
         locking->status = locking->options->conflict_status;
     else

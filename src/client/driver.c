@@ -399,10 +399,21 @@ int driver_call(struct baton *b, void (*run)(struct baton *b, void *arg), void *
 static bool may_end(struct baton *b, int64_t now_ms)
 {
     for (const struct baton_election *handle = b->elections; handle != NULL; handle = handle->next)
-        if ((handle->stopping && now_ms < handle->stop_until_ms) ||
-            (!handle->stopping && handle->stop_ms > 0 && atomic_load(&handle->term) != 0))
+        if (handle->unlocked)
+            continue; /* the program has said that it is over */
+        else if ((handle->stopping && now_ms < handle->stop_until_ms) ||
+                 (!handle->stopping && handle->stop_ms > 0 && atomic_load(&handle->term) != 0))
             return false;
     atomic_store(&b->page->deadline_ms, 0);
+    return true;
+}
+
+/* Does nobody stand but locks that are unlocked? They go with the session, at one stroke. */
+static bool only_unlocked(const struct baton *b)
+{
+    for (const struct baton_election *handle = b->elections; handle != NULL; handle = handle->next)
+        if (handle->standing && !handle->unlocked)
+            return false;
     return true;
 }
 
@@ -411,7 +422,7 @@ static uint64_t closing_step(struct baton *b)
 {
     int64_t deadline_ms;
     uint32_t ttl_ms;
-    if (b->state == CLIENT_RESIGNING && b->standing == 0)
+    if (b->state == CLIENT_RESIGNING && only_unlocked(b))
         b->state = CLIENT_ENDING;
     if (b->state != CLIENT_ENDING || b->ending != 0)
         return 0;

@@ -22,6 +22,7 @@
 /* The engine may be unreachable: it is tried again until the session has ended by itself, and a little longer, since an
  * engine may look for sessions that are over only now and then (etcd: every 500 ms). */
 #define END_LATE_MS 1000
+#define OPEN_AFTER_MS 20 /* of quiet */
 
 struct watch {
     int fd, supervisor_pidfd, signal_fd, timer_fd;
@@ -39,6 +40,8 @@ struct watch {
     int64_t kill_at_ms; /* of a stop; NEVER_MS */
     bool terminated;    /* SIGTERM was sent because of the deadline */
     struct baton_guard *guard;
+    struct baton_lifeline lifeline; /* not opened yet */
+    bool has_lifeline;
     char testament[BATON_TESTAMENT_MAX];
 };
 
@@ -213,9 +216,35 @@ static void stop_command(struct watch *watch, int number)
 
 /* ---- the end ---- */
 
+/* To prepare for the end takes a few ms, in which the command could have begun: it is done when there is nothing else
+ * to do, or when it is needed. The descriptor, which holds the place, is here at once. */
+static void take_lifeline(struct watch *watch, const struct order *order, int fd)
+{
+    baton_guard_free(watch->guard);
+    watch->guard = NULL;
+    if (watch->has_lifeline && watch->lifeline.fd >= 0)
+        close(watch->lifeline.fd);
+    watch->has_lifeline = true;
+    watch->lifeline = (struct baton_lifeline){.session = order->lifeline.session, .fd = fd};
+    text_copy(watch->lifeline.text, sizeof(watch->lifeline.text), order->lifeline.text);
+}
+
+static void open_lifeline(struct watch *watch)
+{
+    struct baton_error err;
+    if (!watch->has_lifeline)
+        return;
+    watch->has_lifeline = false;
+    if (baton_guard_open(&watch->lifeline, &watch->guard, &err) < 0) {
+        watch->guard = NULL;
+        say_trouble(watch, "the guard cannot end the session when it must", &err);
+    }
+}
+
 static void end_session(struct watch *watch)
 {
     struct baton_error err;
+    open_lifeline(watch);
     if (watch->guard == NULL)
         return;
     /* Its handover, but only for the dead: one that lives may yet do something else with its place. */
@@ -329,17 +358,6 @@ static void on_timer(struct watch *watch)
 
 /* ---- orders ---- */
 
-static void take_lifeline(struct watch *watch, const struct order *order, int fd)
-{
-    struct baton_error err;
-    struct baton_lifeline lifeline = {.session = order->lifeline.session, .fd = fd};
-    text_copy(lifeline.text, sizeof(lifeline.text), order->lifeline.text);
-    baton_guard_free(watch->guard);
-    watch->guard = NULL;
-    if (baton_guard_open(&lifeline, &watch->guard, &err) < 0)
-        say_trouble(watch, "the guard cannot end the session when it must", &err);
-}
-
 static void obey(struct watch *watch, const struct order *order, int fd)
 {
     switch (order->kind) {
@@ -443,7 +461,10 @@ void guard_main(int fd, int supervisor_pidfd, char *const *argv)
         set_timer(&watch);
         if (watch.dead_supervisor)
             polled[0].fd = polled[1].fd = -1;
-        if (poll(polled, COUNT_OF(polled), -1) < 0)
+        int ready = poll(polled, COUNT_OF(polled), watch.has_lifeline ? OPEN_AFTER_MS : -1);
+        if (ready == 0)
+            open_lifeline(&watch);
+        if (ready <= 0)
             continue;
         if (polled[0].revents != 0)
             on_orders(&watch);

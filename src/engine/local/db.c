@@ -25,6 +25,7 @@
 /* Statements that are kept. */
 enum statement {
     GET,
+    GET_SESSION,
     PUT,
     REMOVE,
     LOG,
@@ -48,6 +49,7 @@ enum statement {
 };
 static const char *const sql[STATEMENTS] = {
     [GET] = "SELECT revision, created FROM records WHERE key = ?",
+    [GET_SESSION] = "SELECT session FROM records WHERE key = ?",
     [PUT] = "INSERT INTO records(key, value, revision, created, session) VALUES(?1, ?2, ?3, ?4, ?5)"
             " ON CONFLICT(key) DO UPDATE SET value = ?2, revision = ?3, session = ?5",
     [REMOVE] = "DELETE FROM records WHERE key = ?",
@@ -355,7 +357,7 @@ static int quick_check(struct db *db, struct baton_error *err)
     return result;
 }
 
-static int open_locked(struct db *db, const char *folder, struct baton_error *err)
+static int open_locked(struct db *db, const char *folder, bool again, struct baton_error *err)
 {
     bool empty;
     if (check_header(db->path, &empty, err) < 0)
@@ -371,23 +373,25 @@ static int open_locked(struct db *db, const char *folder, struct baton_error *er
     if (execute(db, "PRAGMA cache_size = -256; PRAGMA temp_store = MEMORY;", err) < 0)
         return -1;
     sqlite3_wal_autocheckpoint(db->handle, WAL_PAGES);
-    if (!empty && quick_check(db, err) < 0)
+    if (again ? load_meta(db, err) < 0 : (!empty && quick_check(db, err) < 0) || after_boot(db, folder, err) < 0)
         return -1;
-    if (after_boot(db, folder, err) < 0)
-        return -1;
-    /* Done now, not when a takeover waits for it: SQLite syncs the directory with the first sync of a WAL that it has
-     * opened, and prepares each statement once. */
-    sqlite3_file *wal = NULL;
-    if (sqlite3_file_control(db->handle, "main", SQLITE_FCNTL_JOURNAL_POINTER, &wal) == SQLITE_OK && wal != NULL &&
-        wal->pMethods != NULL)
-        (void)wal->pMethods->xSync(wal, SQLITE_SYNC_NORMAL);
+    /* Now, not when a takeover waits for it. */
     for (int which = 0; which < STATEMENTS; which++)
         if (get(db, which) == NULL)
             return db_error(db, "prepare", err);
     return 0;
 }
 
-struct db *db_open(const char *folder, int writer_fd, struct baton_error *err)
+/* SQLite syncs the directory with the first sync of a WAL that it has opened. */
+void db_warm(struct db *db)
+{
+    sqlite3_file *wal = NULL;
+    if (sqlite3_file_control(db->handle, "main", SQLITE_FCNTL_JOURNAL_POINTER, &wal) == SQLITE_OK && wal != NULL &&
+        wal->pMethods != NULL)
+        (void)wal->pMethods->xSync(wal, SQLITE_SYNC_NORMAL);
+}
+
+static struct db *open_for(const char *folder, int writer_fd, bool again, struct baton_error *err)
 {
     struct db *db = mem_new(sizeof(*db));
     db->path = mem_format("%s/baton.db", folder);
@@ -395,13 +399,23 @@ struct db *db_open(const char *folder, int writer_fd, struct baton_error *err)
     db->durable = true;
     int result = writer_lock(writer_fd, err);
     if (result == 0) {
-        result = open_locked(db, folder, err);
+        result = open_locked(db, folder, again, err);
         writer_unlock(writer_fd);
     }
     if (result == 0)
         return db;
     db_close(db);
     return NULL;
+}
+
+struct db *db_open(const char *folder, int writer_fd, struct baton_error *err)
+{
+    return open_for(folder, writer_fd, false, err);
+}
+
+struct db *db_open_again(const char *folder, int writer_fd, struct baton_error *err)
+{
+    return open_for(folder, writer_fd, true, err);
 }
 
 void db_batch_release(struct baton_batch *batch)
@@ -519,6 +533,16 @@ int db_session_exists(struct db *db, uint64_t session, struct baton_error *err)
     bool alive;
     int slot;
     return session_alive(db, session, &alive, &slot, err) < 0 ? -1 : alive;
+}
+
+bool db_is_bound(struct db *db, const char *key)
+{
+    bind_text(db, GET_SESSION, 1, key);
+    sqlite3_stmt *statement = get(db, GET_SESSION);
+    bool bound = statement != NULL && sqlite3_step(statement) == SQLITE_ROW && sqlite3_column_int64(statement, 0) != 0;
+    if (statement != NULL)
+        sqlite3_reset(statement);
+    return bound;
 }
 
 bool db_changed(const struct db *db)

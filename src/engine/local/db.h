@@ -14,6 +14,10 @@ struct db;
 /* Open DIR/baton.db, created if it is missing. `writer_fd` is the descriptor of the writer's lock. Errors: DENIED,
  * FULL, CORRUPT or NEWER (nothing is touched), SYSTEM. */
 struct db *db_open(const char *folder, int writer_fd, struct baton_error *err);
+/* The same for who knows that a process that is alive has it open: it needs no check, and no preparation for a boot. */
+struct db *db_open_again(const char *folder, int writer_fd, struct baton_error *err);
+/* What the first write that goes to the disk would have to do, done ahead of it: once, when there is time. */
+void db_warm(struct db *db);
 void db_close(struct db *db);
 
 /* A transaction that writes: takes the writer's lock. db_commit or db_rollback gives it back. `durable`: wait for the
@@ -34,6 +38,8 @@ int db_session_end(struct db *db, uint64_t session, int *ret_slot, struct baton_
 
 /* Is it there? Outside of a transaction; -1 with err. */
 int db_session_exists(struct db *db, uint64_t session, struct baton_error *err);
+/* Is there a record of this key that is bound to a session? Outside of a transaction. */
+bool db_is_bound(struct db *db, const char *key);
 /* Did the last transaction change anything that others look at? */
 bool db_changed(const struct db *db);
 

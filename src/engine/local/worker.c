@@ -14,6 +14,7 @@
 
 #define STACK_BYTES (256 * 1024)
 #define STOP_LIMIT_MS 2000
+#define WARM_AFTER_MS 50
 
 struct queue {
     struct job *first, **last;
@@ -21,6 +22,7 @@ struct queue {
 
 struct worker {
     struct db *db;
+    bool warm; /* the db is */
     struct pulse *pulse;
     int writer_fd;
     bell_word work; /* rung when there are jobs */
@@ -144,10 +146,13 @@ static void skip_idle(struct worker *worker, struct job *jobs)
             job->idle = db_session_exists(worker->db, job->session, NULL) == 0;
 }
 
-/* A decision must be on the disk before it is answered; presence and sessions need not. */
-static bool durable(const struct job *job)
+/* A decision must be on the disk before it is answered; presence and sessions need not: a presence whose removal is
+ * lost is dropped after the boot, with all others. */
+static bool durable(const struct worker *worker, const struct job *job)
 {
-    return job->kind == JOB_WRITE && !(job->write.kind == BATON_WRITE_PUT && job->write.session != 0);
+    if (job->kind != JOB_WRITE || (job->write.kind == BATON_WRITE_PUT && job->write.session != 0))
+        return false;
+    return job->write.kind == BATON_WRITE_PUT || !db_is_bound(worker->db, job->write.key);
 }
 
 static int open_session(struct worker *worker, struct job *job, struct baton_error *err)
@@ -220,7 +225,7 @@ static bool do_writes(struct worker *worker, struct job *jobs)
     skip_idle(worker, jobs);
     for (struct job *job = jobs; job != NULL; job = job->next) {
         any = any || writes(job);
-        to_disk = to_disk || durable(job);
+        to_disk = to_disk || durable(worker, job);
     }
     if (!any)
         return false;
@@ -385,6 +390,18 @@ static void reap_unseen(struct worker *worker)
     jobs_free(jobs);
 }
 
+/* Until there is something to do. The first time that it takes longer, the disk is made ready: a command that is over
+ * at once does not pay for that. */
+static void rest(struct worker *worker, uint32_t rings, uint32_t works)
+{
+    bell_word *bell = &worker->pulse->header->bell;
+    if (!worker->warm && bell_wait(bell, rings, &worker->work, works, WARM_AFTER_MS) == BELL_SILENT) {
+        db_warm(worker->db);
+        worker->warm = true;
+    }
+    (void)bell_wait(bell, rings, &worker->work, works, -1);
+}
+
 static void *run(void *context)
 {
     struct worker *worker = context;
@@ -405,7 +422,7 @@ static void *run(void *context)
         if (quit)
             return NULL;
         if (jobs == NULL && !rung)
-            (void)bell_wait(&worker->pulse->header->bell, rings, &worker->work, works);
+            rest(worker, rings, works);
         else if (pulse_removed(worker->pulse))
             refuse(worker, jobs);
         else
