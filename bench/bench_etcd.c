@@ -4,6 +4,9 @@
  *     bench_etcd herd URL CANDIDATES KILLS  the leader's guard acts as it does when the leader is killed; until another
  *                                           candidate leads; and the writes that it takes until all stand again
  *     bench_etcd campaign URL CYCLES        stand, lead, resign, one after the other; and as many bare writes, in turns
+ *     bench_etcd lock URL CYCLES            acquire and release a lock that nobody else wants; as many bare writes, and
+ *                                           flock(2), in turns
+ *     bench_etcd line URL WAITERS TURNS     a lock that so many clients wait for goes from one to the next
  *     bench_etcd many URL ELECTIONS IDLE_S  lead them all, in one client; renewals while idle
  */
 #include <poll.h>
@@ -11,6 +14,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
+#include <sys/resource.h>
 #include <time.h>
 
 #include "baton/baton.h"
@@ -253,6 +258,97 @@ static int run_campaign(const char *url, int cycles)
     _Exit(0);
 }
 
+/* One client acquires and releases; another lock keeps its session, as in a program that has more than one. */
+static int run_lock(const char *url, int cycles)
+{
+    static struct raw raw;
+    struct member member = {0};
+    struct baton_error err;
+    double lock_ms = 0, bare_ms = 0, flock_ms = 0;
+    uint64_t writes = 0;
+    FILE *file = tmpfile();
+    raw_open(&raw, url);
+    member_open(&member, url, "m0");
+    wait_for(&member, BATON_LEAD);
+    for (int i = 0; i < cycles; i++) {
+        struct baton_lock *lock;
+        uint64_t before = raw_write(&raw, "{}", BATON_REVISION_ANY);
+        double begin = now_ms();
+        if (baton_lock(member.client, "lock", NULL, &lock, &err) < 0)
+            give_up("%s", err.text);
+        wait_for(&member, BATON_ACQUIRED);
+        baton_unlock(lock);
+        wait_for(&member, BATON_RELEASED);
+        lock_ms += now_ms() - begin;
+        baton_lock_free(lock);
+        uint64_t wrote = raw_write(&raw, "{}", BATON_REVISION_ANY) - before - 1;
+        writes += wrote;
+        begin = now_ms();
+        for (uint64_t w = 0; w < wrote; w++)
+            (void)raw_write(&raw, "{\"v\":1,\"id\":\"m0\",\"host\":\"h\",\"slots\":1,\"since\":1}", BATON_REVISION_ANY);
+        bare_ms += now_ms() - begin;
+        begin = now_ms();
+        if (file == NULL || flock(fileno(file), LOCK_EX) < 0 || flock(fileno(file), LOCK_UN) < 0)
+            give_up("flock(2) fails");
+        flock_ms += now_ms() - begin;
+    }
+    printf("{\"cycles\": %d, \"writes\": %llu, \"lock_ms\": %.1f, \"bare_ms\": %.1f, \"flock_ms\": %.3f}\n", cycles,
+           (unsigned long long)writes, lock_ms, bare_ms, flock_ms);
+    fflush(stdout);
+    _Exit(0);
+}
+
+/* All clients are in this process; a hand-over is from the unlock of one to what the next one is told. */
+static int run_line(const char *url, int waiters, int turns)
+{
+    static struct raw raw;
+    struct member *members = calloc((size_t)waiters, sizeof(*members));
+    struct baton_lock **locks = calloc((size_t)waiters, sizeof(*locks));
+    struct baton_options options;
+    struct baton_error err;
+    struct rlimit files;
+    getrlimit(RLIMIT_NOFILE, &files);
+    files.rlim_cur = files.rlim_max; /* each client has some */
+    setrlimit(RLIMIT_NOFILE, &files);
+    baton_options_init(&options);
+    options.guard = BATON_GUARD_OFF;
+    options.url = url;
+    options.ttl_ms = TTL_MS;
+    raw_open(&raw, url);
+    for (int i = 0; i < waiters; i++) {
+        if (baton_open(&options, &members[i].client, &err) < 0 ||
+            baton_lock(members[i].client, "line", NULL, &locks[i], &err) < 0)
+            give_up("%s", err.text);
+        if (i == 0)
+            wait_for(&members[0], BATON_ACQUIRED);
+        for (bool stands = false; !stands;) {
+            struct baton_lock_status *status;
+            size_t count;
+            if (baton_lock_status(locks[i], &status, &count, &err) < 0)
+                give_up("%s", err.text);
+            stands = status->entry_count == (size_t)i + 1;
+            baton_lock_status_free(status, count);
+            if (!stands)
+                wait_for(&members[i], BATON_CHANGED);
+        }
+    }
+    turns = turns < waiters ? turns : waiters - 1;
+    printf("{\"waiters\": %d, \"handover_ms\": [", waiters);
+    poll(NULL, 0, 1000); /* what is still under way */
+    uint64_t before = raw_write(&raw, "{}", BATON_REVISION_ANY);
+    for (int i = 0; i < turns; i++) {
+        poll(NULL, 0, PAUSE_MS);
+        double begin = now_ms();
+        baton_unlock(locks[i]);
+        wait_for(&members[i + 1], BATON_ACQUIRED);
+        printf("%s%.3f", i > 0 ? ", " : "", now_ms() - begin);
+    }
+    uint64_t writes = raw_write(&raw, "{}", BATON_REVISION_ANY) - before - 1;
+    printf("], \"writes\": %llu, \"turns\": %d}\n", (unsigned long long)writes, turns);
+    fflush(stdout);
+    _Exit(0);
+}
+
 static int run_many(const char *url, int count, int idle_s)
 {
     struct member member = {0};
@@ -307,9 +403,13 @@ int main(int argc, char **argv)
         return run_herd(argv[2], atoi(argv[3]), atoi(argv[4]));
     if (argc == 4 && strcmp(argv[1], "campaign") == 0)
         return run_campaign(argv[2], atoi(argv[3]));
+    if (argc == 4 && strcmp(argv[1], "lock") == 0)
+        return run_lock(argv[2], atoi(argv[3]));
+    if (argc == 5 && strcmp(argv[1], "line") == 0)
+        return run_line(argv[2], atoi(argv[3]), atoi(argv[4]));
     if (argc == 5 && strcmp(argv[1], "many") == 0)
         return run_many(argv[2], atoi(argv[3]), atoi(argv[4]));
     fprintf(stderr, "usage: bench_etcd rtt URL COUNT | herd URL CANDIDATES KILLS | campaign URL CYCLES | "
-                    "many URL ELECTIONS IDLE_S\n");
+                    "lock URL CYCLES | line URL WAITERS TURNS | many URL ELECTIONS IDLE_S\n");
     return 2;
 }
