@@ -2,6 +2,7 @@
 COMMAND(run)
 COMMAND(elect)
 COMMAND(lock)
+COMMAND(gate)
 COMMAND(status)
 COMMAND(watch)
 COMMAND(history)

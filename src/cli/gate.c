@@ -1,0 +1,372 @@
+/* gate.c: `baton gate NAME --listen ADDR`: the way to the leader. It watches the election and tells the relay whom to
+ * connect to. */
+#include <errno.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "base/base.h"
+#include "cli/candidate.h"
+#include "cli/observer.h"
+#include "process/notify.h"
+#include "relay/relay.h"
+
+#define LISTEN_MAX 16
+#define FDS_A_CONNECTION 6 /* two sockets, and two pipes when both ways are full */
+
+struct gate_options {
+    const char *url, *name, *listen, *to;
+    uint32_t hold_ms, connect_ms, idle_ms;
+    int32_t connections_max;
+    bool json;
+};
+
+/* One candidate that connections may go to. */
+struct goal {
+    uint64_t number;
+    char *text; /* its address, as it was given */
+    struct address address;
+    int look_up_fd; /* -1: none is under way */
+};
+
+struct gate {
+    const struct gate_options *options;
+    struct observer observer;
+    struct relay *relay;
+    struct goal goals[RELAY_TARGETS_MAX];
+    size_t goal_count;
+    uint64_t told; /* the number of the first goal that was told of; so that each is told once */
+    bool ready, stopped;
+    int signal_fd;
+};
+
+/* ---- options ---- */
+
+static int parse(int argc, char **argv, struct gate_options *into)
+{
+    const struct cli_option options[] = {
+        CLI_OPTION_URL(&into->url),
+        {.name = "listen",
+         .letter = 'l',
+         .kind = CLI_TEXT,
+         .into = &into->listen,
+         .value = "ADDR[,ADDR...]",
+         .help = "where clients connect: HOST:PORT, :PORT, [IPV6]:PORT or a path"},
+        {.name = "to",
+         .kind = CLI_CHOICE,
+         .into = &into->to,
+         .value = "leader|followers",
+         .help = "whom to connect to (default: leader); followers take turns"},
+        {.name = "hold",
+         .kind = CLI_DURATION,
+         .into = &into->hold_ms,
+         .value = "DURATION",
+         .help = "how long a new connection waits while there is nobody to connect\nto (default: 10s)"},
+        {.name = "connect-timeout",
+         .kind = CLI_DURATION,
+         .into = &into->connect_ms,
+         .value = "DURATION",
+         .min = 1,
+         .help = "how long one attempt to connect may take (default: 3s)"},
+        {.name = "idle-timeout",
+         .kind = CLI_DURATION,
+         .into = &into->idle_ms,
+         .value = "DURATION",
+         .help = "cut a connection on which nothing happens for so long (default:\n0: never)"},
+        {.name = "max-connections",
+         .kind = CLI_NUMBER,
+         .into = &into->connections_max,
+         .value = "N",
+         .min = 1,
+         .max = 1000000,
+         .help = "more wait to be accepted (default: 10000)"},
+        CLI_OPTION_JSON(&into->json),
+    };
+    const struct cli_form form = {
+        .command = "gate",
+        .synopsis = "[OPTIONS] --listen ADDR NAME",
+        .about = "Relays each connection to the --address of the leader of the election NAME. The\n"
+                 "connections of a leader that has lost its place are cut; new ones wait while there\n"
+                 "is none. With --to followers, connections are spread over the candidates that do\n"
+                 "not lead. Ends with SIGTERM.",
+        .options = options,
+        .option_count = COUNT_OF(options),
+        .operands_min = 1,
+        .operands_max = 1,
+        .operands = "NAME",
+        .names_election = true};
+    struct cli_args args;
+    int status = cli_parse(&form, argc, argv, &args);
+    if (status != CLI_GO)
+        return status;
+    into->name = args.operands[0];
+    if (into->listen == NULL || into->listen[0] == '\0')
+        return cli_usage_error("gate", "--listen is missing: the address at which clients connect");
+    return CLI_GO;
+}
+
+/* ---- for people, and for programs ---- */
+
+static void say(const struct gate *gate, const char *event, uint64_t term, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+
+static void say(const struct gate *gate, const char *event, uint64_t term, const char *format, ...)
+{
+    char words[BATON_ERROR_TEXT + 200];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(words, sizeof(words), format, args);
+    va_end(args);
+    if (!gate->options->json) {
+        cli_error("%s: %s", gate->options->name, words);
+        return;
+    }
+    json_t *object = candidate_event(event, gate->options->name, NULL, term, words);
+    char *line = json_dumps(object, JSON_COMPACT | JSON_ENSURE_ASCII);
+    fprintf(stderr, "%s\n", line != NULL ? line : "{}");
+    free(line);
+    json_decref(object);
+}
+
+/* ---- whom to connect to ---- */
+
+static void set_targets(struct gate *gate)
+{
+    struct relay_target targets[RELAY_TARGETS_MAX];
+    size_t count = 0;
+    for (size_t i = 0; i < gate->goal_count; i++)
+        if (gate->goals[i].address.length > 0)
+            targets[count++] =
+                (struct relay_target){.number = gate->goals[i].number, .address = gate->goals[i].address};
+    relay_set_targets(gate->relay, targets, count);
+}
+
+static void goal_release(struct goal *goal)
+{
+    if (goal->look_up_fd >= 0)
+        close(goal->look_up_fd);
+    free(goal->text);
+}
+
+static void goal_init(struct gate *gate, struct goal *goal, uint64_t number, const char *id, const char *text)
+{
+    struct baton_error err;
+    *goal = (struct goal){.number = number, .text = mem_text(text), .look_up_fd = -1};
+    int parsed = text[0] != '\0' ? address_parse(text, false, &goal->address, &err) : 0;
+    if (text[0] == '\0')
+        say(gate, "no-address", 0, "%s has no address: start it with --address", id);
+    else if (parsed == 1 && (goal->look_up_fd = address_look_up(text, &err)) < 0)
+        parsed = -1;
+    if (parsed < 0)
+        say(gate, "bad-address", 0, "%s: %s", id, err.text);
+}
+
+static const struct goal *find_goal(const struct goal *goals, size_t count, uint64_t number, const char *text)
+{
+    for (size_t i = 0; i < count; i++)
+        if (goals[i].number == number && strcmp(goals[i].text, text) == 0)
+            return &goals[i];
+    return NULL;
+}
+
+/* FNV-1a: another candidacy is another number. */
+static uint64_t number_of(const struct baton_candidate *candidate)
+{
+    char text[400];
+    uint64_t hash = 0xcbf29ce484222325ULL;
+    int length =
+        snprintf(text, sizeof(text), "%s|%s|%" PRId64, candidate->id, candidate->address, candidate->since_wall_ms);
+    for (int i = 0; i < length && i < (int)sizeof(text) - 1; i++)
+        hash = (hash ^ (unsigned char)text[i]) * 0x100000001b3ULL;
+    return hash | 1ULL << 63; /* no term */
+}
+
+static bool is_goal(const struct gate *gate, const struct baton_status *status, const struct baton_candidate *candidate)
+{
+    if (strcmp(gate->options->to, "leader") == 0)
+        return candidate->leads && status->leader != NULL;
+    return !candidate->leads;
+}
+
+static void add_goal(struct gate *gate, const struct goal *before, size_t before_count,
+                     const struct baton_status *status, const struct baton_candidate *candidate)
+{
+    uint64_t number = candidate->leads ? status->term : number_of(candidate);
+    const struct goal *known = find_goal(before, before_count, number, candidate->address);
+    struct goal *goal = &gate->goals[gate->goal_count++];
+    if (known == NULL) {
+        goal_init(gate, goal, number, candidate->id, candidate->address);
+        return;
+    }
+    *goal = *known;
+    ((struct goal *)known)->text = NULL; /* it has moved */
+    ((struct goal *)known)->look_up_fd = -1;
+}
+
+static void tell_leader(struct gate *gate, const struct baton_status *status)
+{
+    if (strcmp(gate->options->to, "leader") != 0)
+        return;
+    uint64_t number = status->leader != NULL ? status->term : 0;
+    if (number == gate->told && gate->ready)
+        return;
+    gate->told = number;
+    if (number != 0)
+        say(gate, "leader", number, "to %s, %s (term %" PRIu64 ")", status->leader,
+            gate->goal_count > 0 ? gate->goals[0].text : "", number);
+    else
+        say(gate, "vacant", 0, "nobody leads: connections are held");
+}
+
+static void follow(struct gate *gate)
+{
+    struct goal before[RELAY_TARGETS_MAX];
+    size_t before_count = gate->goal_count;
+    const struct baton_status *status = &gate->observer.status[0];
+    memcpy(before, gate->goals, before_count * sizeof(before[0]));
+    gate->goal_count = 0;
+    for (size_t i = 0; i < status->candidate_count && gate->goal_count < RELAY_TARGETS_MAX; i++)
+        if (is_goal(gate, status, &status->candidates[i]))
+            add_goal(gate, before, before_count, status, &status->candidates[i]);
+    for (size_t i = 0; i < before_count; i++)
+        if (before[i].text != NULL)
+            goal_release(&before[i]);
+    set_targets(gate);
+    tell_leader(gate, status);
+    if (!gate->ready) {
+        gate->ready = true;
+        notify_say("READY=1");
+        say(gate, "ready", 0, "listens at %s", gate->options->listen);
+    }
+}
+
+/* ---- events ---- */
+
+static void on_baton(struct gate *gate)
+{
+    struct baton_event event;
+    struct baton_error err;
+    while (baton_next(gate->observer.client, &event)) {
+        if (event.kind == BATON_TROUBLE && event.election == NULL)
+            say(gate, "trouble", 0, "%s", event.text);
+        if (event.kind == BATON_RECOVERED && event.election == NULL)
+            say(gate, "recovered", 0, "the engine can be used again");
+        if (event.kind == BATON_CHANGED && observer_refresh(&gate->observer, &err) == 0 && gate->observer.viewed)
+            follow(gate);
+    }
+}
+
+static void on_look_up(struct gate *gate, struct goal *goal)
+{
+    struct baton_error err;
+    int result = address_take(goal->look_up_fd, &goal->address, &err);
+    goal->look_up_fd = -1;
+    if (result < 0)
+        say(gate, "bad-address", 0, "%s", err.text);
+    set_targets(gate);
+}
+
+static void on_signal(struct gate *gate)
+{
+    struct signalfd_siginfo info;
+    struct relay_counts counts;
+    while (read(gate->signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
+        if (info.ssi_signo != SIGUSR1) {
+            gate->stopped = true;
+            continue;
+        }
+        relay_count(gate->relay, &counts);
+        say(gate, "counts", 0, "%d open, %d held, %" PRIu64 " accepted, %" PRIu64 " cut, %" PRIu64 " refused",
+            counts.open, counts.held, counts.accepted, counts.cut, counts.refused);
+    }
+}
+
+static void turn(struct gate *gate)
+{
+    struct pollfd polled[RELAY_TARGETS_MAX + 3] = {{.fd = baton_fd(gate->observer.client), .events = POLLIN},
+                                                   {.fd = relay_fd(gate->relay), .events = POLLIN},
+                                                   {.fd = gate->signal_fd, .events = POLLIN}};
+    for (size_t i = 0; i < gate->goal_count; i++)
+        polled[3 + i] = (struct pollfd){.fd = gate->goals[i].look_up_fd, .events = POLLIN};
+    int64_t wake_ms = relay_wake_ms(gate->relay), now_ms = baton_now_ms();
+    int64_t wait_ms = wake_ms == NEVER_MS ? -1 : wake_ms > now_ms ? wake_ms - now_ms : 0;
+    size_t count = 3 + gate->goal_count;
+    if (poll(polled, (nfds_t)count, wait_ms > 60000 ? 60000 : (int)wait_ms) < 0)
+        return;
+    for (size_t i = 3; i < count; i++)
+        if (polled[i].revents != 0)
+            on_look_up(gate, &gate->goals[i - 3]);
+    /* Who leads first: what a deposed one says after that does not reach anybody. */
+    if (polled[0].revents != 0)
+        on_baton(gate);
+    relay_turn(gate->relay, baton_now_ms());
+    if (polled[2].revents != 0)
+        on_signal(gate);
+}
+
+/* ---- begin and end ---- */
+
+static int listen_all(struct gate *gate, struct baton_error *err)
+{
+    char *copy = mem_text(gate->options->listen), *rest = copy, *address;
+    int result = 0;
+    while (result == 0 && (address = strsep(&rest, ",")) != NULL)
+        result = relay_listen(gate->relay, address, err);
+    free(copy);
+    return result;
+}
+
+static int open_gate(struct gate *gate, struct baton_error *err)
+{
+    const struct gate_options *options = gate->options;
+    const struct relay_options relay = {.hold_ms = options->hold_ms,
+                                        .connect_ms = options->connect_ms,
+                                        .idle_ms = options->idle_ms,
+                                        .connections_max = options->connections_max};
+    struct rlimit files;
+    getrlimit(RLIMIT_NOFILE, &files);
+    if (files.rlim_cur < files.rlim_max) {
+        rlim_t wanted = (rlim_t)options->connections_max * FDS_A_CONNECTION + 100;
+        files.rlim_cur = wanted < files.rlim_max ? wanted : files.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &files);
+    }
+    gate->relay = relay_new(&relay, err);
+    if (gate->relay == NULL || listen_all(gate, err) < 0)
+        return -1;
+    return observer_open(&gate->observer, options->url, options->name, err);
+}
+
+static int run(int argc, char **argv)
+{
+    static const int caught[] = {SIGTERM, SIGINT, SIGUSR1};
+    static struct gate gate;
+    struct gate_options options = {.to = "leader", .hold_ms = 10000, .connect_ms = 3000, .connections_max = 10000};
+    struct baton_error err;
+    int status = parse(argc, argv, &options);
+    if (status != CLI_GO)
+        return status;
+    gate.options = &options;
+    (void)notify_init();
+    gate.signal_fd = candidate_signals(caught, COUNT_OF(caught));
+    if (gate.signal_fd < 0)
+        return EX_OSERR;
+    status = open_gate(&gate, &err) < 0 ? cli_fail(&err) : 0;
+    while (status == 0 && !gate.stopped)
+        turn(&gate);
+    notify_say("STOPPING=1");
+    observer_close(&gate.observer);
+    relay_free(gate.relay);
+    for (size_t i = 0; i < gate.goal_count; i++)
+        goal_release(&gate.goals[i]);
+    close(gate.signal_fd);
+    return status;
+}
+
+const struct cli_command command_gate = {"gate", "relay connections to the leader", run};

@@ -1,0 +1,147 @@
+/* address.c: see address.h. */
+#include "relay/address.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/base.h"
+
+#define HOST_MAX 256
+#define STACK_BYTES (256 * 1024) /* the resolver's */
+
+static int unix_address(const char *path, struct address *ret, struct baton_error *err)
+{
+    struct sockaddr_un *name = (struct sockaddr_un *)&ret->storage;
+    if (path[0] == '\0' || strlen(path) >= sizeof(name->sun_path))
+        return error_set(err, BATON_INVALID, "'%.200s' is no path of a Unix socket: it has 1 to %zu bytes", path,
+                         sizeof(name->sun_path) - 1);
+    name->sun_family = AF_UNIX;
+    text_copy(name->sun_path, sizeof(name->sun_path), path);
+    ret->length = sizeof(*name);
+    return 0;
+}
+
+/* "host:port" or "[host]:port" taken apart. */
+static int split(const char *text, char host[HOST_MAX], const char **ret_port, struct baton_error *err)
+{
+    const char *colon = strrchr(text, ':'), *begin = text, *end = colon;
+    if (colon != NULL && text[0] == '[') {
+        begin = text + 1;
+        end = colon > text && colon[-1] == ']' ? colon - 1 : NULL;
+    } else if (colon != NULL && memchr(text, ':', (size_t)(colon - text)) != NULL) {
+        end = NULL; /* an IPv6 address without brackets */
+    }
+    char *rest = NULL;
+    long port = colon != NULL ? strtol(colon + 1, &rest, 10) : 0;
+    if (end == NULL || colon == NULL || rest == colon + 1 || *rest != '\0' || port < 0 || port > 65535 ||
+        (size_t)(end - begin) >= HOST_MAX)
+        return error_set(err, BATON_INVALID,
+                         "'%.200s' is no address: write HOST:PORT, [IPV6]:PORT, or a path of a Unix socket", text);
+    memcpy(host, begin, (size_t)(end - begin));
+    host[end - begin] = '\0';
+    *ret_port = colon + 1;
+    return 0;
+}
+
+static int look_up(const char *text, int flags, struct address *ret, struct baton_error *err)
+{
+    char host[HOST_MAX];
+    const char *port = "";
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = flags | AI_NUMERICSERV}, *found = NULL;
+    if (split(text, host, &port, err) < 0)
+        return -1;
+    if (host[0] == '\0' && (flags & AI_PASSIVE) == 0)
+        return error_set(err, BATON_INVALID, "'%.200s' is no address to connect to: it has no host", text);
+    int code = getaddrinfo(host[0] != '\0' ? host : NULL, port, &hints, &found);
+    if (code == EAI_NONAME && (flags & AI_NUMERICHOST) != 0)
+        return 1;
+    if (code != 0)
+        return error_set(err, BATON_UNAVAILABLE, "'%.200s' cannot be looked up: %s", text, gai_strerror(code));
+    memcpy(&ret->storage, found->ai_addr, found->ai_addrlen);
+    ret->length = found->ai_addrlen;
+    freeaddrinfo(found);
+    return 0;
+}
+
+int address_parse(const char *text, bool passive, struct address *ret, struct baton_error *err)
+{
+    *ret = (struct address){0};
+    if (text_starts(text, "unix:"))
+        return unix_address(text + strlen("unix:"), ret, err);
+    if (text[0] == '/')
+        return unix_address(text, ret, err);
+    return look_up(text, AI_NUMERICHOST | (passive ? AI_PASSIVE : 0), ret, err);
+}
+
+int address_resolve(const char *text, struct address *ret, struct baton_error *err)
+{
+    int result = address_parse(text, false, ret, err);
+    return result == 1 ? look_up(text, 0, ret, err) : result;
+}
+
+/* ---- without blocking: a thread, and a pipe that it writes the answer to ---- */
+
+struct answer {
+    int result;
+    struct address address;
+    struct baton_error error;
+};
+
+struct question {
+    char *text;
+    int fd;
+};
+
+static void *ask(void *arg)
+{
+    struct question *question = arg;
+    struct answer answer = {0};
+    answer.result = address_resolve(question->text, &answer.address, &answer.error);
+    (void)!write(question->fd, &answer, sizeof(answer)); /* less than PIPE_BUF: whole, or not at all */
+    close(question->fd);
+    free(question->text);
+    free(question);
+    return NULL;
+}
+
+int address_look_up(const char *text, struct baton_error *err)
+{
+    int fds[2];
+    pthread_t thread;
+    pthread_attr_t attributes;
+    if (pipe2(fds, O_CLOEXEC) < 0)
+        return error_errno(err, errno, "cannot look '%.200s' up", text);
+    struct question *question = mem_new(sizeof(*question));
+    *question = (struct question){.text = mem_text(text), .fd = fds[1]};
+    pthread_attr_init(&attributes);
+    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+    pthread_attr_setstacksize(&attributes, STACK_BYTES);
+    int error = pthread_create(&thread, &attributes, ask, question);
+    pthread_attr_destroy(&attributes);
+    if (error == 0)
+        return fds[0];
+    close(fds[0]);
+    close(fds[1]);
+    free(question->text);
+    free(question);
+    return error_errno(err, error, "cannot look '%.200s' up", text);
+}
+
+int address_take(int fd, struct address *ret, struct baton_error *err)
+{
+    struct answer answer;
+    ssize_t got = read(fd, &answer, sizeof(answer));
+    close(fd);
+    if (got != (ssize_t)sizeof(answer))
+        return error_set(err, BATON_SYSTEM, "a look-up has broken off");
+    *ret = answer.address;
+    if (answer.result < 0)
+        *err = answer.error;
+    return answer.result;
+}

@@ -1,0 +1,27 @@
+/* address.h: addresses as people write them: HOST:PORT, [IPV6]:PORT, :PORT (every address of this machine, to listen
+ * at), /PATH or unix:PATH (a Unix socket). */
+#ifndef RELAY_ADDRESS_H
+#define RELAY_ADDRESS_H
+
+#include <stdbool.h>
+#include <sys/socket.h>
+
+#include "baton/error.h"
+
+struct address {
+    struct sockaddr_storage storage;
+    socklen_t length; /* 0: none */
+};
+
+/* What needs no look-up: a number, a path. 0; 1: it has a name in it; -1 with BATON_INVALID. `passive`: to listen at.
+ */
+int address_parse(const char *text, bool passive, struct address *ret, struct baton_error *err);
+/* The same, with names; may block for as long as the resolver does. */
+int address_resolve(const char *text, struct address *ret, struct baton_error *err);
+
+/* Look a name up without blocking: a descriptor that becomes readable, and then address_take. -1 with err. */
+int address_look_up(const char *text, struct baton_error *err);
+/* The result; closes the descriptor. 0, or -1 with err. */
+int address_take(int fd, struct address *ret, struct baton_error *err);
+
+#endif
