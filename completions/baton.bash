@@ -11,7 +11,7 @@ _baton_locks() {
 
 _baton() {
     local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
-    local commands='run elect lock status watch history transfer hold release version help'
+    local commands='run elect lock gate status watch history transfer hold release version help'
     local stand='--url --id --address --priority --preempt --ttl --grace --json --help'
     COMPREPLY=()
 
@@ -47,8 +47,15 @@ _baton() {
         mapfile -t COMPREPLY < <(compgen -c -- "$current")
         return
         ;;
+    --to)
+        if [[ $command == gate ]]; then
+            mapfile -t COMPREPLY < <(compgen -W 'leader followers' -- "$current")
+        fi
+        return
+        ;;
+    --listen | -l | --hold | --connect-timeout | --idle-timeout | --max-connections) return ;;
     --wait | -w | --conflict-exit-code | -E | --slots) return ;;
-    --id | --address | --priority | --ttl | --grace | --watchdog | --health-every | --timeout | --to | --why)
+    --id | --address | --priority | --ttl | --grace | --watchdog | --health-every | --timeout | --why)
         return
         ;;
     esac
@@ -59,6 +66,7 @@ _baton() {
     elect) options="$stand --on-lead --on-follow" ;;
     lock) options='--url --id --ttl --nonblock --wait --conflict-exit-code --exclusive --shared --slots --grace'
         options+=' --describe --timeout --json --help' ;;
+    gate) options='--url --listen --to --hold --connect-timeout --idle-timeout --max-connections --json --help' ;;
     status | history) options='--url --timeout --json --help' ;;
     watch) options='--url --json --help' ;;
     transfer) options='--url --to --timeout --help' ;;

@@ -15,7 +15,7 @@ function __baton_in
 end
 
 complete -c baton -f
-set -l commands run elect lock status watch history transfer hold release version help
+set -l commands run elect lock gate status watch history transfer hold release version help
 set -l alone "not __fish_seen_subcommand_from $commands"
 
 complete -c baton -n $alone -l version -d 'print the version'
@@ -23,6 +23,7 @@ complete -c baton -n $alone -s h -l help -d 'list the commands'
 complete -c baton -n $alone -a run -d 'run a command only while this instance leads'
 complete -c baton -n $alone -a elect -d 'hold a candidacy, print each change, run hooks'
 complete -c baton -n $alone -a lock -d 'run a command while this instance holds a lock'
+complete -c baton -n $alone -a gate -d 'relay connections to the leader'
 complete -c baton -n $alone -a status -d 'show who leads and who stands'
 complete -c baton -n $alone -a watch -d 'print a line for each change'
 complete -c baton -n $alone -a history -d 'list the last terms of an election'
@@ -35,11 +36,11 @@ complete -c baton -n $alone -a help -d 'tell about a command'
 complete -c baton -n "__baton_in $commands" -s h -l help -d 'print a short help'
 complete -c baton -n '__baton_in help' -a "$commands"
 
-set -l named run elect status watch history transfer hold release
+set -l named run elect gate status watch history transfer hold release
 complete -c baton -n "__baton_in $named" -a '(__baton_elections)' -d election
 complete -c baton -n '__baton_in lock' -a '(__baton_locks)' -d lock
 complete -c baton -n "__baton_in $named lock" -l url -x -a local: -d 'the engine and namespace'
-complete -c baton -n '__baton_in run elect lock status watch history' -l json -d 'print JSON, one object a line'
+complete -c baton -n '__baton_in run elect lock gate status watch history' -l json -d 'print JSON, one object a line'
 complete -c baton -n '__baton_in lock status history transfer hold release' -l timeout -x -d 'how long to wait'
 
 complete -c baton -n '__baton_in run elect lock' -l id -x -d 'the id of this instance'
@@ -67,3 +68,10 @@ complete -c baton -n '__baton_in lock' -s x -l exclusive -d 'one holder'
 complete -c baton -n '__baton_in lock' -s s -l shared -d 'with other shared holders'
 complete -c baton -n '__baton_in lock' -l slots -x -d 'up to so many holders'
 complete -c baton -n '__baton_in lock' -l describe -d 'show who holds it and who waits'
+
+complete -c baton -n '__baton_in gate' -s l -l listen -x -d 'where clients connect'
+complete -c baton -n '__baton_in gate' -l to -x -a 'leader followers' -d 'whom to connect to'
+complete -c baton -n '__baton_in gate' -l hold -x -d 'how long a connection waits for somebody'
+complete -c baton -n '__baton_in gate' -l connect-timeout -x -d 'how long an attempt to connect may take'
+complete -c baton -n '__baton_in gate' -l idle-timeout -x -d 'cut what is idle for so long'
+complete -c baton -n '__baton_in gate' -l max-connections -x -d 'more wait to be accepted'

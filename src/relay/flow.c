@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #define HELD_MAX 65536 /* the size of a pipe (pipe(7)) */
+#define ROUNDS 32      /* before other connections have their turn */
 
 /* ---- pipes ---- */
 
@@ -98,19 +99,19 @@ static int give(struct flow *flow, struct side *to)
     return 0;
 }
 
-bool flow_move(struct flow *flow, struct side *from, struct side *to, struct pipes *pipes)
+enum flow_moved flow_move(struct flow *flow, struct side *from, struct side *to, struct pipes *pipes)
 {
-    int moved = 1;
-    while (moved > 0) {
+    int moved = 1, round = 0;
+    for (; moved > 0 && round < ROUNDS; round++) {
         moved = 0;
         if (!flow->ended && from->readable && flow->held < HELD_MAX) {
             if (!pipe_take(flow, pipes) || (moved = take(flow, from)) < 0)
-                return false;
+                return FLOW_BROKEN;
         }
         if (flow->held > 0 && to->writable) {
             int gave = give(flow, to);
             if (gave < 0)
-                return false;
+                return FLOW_BROKEN;
             moved += gave;
         }
     }
@@ -119,9 +120,9 @@ bool flow_move(struct flow *flow, struct side *from, struct side *to, struct pip
     if (flow->ended && flow->held == 0 && !flow->shut) {
         flow->shut = true;
         if (shutdown(to->fd, SHUT_WR) < 0 && errno != ENOTCONN)
-            return false;
+            return FLOW_BROKEN;
     }
-    return true;
+    return moved > 0 ? FLOW_MORE : FLOW_DONE;
 }
 
 bool flow_over(const struct flow *flow)

@@ -28,8 +28,9 @@ struct flow {
 
 void flow_init(struct flow *flow);
 void flow_release(struct flow *flow, struct pipes *pipes);
-/* Move what can be moved now. false: the connection is broken. */
-bool flow_move(struct flow *flow, struct side *from, struct side *to, struct pipes *pipes);
+/* Move what can be moved now, up to a few MiB. MORE: there may be more, and no event will tell of it. */
+enum flow_moved { FLOW_BROKEN, FLOW_DONE, FLOW_MORE };
+enum flow_moved flow_move(struct flow *flow, struct side *from, struct side *to, struct pipes *pipes);
 /* Is everything said, and passed on? */
 bool flow_over(const struct flow *flow);
 

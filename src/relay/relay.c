@@ -24,6 +24,8 @@ enum state { HELD, CONNECTING, OPEN, STATES };
 
 struct connection {
     struct connection *next, *before; /* in the list of its state, or of the dead */
+    struct connection *again;         /* the next of those that have more to move */
+    bool has_more;
     struct relay *relay;
     enum state state;
     bool dead;
@@ -49,6 +51,7 @@ struct relay {
     struct relay_target targets[RELAY_TARGETS_MAX];
     size_t target_count, next_target;
     struct list lists[STATES]; /* each in the order of touched_ms */
+    struct connection *again;  /* those that have more to move */
     struct connection *dead;   /* freed at the end of a turn: an event may still name one */
     struct pipes pipes;
     struct relay_counts counts;
@@ -201,13 +204,36 @@ static void hold(struct connection *connection)
 static void pump(struct connection *connection)
 {
     struct relay *relay = connection->relay;
-    if (!flow_move(&connection->up, &connection->client, &connection->server, &relay->pipes) ||
-        !flow_move(&connection->down, &connection->server, &connection->client, &relay->pipes))
+    enum flow_moved up = flow_move(&connection->up, &connection->client, &connection->server, &relay->pipes);
+    enum flow_moved down =
+        up != FLOW_BROKEN ? flow_move(&connection->down, &connection->server, &connection->client, &relay->pipes) : up;
+    if (down == FLOW_BROKEN) {
         end(connection, true);
-    else if (flow_over(&connection->up) && flow_over(&connection->down))
+        return;
+    }
+    if (flow_over(&connection->up) && flow_over(&connection->down)) {
         end(connection, false);
-    else
-        move(connection, OPEN);
+        return;
+    }
+    move(connection, OPEN);
+    if ((up == FLOW_MORE || down == FLOW_MORE) && !connection->has_more) {
+        connection->has_more = true;
+        connection->again = relay->again;
+        relay->again = connection;
+    }
+}
+
+/* Those that gave way to others. The dead among them are freed only after this. */
+static void pump_again(struct relay *relay)
+{
+    struct connection *connection = relay->again, *next;
+    relay->again = NULL;
+    for (; connection != NULL; connection = next) {
+        next = connection->again;
+        connection->has_more = false;
+        if (!connection->dead && connection->state == OPEN)
+            pump(connection);
+    }
 }
 
 static void connected(struct connection *connection)
@@ -358,10 +384,27 @@ static void expire(struct relay *relay)
         connect_held(relay);
 }
 
+/* One that has more to move is still named by that list: it is freed a turn later. */
+static void free_dead(struct relay *relay)
+{
+    struct connection *kept = NULL;
+    for (struct connection *connection = relay->dead, *next; connection != NULL; connection = next) {
+        next = connection->next;
+        if (connection->has_more && relay->again != NULL) {
+            connection->next = kept;
+            kept = connection;
+        } else {
+            free(connection);
+        }
+    }
+    relay->dead = kept;
+}
+
 void relay_turn(struct relay *relay, int64_t now_ms)
 {
     struct epoll_event events[EVENTS_AT_ONCE];
     relay->now_ms = now_ms;
+    pump_again(relay);
     int count = epoll_wait(relay->epoll_fd, events, EVENTS_AT_ONCE, 0);
     for (int i = 0; i < count; i++) {
         if (is_listener(relay, events[i].data.ptr))
@@ -370,11 +413,7 @@ void relay_turn(struct relay *relay, int64_t now_ms)
             on_side(events[i].data.ptr, events[i].events);
     }
     expire(relay);
-    while (relay->dead != NULL) {
-        struct connection *connection = relay->dead;
-        relay->dead = connection->next;
-        free(connection);
-    }
+    free_dead(relay);
     listen_or_not(relay);
 }
 
@@ -386,7 +425,7 @@ static int64_t earlier(int64_t a, int64_t b)
 int64_t relay_wake_ms(const struct relay *relay)
 {
     const struct relay_options *options = &relay->options;
-    int64_t wake_ms = relay->retry_ms;
+    int64_t wake_ms = relay->again != NULL ? 0 : relay->retry_ms;
     for (const struct connection *held = relay->lists[HELD].first; held != NULL; held = held->next)
         wake_ms = earlier(wake_ms, held->since_ms + options->hold_ms);
     if (relay->lists[CONNECTING].first != NULL)
@@ -430,11 +469,8 @@ void relay_free(struct relay *relay)
     for (int state = 0; state < STATES; state++)
         while (relay->lists[state].first != NULL)
             end(relay->lists[state].first, true);
-    while (relay->dead != NULL) {
-        struct connection *connection = relay->dead;
-        relay->dead = connection->next;
-        free(connection);
-    }
+    relay->again = NULL;
+    free_dead(relay);
     for (int i = 0; i < relay->listener_count; i++) {
         const struct sockaddr_un *name = (const struct sockaddr_un *)&relay->addresses[i].storage;
         close(relay->listeners[i]);

@@ -88,6 +88,11 @@ class Process:
         self.seen += [line.decode("utf-8", "replace") for line in lines]
         return True
 
+    def drain(self):
+        """Take what it has said, without waiting."""
+        while self._read(time.monotonic()):
+            pass
+
     def wait_line(self, pattern, limit=LIMIT_S, after=0):
         """The first line from the place `after` on that has the pattern. Returns its match and the place after it."""
         deadline = time.monotonic() + limit
