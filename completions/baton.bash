@@ -39,6 +39,10 @@ _baton() {
         mapfile -t COMPREPLY < <(compgen -W 'never on-failure always' -- "$current")
         return
         ;;
+    --fence)
+        mapfile -t COMPREPLY < <(compgen -W 'pg' -- "$current")
+        return
+        ;;
     --url)
         mapfile -t COMPREPLY < <(compgen -W 'local:' -- "$current")
         return
@@ -62,7 +66,7 @@ _baton() {
 
     local options
     case $command in
-    run) options="$stand --restart --watchdog --health --health-every" ;;
+    run) options="$stand --restart --fence --watchdog --health --health-every" ;;
     elect) options="$stand --on-lead --on-follow" ;;
     lock) options='--url --id --ttl --nonblock --wait --conflict-exit-code --exclusive --shared --slots --grace'
         options+=' --describe --timeout --json --help' ;;

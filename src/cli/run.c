@@ -14,7 +14,7 @@
 static int parse(int argc, char **argv, struct run_options *into)
 {
     static struct cli_args args;
-    const char *restart = "never";
+    const char *restart = "never", *fence = NULL;
     const struct cli_option options[] = {
         CANDIDATE_OPTIONS(&into->candidate),
         {.name = "grace",
@@ -29,6 +29,12 @@ static int parse(int argc, char **argv, struct run_options *into)
          .value = "never|on-failure|always",
          .help =
              "when the command ends by itself: exit and hand over, or start\nit again while leading (default: never)"},
+        {.name = "fence",
+         .kind = CLI_CHOICE,
+         .into = &fence,
+         .value = "pg",
+         .help = "give the term to each connection that the command makes by libpq\n(PGOPTIONS), for tables that are "
+                 "guarded: see man baton-run"},
         {.name = "watchdog",
          .kind = CLI_DURATION,
          .into = &into->watchdog_ms,
@@ -66,6 +72,7 @@ static int parse(int argc, char **argv, struct run_options *into)
         return status;
     into->name = args.operands[0];
     into->command = args.command;
+    into->fence_pg = fence != NULL;
     into->restart = strcmp(restart, "never") == 0        ? RESTART_NEVER
                     : strcmp(restart, "on-failure") == 0 ? RESTART_ON_FAILURE
                                                          : RESTART_ALWAYS;

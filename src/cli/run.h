@@ -18,6 +18,7 @@ struct run_options {
     const char *name, *health;
     uint32_t watchdog_ms, health_every_ms;
     enum run_restart restart;
+    bool fence_pg;
     char *const *command;
 };
 

@@ -48,6 +48,7 @@ static void start_command(struct run *run)
     text_copy(environment.id, sizeof(environment.id), baton_id(run->client));
     text_copy(environment.url, sizeof(environment.url), baton_url(run->client));
     text_copy(environment.notify, sizeof(environment.notify), run->notify.address);
+    environment.fence_pg = run->options->fence_pg;
     if (run->options->watchdog_ms > 0)
         snprintf(environment.watchdog_us, sizeof(environment.watchdog_us), "%" PRIu64,
                  (uint64_t)run->options->watchdog_ms * 1000);

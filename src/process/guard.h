@@ -34,6 +34,7 @@ int guard_start(struct guard *guard, char *const *argv, struct baton_error *err)
 struct guard_environment {
     char name[BATON_NAME_MAX + 1], id[BATON_ID_MAX + 1], url[512], notify[108], watchdog_us[24];
     uint64_t term, token; /* 0: not given */
+    bool fence_pg;        /* the term goes into PGOPTIONS, for every connection by libpq */
 };
 void guard_spawn(struct guard *guard, const struct guard_environment *environment);
 void guard_signal(struct guard *guard, int number); /* to the command's process group */

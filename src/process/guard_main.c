@@ -88,6 +88,16 @@ static void set_number(const char *name, uint64_t number)
         unsetenv(name);
 }
 
+/* libpq's: options for the server of each connection, after those that are there. */
+static void set_pgoptions(uint64_t term)
+{
+    const char *before = getenv("PGOPTIONS");
+    char *options = mem_format("%s%s-c baton.term=%llu", before != NULL ? before : "",
+                               before != NULL && before[0] != '\0' ? " " : "", (unsigned long long)term);
+    setenv("PGOPTIONS", options, 1);
+    free(options);
+}
+
 static void set_environment(const struct guard_environment *environment)
 {
     setenv("BATON_NAME", environment->name, 1);
@@ -95,6 +105,8 @@ static void set_environment(const struct guard_environment *environment)
     setenv("BATON_URL", environment->url, 1);
     set_number("BATON_TERM", environment->term);
     set_number("BATON_TOKEN", environment->token);
+    if (environment->fence_pg)
+        set_pgoptions(environment->term);
     if (environment->notify[0] != '\0')
         setenv("NOTIFY_SOCKET", environment->notify, 1);
     else
