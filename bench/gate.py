@@ -110,7 +110,8 @@ def connects(port, seconds):
 
 def private_mib(pid):
     with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as file:
-        return sum(int(kb) for kb in re.findall(r"^Private_(?:Clean|Dirty): +(\d+) kB", file.read(), re.MULTILINE)) / 1024
+        sizes = re.findall(r"^Private_(?:Clean|Dirty): +(\d+) kB", file.read(), re.MULTILINE)
+    return sum(map(int, sizes)) / 1024
 
 
 def tell(what, measured, kept=None):
@@ -162,7 +163,8 @@ def main():
             one.sendall(b"x")
             one.recv(1)
         full = private_mib(processes[1].pid)
-        tell(f"idle: private memory with {options.idle} connections (none)", f"{full:.1f} ({empty:.1f}) MiB", full <= 20)
+        tell(f"idle: private memory with {options.idle} connections (none)", f"{full:.1f} ({empty:.1f}) MiB",
+             full <= 20)
 
 
 if __name__ == "__main__":

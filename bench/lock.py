@@ -38,7 +38,8 @@ def tell(what, measured, kept=None):
 
 
 def run(options, *args):
-    done = subprocess.run([options.bench, *map(str, args)], capture_output=True, text=True, timeout=LIMIT_S, check=False)
+    done = subprocess.run([options.bench, *map(str, args)], capture_output=True, text=True, timeout=LIMIT_S,
+                          check=False)
     if done.returncode != 0:
         raise SystemExit(f"{args}: {done.stderr}")
     return json.loads(done.stdout)
@@ -70,8 +71,8 @@ def measure_line(options, name, url):
         told = run(options, "line", f"{url}-{waiters}", waiters + 1, options.turns)
         p50 = median(told["handover_ms"])
         first = first or p50
-        tell(f"{name}: {waiters} wait: hand-over p50, writes each", f"{p50:.2f} ms, {told['writes'] / told['turns']:.2f}",
-             told["writes"] == told["turns"])
+        tell(f"{name}: {waiters} wait: hand-over p50, writes each",
+             f"{p50:.2f} ms, {told['writes'] / told['turns']:.2f}", told["writes"] == told["turns"])
     ratio = p50 / first
     tell(f"{name}: p50 with {options.waiters[-1]} divided by {options.waiters[0]}", f"{ratio:.2f}",
          ratio <= 5 if name == "local" else None)

@@ -41,11 +41,13 @@ BEGIN
         RAISE EXCEPTION 'baton: % is no term of the election %', coalesce(with_term::text, 'NULL'), of_election
             USING ERRCODE = 'BT003';
     END IF;
-    SELECT term INTO seen FROM baton.terms WHERE election = of_election;
-    IF seen IS NULL OR seen < with_term THEN
-        INSERT INTO baton.terms AS known (election, term) VALUES (of_election, with_term)
-        ON CONFLICT (election) DO UPDATE SET term = excluded.term, since = now() WHERE known.term < excluded.term;
+    -- (Only of a row with this term: who is going to write the row must not share a lock on it with others like it.)
+    PERFORM FROM baton.terms WHERE election = of_election AND term = with_term FOR SHARE;
+    IF FOUND THEN
+        RETURN;
     END IF;
+    INSERT INTO baton.terms AS known (election, term) VALUES (of_election, with_term)
+    ON CONFLICT (election) DO UPDATE SET term = excluded.term, since = now() WHERE known.term < excluded.term;
     SELECT term INTO seen FROM baton.terms WHERE election = of_election FOR SHARE;
     IF seen > with_term THEN
         RAISE EXCEPTION 'baton: term % of the election % is over: a writer of term % was here', with_term, of_election,
@@ -70,9 +72,15 @@ BEGIN
     PERFORM baton.fence(of_election, setting::bigint);
 END $$;
 
-CREATE OR REPLACE FUNCTION baton.check_change() RETURNS trigger LANGUAGE plpgsql AS $$
+-- What is usual is that the term is the newest: that is looked at here, the rest by the functions above.
+CREATE OR REPLACE FUNCTION baton.check_change() RETURNS trigger
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    PERFORM baton.fence(TG_ARGV[0]);
+    PERFORM FROM baton.terms
+    WHERE election = TG_ARGV[0] AND term::text = current_setting('baton.term', true) FOR SHARE;
+    IF NOT FOUND THEN
+        PERFORM baton.fence(TG_ARGV[0]);
+    END IF;
     RETURN NULL;
 END $$;
 

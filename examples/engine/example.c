@@ -102,7 +102,8 @@ static int64_t now_ms(void)
     return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
-static int fail(struct baton_error *err, enum baton_code code, const char *format, ...)
+static int __attribute__((format(printf, 3, 4)))
+fail(struct baton_error *err, enum baton_code code, const char *format, ...)
 {
     va_list args;
     if (err == NULL) /* the caller need not want to know */

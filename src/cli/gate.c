@@ -347,7 +347,8 @@ static int run(int argc, char **argv)
 {
     static const int caught[] = {SIGTERM, SIGINT, SIGUSR1};
     static struct gate gate;
-    struct gate_options options = {.to = "leader", .hold_ms = 10000, .connect_ms = 3000, .connections_max = 10000};
+    static struct gate_options options = {
+        .to = "leader", .hold_ms = 10000, .connect_ms = 3000, .connections_max = 10000};
     struct baton_error err;
     int status = parse(argc, argv, &options);
     if (status != CLI_GO)

@@ -48,39 +48,42 @@ struct attempt {
 
 /* What instances compete for: to lead an election, or to hold a lock. */
 struct contest {
-    enum contest_kind kind;
-    char *name;     /* NULL: all of its kind */
-    uint32_t index; /* in core->contests */
+    char *name; /* NULL: all of its kind */
     void *user;
     uint64_t watch;
     struct view view;
-    struct roster roster;
-    bool dirty, forgotten;
     int64_t wake_ms;
-    size_t timer; /* place in core->timers, + 1; 0: none */
+    size_t timer;   /* place in core->timers, + 1; 0: none */
+    uint32_t index; /* in core->contests */
+    enum contest_kind kind;
+    bool dirty, forgotten;
 
     bool standing, resigning;
-    struct stand_options options;
-    char cid[CID_MAX_BYTES]; /* "": no candidacy in this session yet */
     bool presence_seen;
-    bool duplicate_told;
     enum role role;
-    uint64_t term;       /* led, or being stopped */
+    struct stand_options options;
+    struct attempt presence;
+    uint64_t term;       /* led, or held, or being stopped */
     uint64_t spent_term; /* this and lower ones are never led with again by this cid */
-    const char *stop_reason;
-    char transfer_to[NAME_MAX_BYTES + 1];
     int64_t stop_until_ms;
-    bool vacant;
+    char *end_text; /* told with TELL_RESIGNED */
+    enum baton_code end_code;
+    char cid[CID_MAX_BYTES]; /* "": no candidacy in this session yet */
+
+    /* of an election */
+    bool duplicate_told, vacant;
+    char transfer_to[NAME_MAX_BYTES + 1];
+    const char *stop_reason;
+    struct roster roster;
     uint64_t vacant_revision; /* of the decision that was found vacant */
     int64_t vacant_since_ms;
-    struct attempt presence, decision;
-    enum baton_code end_code; /* told with TELL_RESIGNED */
-    char *end_text;
+    struct attempt decision;
+
     struct {
         struct entries entries;
+        int64_t until_ms; /* of the wait; NEVER_MS */
         uint32_t slots;
         bool try_only;
-        int64_t until_ms; /* of the wait; NEVER_MS */
     } lock;
 };
 

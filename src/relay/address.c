@@ -37,9 +37,8 @@ static int split(const char *text, char host[HOST_MAX], const char **ret_port, s
     } else if (colon != NULL && memchr(text, ':', (size_t)(colon - text)) != NULL) {
         end = NULL; /* an IPv6 address without brackets */
     }
-    char *rest = NULL;
-    long port = colon != NULL ? strtol(colon + 1, &rest, 10) : 0;
-    if (end == NULL || colon == NULL || rest == colon + 1 || *rest != '\0' || port < 0 || port > 65535 ||
+    size_t digits = colon != NULL ? strspn(colon + 1, "0123456789") : 0;
+    if (end == NULL || digits == 0 || digits > 5 || colon[1 + digits] != '\0' || atoi(colon + 1) > 65535 ||
         (size_t)(end - begin) >= HOST_MAX)
         return error_set(err, BATON_INVALID,
                          "'%.200s' is no address: write HOST:PORT, [IPV6]:PORT, or a path of a Unix socket", text);
@@ -51,7 +50,7 @@ static int split(const char *text, char host[HOST_MAX], const char **ret_port, s
 
 static int look_up(const char *text, int flags, struct address *ret, struct baton_error *err)
 {
-    char host[HOST_MAX];
+    char host[HOST_MAX] = "";
     const char *port = "";
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = flags | AI_NUMERICSERV}, *found = NULL;
     if (split(text, host, &port, err) < 0)

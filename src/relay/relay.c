@@ -108,7 +108,7 @@ static void remove_stale(const struct address *address)
 {
     struct stat about;
     const struct sockaddr_un *name = (const struct sockaddr_un *)&address->storage;
-    if (name->sun_family != AF_UNIX || lstat(name->sun_path, &about) < 0 || !S_ISSOCK(about.st_mode))
+    if (address->storage.ss_family != AF_UNIX || lstat(name->sun_path, &about) < 0 || !S_ISSOCK(about.st_mode))
         return;
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd >= 0 && connect(fd, (const struct sockaddr *)name, address->length) < 0 && errno == ECONNREFUSED)
@@ -119,7 +119,7 @@ static void remove_stale(const struct address *address)
 
 int relay_listen(struct relay *relay, const char *text, struct baton_error *err)
 {
-    struct address address;
+    struct address address = {0};
     int one = 1, parsed = address_parse(text, true, &address, err);
     if (relay->listener_count == LISTENERS_MAX)
         return error_set(err, BATON_INVALID, "more than %d addresses to listen at", LISTENERS_MAX);
@@ -147,7 +147,7 @@ int relay_listen(struct relay *relay, const char *text, struct baton_error *err)
 
 int relay_port(const struct relay *relay)
 {
-    struct sockaddr_storage name;
+    struct sockaddr_storage name = {0};
     socklen_t length = sizeof(name);
     if (relay->listener_count == 0 || getsockname(relay->listeners[0], (struct sockaddr *)&name, &length) < 0)
         return 0;
@@ -276,7 +276,7 @@ static void connect_held(struct relay *relay)
     if (relay->target_count == 0)
         return;
     /* Those that fail at once go to the end of the list. */
-    for (int count = relay->lists[HELD].count; count > 0; count--)
+    for (int count = relay->lists[HELD].count; count > 0 && relay->lists[HELD].first != NULL; count--)
         connect_to(relay->lists[HELD].first, &relay->targets[relay->next_target++ % relay->target_count]);
 }
 
@@ -474,7 +474,7 @@ void relay_free(struct relay *relay)
     for (int i = 0; i < relay->listener_count; i++) {
         const struct sockaddr_un *name = (const struct sockaddr_un *)&relay->addresses[i].storage;
         close(relay->listeners[i]);
-        if (name->sun_family == AF_UNIX)
+        if (relay->addresses[i].storage.ss_family == AF_UNIX)
             (void)unlink(name->sun_path);
     }
     pipes_release(&relay->pipes);

@@ -119,8 +119,9 @@ class Instance:
         self.chaos.started = time.monotonic()
         # It is ended in Chaos.close, whatever happens.
         self.process = subprocess.Popen(
-            [*self.chaos.network.inside(self.number), self.chaos.baton, "run", "--url", self.chaos.url, "--id", f"{self.name}-{self.chaos.starts}",
-             "--ttl", f"{TTL_S}s", "--grace", "200ms", "chaos", "--", os.path.join(HERE, "writer.py"),
+            [*self.chaos.network.inside(self.number), self.chaos.baton, "run", "--url", self.chaos.url,
+             "--id", f"{self.name}-{self.chaos.starts}", "--ttl", f"{TTL_S}s", "--grace", "200ms", "chaos", "--",
+             os.path.join(HERE, "writer.py"),
              self.chaos.folder],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=self.chaos.said, start_new_session=True)
 

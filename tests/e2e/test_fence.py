@@ -206,7 +206,9 @@ def test_who_may_write_but_owns_nothing_is_guarded_too(database):
 
 
 # Knows nothing of baton: it inserts what it reads.
-WRITER = "while read text; do psql -Xq -c \"INSERT INTO rows (text) VALUES ('$text')\" 2>&1 && echo \"wrote $text\"; done"
+WRITER = """while read text
+do psql -Xq -c "INSERT INTO rows (text) VALUES ('$text')" 2>&1 && echo "wrote $text"
+done"""
 
 
 def test_an_unmodified_program_is_fenced(world, database):
@@ -231,7 +233,7 @@ def test_an_unmodified_program_is_fenced(world, database):
 
 
 def test_a_leader_frozen_between_its_check_and_its_write_is_refused(world, database, tmp_path):
-    """Frozen with all that could have ended it, as a machine that stands still is; woken when another one has written."""
+    """Frozen with all that could have ended it, as a machine that stands still is; woken when another has written."""
     a = world.start("run", "--fence=pg", "--ttl=2s", "--grace=300ms", "--id", "a", "db", "--", "sh", "-c",
                     "echo \"up $BATON_TERM\"; exec sleep 1000", env=database.env)
     term = int(a.wait_line(r"^up (\d+)$")[0][1])

@@ -1,5 +1,6 @@
-"""A real PostgreSQL for tests and benchmarks: a server of its own, in a folder of the caller's, reached by a Unix socket
-there. It is a child of this process and is ended by its pid. (It refuses to run as root: then it runs as `postgres`.)"""
+"""A real PostgreSQL for tests and benchmarks: a server of its own, in a folder of the caller's, reached by a Unix
+socket there. It is a child of this process and is ended by its pid. (It refuses to run as root: then it runs as
+`postgres`.)"""
 
 import glob
 import os
