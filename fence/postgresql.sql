@@ -11,10 +11,12 @@
 -- Programs that know their term call baton.fence('db-writer', term) in the transaction that writes; that works without a
 -- guard, too. Readers are not affected. To apply this file again changes nothing; it takes an older version to this one.
 --
--- How it is safe: each change reads the newest term with a lock (FOR SHARE) that lasts until the end of its transaction.
--- Who brings a newer term writes that row, so it waits for all transactions that were let through with the older one,
--- and whoever comes after it sees the newer one; under REPEATABLE READ and SERIALIZABLE PostgreSQL itself refuses a
--- transaction whose snapshot is older than that row. So in the order in which transactions commit, terms only grow.
+-- How it is safe: each change looks at the newest term with a lock that lasts until the end of its transaction. Who brings
+-- a newer term waits for all transactions that were let through with the older one, and whoever comes after it sees the
+-- newer one. Under READ COMMITTED that is an advisory lock, and each look sees what is committed by then. Under
+-- REPEATABLE READ and SERIALIZABLE, where an old snapshot would not show a newer term, it is a lock on the row: PostgreSQL
+-- itself refuses it to a transaction whose snapshot is older than the row. So in the order in which transactions commit,
+-- terms only grow.
 --
 -- SQLSTATEs: BT001 the term is over; BT002 the session has no term; BT003 its term is not a number from 1 to 2^53 - 1.
 
@@ -31,24 +33,30 @@ COMMENT ON TABLE baton.terms IS 'the newest term that was seen of each election;
 
 CREATE OR REPLACE FUNCTION baton.version() RETURNS integer LANGUAGE sql IMMUTABLE AS 'SELECT 1';
 
--- Refuse a term that is over; remember one that is new. Held until the end of the transaction.
+-- Refuse a term that is over; remember one that is new. Held until the end of the transaction. (Who has the newest term
+-- shares a lock; who is going to bring a newer one must not hold it, or two of them would wait for each other.)
 CREATE OR REPLACE FUNCTION baton.fence(of_election text, with_term bigint) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
+    fresh boolean := current_setting('transaction_isolation') IN ('read committed', 'read uncommitted');
     seen bigint;
 BEGIN
     IF with_term IS NULL OR with_term < 1 OR with_term > 9007199254740991 THEN
         RAISE EXCEPTION 'baton: % is no term of the election %', coalesce(with_term::text, 'NULL'), of_election
             USING ERRCODE = 'BT003';
     END IF;
-    -- (Only of a row with this term: who is going to write the row must not share a lock on it with others like it.)
-    PERFORM FROM baton.terms WHERE election = of_election AND term = with_term FOR SHARE;
-    IF FOUND THEN
-        RETURN;
+    SELECT term INTO seen FROM baton.terms WHERE election = of_election;
+    IF seen = with_term AND fresh THEN
+        PERFORM pg_advisory_xact_lock_shared(1650553967, hashtext(of_election)); -- "bato"
+        SELECT term INTO seen FROM baton.terms WHERE election = of_election;
+    ELSIF seen = with_term THEN
+        PERFORM FROM baton.terms WHERE election = of_election FOR SHARE;
+    ELSIF seen IS NULL OR seen < with_term THEN
+        PERFORM pg_advisory_xact_lock(1650553967, hashtext(of_election));
+        INSERT INTO baton.terms AS known (election, term) VALUES (of_election, with_term)
+        ON CONFLICT (election) DO UPDATE SET term = excluded.term, since = now() WHERE known.term < excluded.term;
+        SELECT term INTO seen FROM baton.terms WHERE election = of_election FOR SHARE;
     END IF;
-    INSERT INTO baton.terms AS known (election, term) VALUES (of_election, with_term)
-    ON CONFLICT (election) DO UPDATE SET term = excluded.term, since = now() WHERE known.term < excluded.term;
-    SELECT term INTO seen FROM baton.terms WHERE election = of_election FOR SHARE;
     IF seen > with_term THEN
         RAISE EXCEPTION 'baton: term % of the election % is over: a writer of term % was here', with_term, of_election,
             seen USING ERRCODE = 'BT001', HINT = 'This instance does not lead any more: it must stop writing.';
@@ -72,15 +80,25 @@ BEGIN
     PERFORM baton.fence(of_election, setting::bigint);
 END $$;
 
--- What is usual is that the term is the newest: that is looked at here, the rest by the functions above.
-CREATE OR REPLACE FUNCTION baton.check_change() RETURNS trigger
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+-- A session that has passed with this term needs only to look whether it is the newest still: what is usual is quick.
+-- (It has the rights of who writes: anybody may read the terms.)
+CREATE OR REPLACE FUNCTION baton.check_change() RETURNS trigger LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+    mine text := current_setting('baton.term', true);
+    seen bigint;
+    locked text;
 BEGIN
-    PERFORM FROM baton.terms
-    WHERE election = TG_ARGV[0] AND term::text = current_setting('baton.term', true) FOR SHARE;
-    IF NOT FOUND THEN
-        PERFORM baton.fence(TG_ARGV[0]);
+    IF current_setting('baton.passed', true) = TG_ARGV[0] || ' ' || mine THEN
+        IF current_setting('transaction_isolation') = 'read committed' THEN
+            locked := pg_advisory_xact_lock_shared(1650553967, hashtext(TG_ARGV[0]));
+            SELECT term INTO seen FROM baton.terms WHERE election = TG_ARGV[0];
+            IF seen::text = mine THEN
+                RETURN NULL;
+            END IF;
+        END IF;
     END IF;
+    PERFORM baton.fence(TG_ARGV[0]);
+    PERFORM set_config('baton.passed', TG_ARGV[0] || ' ' || mine, false);
     RETURN NULL;
 END $$;
 

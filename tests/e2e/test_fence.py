@@ -130,8 +130,11 @@ def test_a_program_that_knows_its_term_asks_itself(database):
 
 
 @pytest.mark.parametrize("level", ["READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE"])
-def test_a_transaction_that_began_before_the_newer_leader_wrote_is_refused(two, level):
+@pytest.mark.parametrize("passed", [True, False])
+def test_a_transaction_that_began_before_the_newer_leader_wrote_is_refused(two, level, passed):
     old, new = two
+    if passed:
+        assert old.do("INSERT INTO rows (text) VALUES ('earlier')") == ""
     old.do(f"BEGIN ISOLATION LEVEL {level}")
     old.do("SELECT count(*) FROM rows")  # its snapshot
     assert new.do("INSERT INTO rows (text) VALUES ('new')") == ""
