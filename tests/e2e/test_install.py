@@ -70,6 +70,7 @@ def test_everything_is_there(place):
         "bin/baton", f"{lib}/libbaton.so", f"{lib}/libbaton.so.0", f"{lib}/pkgconfig/libbaton.pc",
         "include/baton/baton.h", "include/baton/engine.h", "include/baton/error.h", "include/baton/records.h",
         f"{lib}/baton/libbaton-etcd.so", f"{lib}/baton/baton-guard",
+        f"{lib}/baton/baton-fence-sqlite.so",
         "share/baton/fence/postgresql.sql",
         "share/bash-completion/completions/baton", "share/zsh/site-functions/_baton",
         "share/fish/vendor_completions.d/baton.fish", "lib/systemd/system/baton@.service"}

@@ -1,0 +1,166 @@
+/* sqlite.c: a fence for tables of an SQLite database, as a loadable extension (sqlite.org/loadext.html):
+ *
+ *     SELECT load_extension('/usr/local/lib/x86_64-linux-gnu/baton/baton-fence-sqlite');
+ *     SELECT baton_guard('orders', 'db-writer');       once; it stays in the database
+ *
+ *     baton_term()                   the term of this process: $BATON_TERM, which `baton run` gives its command; or
+ * NULL baton_fence(election, term)    refuse a term that is over, remember one that is new; 1 baton_guard(table,
+ * election)   from now on the table takes changes only from who has a term that is not over baton_unguard(table) no
+ * more
+ *
+ * A guarded table's triggers call baton_term(), so a program that has not loaded this cannot change it ("no such
+ * function"). The check and the change are in one transaction, and SQLite has one writer at a time: a transaction that
+ * began to read before another one wrote cannot write any more (SQLITE_BUSY_SNAPSHOT). So in the order in which
+ * transactions commit, terms only grow. Readers are not affected.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <sqlite3ext.h>
+SQLITE_EXTENSION_INIT1
+
+#define TERM_MAX 9007199254740991LL /* 2^53 - 1, baton's largest */
+
+static const char terms_table[] = "CREATE TABLE IF NOT EXISTS baton_terms (election TEXT PRIMARY KEY NOT NULL, "
+                                  "term INTEGER NOT NULL CHECK (term > 0)) WITHOUT ROWID";
+
+/* %w is a quoted name, %Q a quoted text (sqlite.org/printf.html). */
+static const char guard_trigger[] =
+    "CREATE TRIGGER \"baton_guard_%w_%s\" BEFORE %s ON \"%w\" BEGIN "
+    "SELECT RAISE(ABORT, 'baton: this process has no term: start it with baton run') WHERE baton_term() IS NULL; "
+    "INSERT INTO baton_terms (election, term) VALUES (%Q, baton_term()) "
+    "ON CONFLICT (election) DO UPDATE SET term = excluded.term WHERE excluded.term > term; "
+    "SELECT RAISE(ABORT, 'baton: the term of this process is over: it must stop writing') FROM baton_terms "
+    "WHERE election = %Q AND term > baton_term(); END";
+
+static const char *const changes[] = {"INSERT", "UPDATE", "DELETE"};
+
+static void fail(sqlite3_context *context, const char *format, const char *text)
+{
+    char *words = sqlite3_mprintf(format, text);
+    sqlite3_result_error(context, words, -1);
+    sqlite3_free(words);
+}
+
+static void baton_term(sqlite3_context *context, int count, sqlite3_value **values)
+{
+    const char *text = getenv("BATON_TERM");
+    char *end;
+    errno = 0;
+    long long term = text != NULL ? strtoll(text, &end, 10) : 0;
+    if (text == NULL || text[0] == '\0')
+        sqlite3_result_null(context);
+    else if (*end != '\0' || errno != 0 || term < 1 || term > TERM_MAX)
+        fail(context, "baton: BATON_TERM is '%s', which is no term", text);
+    else
+        sqlite3_result_int64(context, term);
+}
+
+/* Prepare it with these two values, and run it. *ret: its first column, if there is a row. */
+static int run(sqlite3 *db, const char *sql, sqlite3_value *first, sqlite3_int64 second, sqlite3_int64 *ret)
+{
+    sqlite3_stmt *statement;
+    if (sqlite3_prepare_v2(db, sql, -1, &statement, NULL) != SQLITE_OK)
+        return SQLITE_ERROR;
+    if (first != NULL)
+        sqlite3_bind_value(statement, 1, first);
+    if (first != NULL && sqlite3_bind_parameter_count(statement) > 1)
+        sqlite3_bind_int64(statement, 2, second);
+    int code = sqlite3_step(statement);
+    if (code == SQLITE_ROW && ret != NULL)
+        *ret = sqlite3_column_int64(statement, 0);
+    sqlite3_finalize(statement);
+    return code == SQLITE_ROW || code == SQLITE_DONE ? SQLITE_OK : code;
+}
+
+static void baton_fence(sqlite3_context *context, int count, sqlite3_value **values)
+{
+    sqlite3 *db = sqlite3_context_db_handle(context);
+    sqlite3_int64 term = sqlite3_value_int64(values[1]), newest = 0;
+    if (sqlite3_value_type(values[1]) != SQLITE_INTEGER || term < 1 || term > TERM_MAX) {
+        fail(context, "baton: '%s' is no term", (const char *)sqlite3_value_text(values[1]));
+        return;
+    }
+    if (run(db, terms_table, NULL, 0, NULL) != SQLITE_OK ||
+        run(db,
+            "INSERT INTO baton_terms (election, term) VALUES (?1, ?2) ON CONFLICT (election) DO UPDATE "
+            "SET term = excluded.term WHERE excluded.term > term",
+            values[0], term, NULL) != SQLITE_OK ||
+        run(db, "SELECT term FROM baton_terms WHERE election = ?1", values[0], 0, &newest) != SQLITE_OK)
+        fail(context, "baton: %s", sqlite3_errmsg(db));
+    else if (newest > term)
+        fail(context, "baton: the term of %s is over: it must stop writing",
+             (const char *)sqlite3_value_text(values[0]));
+    else
+        sqlite3_result_int(context, 1);
+}
+
+static int drop_triggers(sqlite3 *db, const char *table)
+{
+    int code = SQLITE_OK;
+    for (size_t i = 0; i < sizeof(changes) / sizeof(changes[0]) && code == SQLITE_OK; i++) {
+        char *sql = sqlite3_mprintf("DROP TRIGGER IF EXISTS \"baton_guard_%w_%s\"", table, changes[i]);
+        code = sqlite3_exec(db, sql, NULL, NULL, NULL);
+        sqlite3_free(sql);
+    }
+    return code;
+}
+
+static void baton_guard(sqlite3_context *context, int count, sqlite3_value **values)
+{
+    sqlite3 *db = sqlite3_context_db_handle(context);
+    const char *table = (const char *)sqlite3_value_text(values[0]);
+    const char *election = (const char *)sqlite3_value_text(values[1]);
+    if (table == NULL || election == NULL || election[0] == '\0') {
+        fail(context, "baton: baton_guard(%s, election): both are needed", table != NULL ? table : "table");
+        return;
+    }
+    int code = run(db, terms_table, NULL, 0, NULL);
+    if (code == SQLITE_OK)
+        code = drop_triggers(db, table);
+    for (size_t i = 0; i < sizeof(changes) / sizeof(changes[0]) && code == SQLITE_OK; i++) {
+        char *sql = sqlite3_mprintf(guard_trigger, table, changes[i], changes[i], table, election, election);
+        code = sqlite3_exec(db, sql, NULL, NULL, NULL);
+        sqlite3_free(sql);
+    }
+    if (code != SQLITE_OK)
+        fail(context, "baton: %s", sqlite3_errmsg(db));
+    else
+        sqlite3_result_int(context, 1);
+}
+
+static void baton_unguard(sqlite3_context *context, int count, sqlite3_value **values)
+{
+    sqlite3 *db = sqlite3_context_db_handle(context);
+    const char *table = (const char *)sqlite3_value_text(values[0]);
+    if (table == NULL || drop_triggers(db, table) != SQLITE_OK)
+        fail(context, "baton: %s", table == NULL ? "there is no table" : sqlite3_errmsg(db));
+    else
+        sqlite3_result_int(context, 1);
+}
+
+__attribute__((visibility("default"))) int sqlite3_extension_init(sqlite3 *db, char **error,
+                                                                  const sqlite3_api_routines *api);
+
+int sqlite3_extension_init(sqlite3 *db, char **error, const sqlite3_api_routines *api)
+{
+    SQLITE_EXTENSION_INIT2(api)
+    static const struct {
+        const char *name;
+        int arguments, flags;
+        void (*run)(sqlite3_context *context, int count, sqlite3_value **values);
+    } functions[] = {
+        /* A schema may call only what is known to be harmless (sqlite.org/src/doc/latest/doc/trusted-schema.md). */
+        {"baton_term", 0, SQLITE_UTF8 | SQLITE_INNOCUOUS, baton_term},
+        {"baton_fence", 2, SQLITE_UTF8 | SQLITE_DIRECTONLY, baton_fence},
+        {"baton_guard", 2, SQLITE_UTF8 | SQLITE_DIRECTONLY, baton_guard},
+        {"baton_unguard", 1, SQLITE_UTF8 | SQLITE_DIRECTONLY, baton_unguard},
+    };
+    (void)error;
+    int code = SQLITE_OK;
+    for (size_t i = 0; i < sizeof(functions) / sizeof(functions[0]) && code == SQLITE_OK; i++)
+        code = sqlite3_create_function(db, functions[i].name, functions[i].arguments, functions[i].flags, NULL,
+                                       functions[i].run, NULL, NULL);
+    return code;
+}
