@@ -65,6 +65,12 @@ static int check_options(struct lock_options *into)
     return candidate_fit(&into->candidate, "lock");
 }
 
+static const char about[] = "Runs COMMAND while this instance holds the lock NAME; it waits in line for it.\n"
+                            "The lock passes on when COMMAND, with all its descendants, is over; COMMAND is\n"
+                            "ended before a lost lock can pass on. Its environment has BATON_NAME, BATON_ID,\n"
+                            "BATON_TOKEN (it grows from holder to holder) and BATON_URL. Exits with the\n"
+                            "status of COMMAND.";
+
 static int parse(int argc, char **argv, struct lock_options *into)
 {
     static struct cli_args args;
@@ -112,32 +118,25 @@ static int parse(int argc, char **argv, struct lock_options *into)
          .kind = CLI_DURATION,
          .into = &into->candidate.grace_ms,
          .value = "DURATION",
-         .help = "from SIGTERM to SIGKILL when the lock is about to be lost\n(default: 3s, or a third of --ttl if that "
-                 "is less)"},
+         .help = "from SIGTERM to SIGKILL when the lock is about to be lost\n(default: 3s, at most a third of --ttl)"},
         {.name = "describe",
          .kind = CLI_FLAG,
          .into = &into->describe,
-         .help = "show who holds the lock and who waits, and do nothing;\nthe exit code is 0 when somebody holds it, "
-                 "else 1"},
+         .help = "show who holds the lock and who waits, and do nothing;\nexit code 0: somebody holds it, else 1"},
         CLI_OPTION_WAIT(&into->timeout_ms),
         CLI_OPTION_JSON(&into->candidate.json),
     };
-    const struct cli_form form = {
-        .command = "lock",
-        .synopsis = "[OPTIONS] NAME -- COMMAND [ARG...]",
-        .about = "Runs COMMAND while this instance holds the lock NAME; it waits in line for it.\n"
-                 "The lock passes on when COMMAND, with all its descendants, is over; COMMAND is\n"
-                 "ended before a lost lock can pass on. Its environment has BATON_NAME, BATON_ID,\n"
-                 "BATON_TOKEN (it grows from holder to holder) and BATON_URL. Exits with the\n"
-                 "status of COMMAND.",
-        .options = options,
-        .option_count = COUNT_OF(options),
-        .operands_min = 1,
-        .operands_max = 1,
-        .operands = "NAME",
-        .names_election = true,
-        .takes_command = true,
-        .command_optional = true};
+    const struct cli_form form = {.command = "lock",
+                                  .synopsis = "[OPTIONS] NAME -- COMMAND [ARG...]",
+                                  .about = about,
+                                  .options = options,
+                                  .option_count = COUNT_OF(options),
+                                  .operands_min = 1,
+                                  .operands_max = 1,
+                                  .operands = "NAME",
+                                  .names_election = true,
+                                  .takes_command = true,
+                                  .command_optional = true};
     int status = cli_parse(&form, argc, argv, &args);
     if (status != CLI_GO)
         return status;

@@ -155,6 +155,8 @@ struct baton {
 /* election.c: with the mutex held. Stand: -1 when it does so already. */
 struct baton_election *election_handle(struct baton *b, enum contest_kind kind, const char *name,
                                        struct baton_error *err);
+struct baton_election *election_observe(struct baton *b, enum contest_kind kind, const char *name,
+                                        struct baton_error *err); /* takes the mutex itself */
 int election_check_standing(struct baton *b, enum contest_kind kind, const char *name, struct baton_error *err);
 void election_stands(struct baton_election *e, uint32_t stop_ms);
 void election_ask(struct baton_election *e, bool *want); /* the loop will look at it */

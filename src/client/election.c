@@ -131,18 +131,25 @@ out:
     return result;
 }
 
-int baton_observe(struct baton *b, const char *name, struct baton_election **ret, struct baton_error *err)
+struct baton_election *election_observe(struct baton *b, enum contest_kind kind, const char *name,
+                                        struct baton_error *err)
 {
     if (client_check(b, err) < 0 || (name != NULL && name_check("name", name, err) < 0))
-        return -1;
+        return NULL;
     pthread_mutex_lock(&b->mutex);
-    struct baton_election *handle = election_handle(b, CONTEST_ELECTION, name, err);
+    struct baton_election *handle = election_handle(b, kind, name, err);
     pthread_mutex_unlock(&b->mutex);
-    if (handle == NULL)
-        return -1;
-    client_wake(b);
-    *ret = handle;
-    return 0;
+    if (handle != NULL)
+        client_wake(b);
+    return handle;
+}
+
+int baton_observe(struct baton *b, const char *name, struct baton_election **ret, struct baton_error *err)
+{
+    struct baton_election *handle = election_observe(b, CONTEST_ELECTION, name, err);
+    if (handle != NULL)
+        *ret = handle;
+    return handle != NULL ? 0 : -1;
 }
 
 const char *baton_election_name(const struct baton_election *e)

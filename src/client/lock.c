@@ -57,16 +57,10 @@ int baton_lock(struct baton *b, const char *name, const struct baton_lock_option
 
 int baton_observe_lock(struct baton *b, const char *name, struct baton_lock **ret, struct baton_error *err)
 {
-    if (client_check(b, err) < 0 || (name != NULL && name_check("name", name, err) < 0))
-        return -1;
-    pthread_mutex_lock(&b->mutex);
-    struct baton_election *handle = election_handle(b, CONTEST_LOCK, name, err);
-    pthread_mutex_unlock(&b->mutex);
-    if (handle == NULL)
-        return -1;
-    client_wake(b);
-    *ret = (struct baton_lock *)handle;
-    return 0;
+    struct baton_election *handle = election_observe(b, CONTEST_LOCK, name, err);
+    if (handle != NULL)
+        *ret = (struct baton_lock *)handle;
+    return handle != NULL ? 0 : -1;
 }
 
 bool baton_holds(const struct baton_lock *lock, uint64_t *ret_token)
@@ -137,14 +131,7 @@ static void fill_all(const struct view *view, struct baton_lock_status **ret, si
     size_t count = 0, room = 0;
     struct entries entries = {0};
     char last[NAME_MAX_BYTES + 1] = "";
-    for (size_t i = 0; i < view->count; i++) {
-        const char *name, *cid;
-        size_t length;
-        if (key_split(view->records[i]->key, &name, &length, &cid) == KEY_OTHER || length > NAME_MAX_BYTES ||
-            (strncmp(last, name, length) == 0 && last[length] == '\0'))
-            continue;
-        memcpy(last, name, length);
-        last[length] = '\0';
+    for (size_t i = 0; view_next_name(view, &i, last);) {
         if (count == room) {
             room = room > 0 ? 2 * room : 8;
             all = mem_grow(all, room * sizeof(*all));

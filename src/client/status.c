@@ -73,14 +73,7 @@ static void fill_all(const struct view *view, struct baton_status **ret, size_t 
     size_t count = 0, room = 0;
     struct roster roster = {0};
     char last[NAME_MAX_BYTES + 1] = "";
-    for (size_t i = 0; i < view->count; i++) {
-        const char *name, *cid;
-        size_t length;
-        if (key_split(view->records[i]->key, &name, &length, &cid) == KEY_OTHER || length > NAME_MAX_BYTES ||
-            (strncmp(last, name, length) == 0 && last[length] == '\0'))
-            continue;
-        memcpy(last, name, length);
-        last[length] = '\0';
+    for (size_t i = 0; view_next_name(view, &i, last);) {
         if (count == room) {
             room = room > 0 ? 2 * room : 8;
             all = mem_grow(all, room * sizeof(*all));

@@ -219,3 +219,18 @@ bool view_apply(struct view *view, const struct baton_batch *batch)
     view->ready = !view->overflown;
     return true;
 }
+
+bool view_next_name(const struct view *view, size_t *at, char last[NAME_MAX_BYTES + 1])
+{
+    for (; *at < view->count; (*at)++) {
+        const char *name, *cid;
+        size_t length;
+        if (key_split(view->records[*at]->key, &name, &length, &cid) == KEY_OTHER || length > NAME_MAX_BYTES ||
+            (strncmp(last, name, length) == 0 && last[length] == '\0'))
+            continue;
+        memcpy(last, name, length);
+        last[length] = '\0';
+        return true;
+    }
+    return false;
+}

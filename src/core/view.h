@@ -50,6 +50,10 @@ void view_release(struct view *view);
 /* Move the view by a batch. A batch that would move it back (an older revision) is dropped: false. */
 bool view_apply(struct view *view, const struct baton_batch *batch);
 
+/* In a view of all elections, or of all locks: the next name, from the record at *at on, that is not `last`; it is put
+ * there. false: there is none. Begin with *at 0 and last "". */
+bool view_next_name(const struct view *view, size_t *at, char last[NAME_MAX_BYTES + 1]);
+
 /* May it stand in an order: a candidate that can be read; an entry of a lock, also one that cannot (it holds its
  * place). */
 bool view_record_stands(const struct view_record *record);
