@@ -71,9 +71,8 @@ static const char about[] = "Runs COMMAND while this instance holds the lock NAM
                             "BATON_TOKEN (it grows from holder to holder) and BATON_URL. Exits with the\n"
                             "status of COMMAND.";
 
-static int parse(int argc, char **argv, struct lock_options *into)
+static int parse_options(int argc, char **argv, struct lock_options *into, struct cli_args *ret)
 {
-    static struct cli_args args;
     const struct cli_option options[] = {
         CLI_OPTION_URL(&into->candidate.url),
         CLI_OPTION_ID(&into->candidate.id),
@@ -137,7 +136,13 @@ static int parse(int argc, char **argv, struct lock_options *into)
                                   .names_election = true,
                                   .takes_command = true,
                                   .command_optional = true};
-    int status = cli_parse(&form, argc, argv, &args);
+    return cli_parse(&form, argc, argv, ret);
+}
+
+static int parse(int argc, char **argv, struct lock_options *into)
+{
+    static struct cli_args args;
+    int status = parse_options(argc, argv, into, &args);
     if (status != CLI_GO)
         return status;
     into->name = args.operands[0];

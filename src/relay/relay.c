@@ -145,17 +145,6 @@ int relay_listen(struct relay *relay, const char *text, struct baton_error *err)
     return 0;
 }
 
-int relay_port(const struct relay *relay)
-{
-    struct sockaddr_storage name = {0};
-    socklen_t length = sizeof(name);
-    if (relay->listener_count == 0 || getsockname(relay->listeners[0], (struct sockaddr *)&name, &length) < 0)
-        return 0;
-    if (name.ss_family == AF_INET)
-        return ntohs(((struct sockaddr_in *)&name)->sin_port);
-    return name.ss_family == AF_INET6 ? ntohs(((struct sockaddr_in6 *)&name)->sin6_port) : 0;
-}
-
 /* ---- the end of a connection ---- */
 
 static void close_side(struct side *side, bool reset)

@@ -38,8 +38,6 @@ void relay_free(struct relay *relay);
 
 /* Listen at an address, too. -1 with err. */
 int relay_listen(struct relay *relay, const char *text, struct baton_error *err);
-/* The port of the first listener; 0: it is no TCP. */
-int relay_port(const struct relay *relay);
 
 /* From now on these are the targets, up to RELAY_TARGETS_MAX; they take turns. */
 void relay_set_targets(struct relay *relay, const struct relay_target *targets, size_t count);

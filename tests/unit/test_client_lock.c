@@ -219,6 +219,35 @@ static void test_a_holder_that_closes_or_frees_passes_the_lock_on(void **state)
     baton_close(a);
 }
 
+static void test_a_lock_that_is_lost_is_over_and_is_not_taken_again(void **state)
+{
+    const struct stage *stage = *state;
+    struct baton_options options;
+    struct baton *a, *b = stage_open(stage, "b", 0);
+    struct baton_error err;
+    uint64_t token = 77;
+    baton_options_init(&options);
+    options.url = stage->url;
+    options.id = "a";
+    options.ttl_ms = 1000;
+    options.watchdog_ms = 300; /* it never says that it is alive: its session is not renewed */
+    assert_int_equal(baton_open(&options, &a, &err), 0);
+    struct baton_lock *la = want(a, 1);
+    uint64_t first = expect_acquired(a, la);
+    struct baton_lock *lb = want(b, 1);
+    struct baton_event stop = stage_wait(a, NULL, BATON_STOP);
+    assert_ptr_equal(stop.lock, la);
+    assert_false(baton_holds(la, &token));
+    assert_int_equal(token, 77);
+    assert_int_equal(stage_wait(a, NULL, BATON_RELEASED).code, BATON_LOST);
+    assert_true(expect_acquired(b, lb) > first);
+    baton_unlock(la); /* of a lost one: nothing */
+    assert_true(baton_holds(lb, NULL));
+    assert_false(baton_holds(la, NULL));
+    baton_close(a);
+    baton_close(b);
+}
+
 static void test_a_forked_child_holds_nothing(void **state)
 {
     struct baton *a = stage_open(*state, "a", 0);
@@ -288,6 +317,7 @@ int main(int argc, char **argv)
         STORY(test_who_disagrees_about_the_slots_is_refused),
         STORY(test_what_cannot_be_is_refused),
         STORY(test_a_holder_that_closes_or_frees_passes_the_lock_on),
+        STORY(test_a_lock_that_is_lost_is_over_and_is_not_taken_again),
         STORY(test_a_forked_child_holds_nothing),
         STORY(test_the_queue_is_told),
     };
