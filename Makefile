@@ -40,6 +40,7 @@ bench:
 soak: build
 	@$(BUILD)/tests/sim/sim --seconds $(SECONDS) --seeds $$(date +%s)00000- --jobs $$(nproc)
 	@$(BUILD)/tests/sim/sim --locks --seconds $(SECONDS) --seeds $$(date +%s)00000- --jobs $$(nproc)
+	@$(BUILD)/tests/sim/sim --tasks --seconds $(SECONDS) --seeds $$(date +%s)00000- --jobs $$(nproc)
 
 # Faults on a real etcd; SEED=n takes the same ones again.
 chaos:

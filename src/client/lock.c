@@ -137,7 +137,9 @@ static void fill_all(const struct view *view, struct baton_lock_status **ret, si
             all = mem_grow(all, room * sizeof(*all));
         }
         memset(&all[count], 0, sizeof(*all));
-        entries_read(&entries, view, last, false);
+        char *prefix = key_lock_prefix(last);
+        entries_read(&entries, view, prefix, false);
+        free(prefix);
         fill(&all[count++], last, view, &entries);
     }
     entries_release(&entries);
@@ -171,7 +173,7 @@ int baton_lock_status(const struct baton_lock *lock, struct baton_lock_status **
     } else {
         *ret = mem_new(sizeof(**ret));
         *ret_count = 1;
-        fill(*ret, lock->handle.name, view, lock_entries(lock->handle.core));
+        fill(*ret, lock->handle.name, view, contest_entries(lock->handle.core));
     }
     pthread_mutex_unlock(&b->mutex);
     return 0;

@@ -60,7 +60,9 @@ static void forget_candidacy(struct contest *contest)
 {
     contest->cid[0] = '\0';
     contest->presence_seen = false;
-    contest->presence = contest->decision = (struct attempt){0};
+    contest->presence = (struct attempt){0};
+    if (contest->kind == CONTEST_ELECTION)
+        contest->decision = (struct attempt){0};
     contest->spent_term = 0;
     contest->vacant = false;
     contest->duplicate_told = false;
@@ -80,13 +82,19 @@ void contest_end(struct core *core, struct contest *contest, enum baton_code cod
     vsnprintf(text, sizeof(text), format, args);
     va_end(args);
     contest->end_text = mem_text(text);
+    if (contest->kind == CONTEST_TASK)
+        todo_tell(core, TELL_OUTCOME, contest, "%s", text)->code = code;
     contest_mark(core, contest);
 }
 
 static void finish_resigning(struct core *core, struct contest *contest)
 {
     contest->standing = contest->resigning = false;
-    core->standing_count--;
+    if (!contest->task.looking)
+        core->standing_count--;
+    contest->task.looking = false;
+    if (contest->kind == CONTEST_TASK && contest->end_text == NULL)
+        todo_tell(core, TELL_OUTCOME, contest, "the task '%s' was given up", contest->name)->code = BATON_CLOSED;
     bool unsettled = contest->presence.unknown || contest->presence.ticket != 0;
     forget_candidacy(contest);
     contest->presence.unknown = unsettled;
@@ -111,16 +119,30 @@ void contest_session_over(struct core *core, struct contest *contest)
     /* A lock that was held is lost for good: whoever wants it again stands in the queue again. */
     if (contest->kind == CONTEST_LOCK && contest->role != ROLE_FOLLOWING)
         contest_end(core, contest, BATON_LOST, "the session is over");
+    if (contest->kind == CONTEST_TASK)
+        task_abandon(contest);
     if (contest->role == ROLE_LEADING)
         contest_tell_stop(core, contest, core->session.deadline_ms, "the session is over");
     /* A stop that was not answered stays one: the program is not told to lead again before it answers. */
-    if (contest->role == ROLE_STOPPED)
+    if (contest->role == ROLE_STOPPED && !contest->task.ended)
         contest->role = ROLE_FOLLOWING;
     forget_candidacy(contest);
 }
 
+/* It may have been late, but it came: the session may live, unless another stop is overdue. */
+void contest_answered_stop(struct core *core)
+{
+    if (!core->session.condemned)
+        return;
+    core->session.condemned = false;
+    contests_mark_all(core);
+}
+
 void contest_stopped(struct core *core, struct contest *contest)
 {
+    const struct task_result lost = {.state = CLAIM_LOST};
+    if (contest->kind == CONTEST_TASK)
+        task_ended(core, contest, &lost);
     if (contest->role != ROLE_STOPPING)
         return;
     todo_tell(core, TELL_FOLLOW, contest, "%s", "")->term = contest->term;
@@ -128,11 +150,7 @@ void contest_stopped(struct core *core, struct contest *contest)
     contest->role = same_candidacy ? ROLE_STOPPED : ROLE_FOLLOWING;
     if (same_candidacy && contest->term > contest->spent_term)
         contest->spent_term = contest->term;
-    /* It was late, but it came: the session may live, unless another stop is overdue. */
-    if (core->session.condemned) {
-        core->session.condemned = false;
-        contests_mark_all(core);
-    }
+    contest_answered_stop(core);
     contest_mark(core, contest);
 }
 
@@ -193,8 +211,8 @@ static void remove_ghost(struct core *core, struct contest *contest)
 {
     for (size_t i = 0; rule(core, RULE_GHOST_IS_REMOVED) && i < contest->view.count; i++) {
         const struct view_record *record = contest->view.records[i];
-        if ((record->kind == KEY_CANDIDATE || record->kind == KEY_ENTRY) && record->session == core->session.id &&
-            strcmp(record->cid, contest->cid) != 0 && !is_candidacy(core, record->cid)) {
+        if (record->cid != NULL && record->session == core->session.id && strcmp(record->cid, contest->cid) != 0 &&
+            !is_candidacy(core, record->cid)) {
             remove_key(core, contest, record);
             return;
         }
@@ -203,8 +221,15 @@ static void remove_ghost(struct core *core, struct contest *contest)
 
 static char *key_presence(const struct contest *contest)
 {
-    return contest->kind == CONTEST_LOCK ? key_entry(contest->name, contest->cid)
-                                         : key_candidate(contest->name, contest->cid);
+    switch (contest->kind) {
+    case CONTEST_ELECTION:
+        return key_candidate(contest->name, contest->cid);
+    case CONTEST_LOCK:
+        return key_entry(contest->name, contest->cid);
+    case CONTEST_TASK:
+        return key_worker(contest->name, contest->cid);
+    }
+    IMPOSSIBLE("contest %d", (int)contest->kind);
 }
 
 const struct view_record *contest_presence(const struct contest *contest)
@@ -219,10 +244,10 @@ const struct view_record *contest_presence(const struct contest *contest)
 
 static char *presence_value(const struct core *core, const struct contest *contest)
 {
-    if (contest->kind == CONTEST_LOCK)
+    if (contest->kind != CONTEST_ELECTION)
         return entry_write(&(struct lock_entry){.id = (char *)core->options.id,
                                                 .host = (char *)core->options.host,
-                                                .slots = contest->lock.slots,
+                                                .slots = contest->queue.slots,
                                                 .since_wall_ms = core->wall_ms});
     return candidate_write(&(struct candidate){
         .id = (char *)core->options.id,
@@ -260,6 +285,11 @@ void contest_remove_presence(struct core *core, struct contest *contest)
 /* Withdraw: no presence of ours in the view, and none on its way. */
 static void withdraw(struct core *core, struct contest *contest)
 {
+    if (contest->kind == CONTEST_TASK) {
+        task_abandon(contest);
+        if (contest->task.ended)
+            return; /* task_look goes on */
+    }
     const struct view_record *own = contest_presence(contest);
     if (own != NULL)
         remove_key(core, contest, own);
@@ -272,9 +302,11 @@ static void presence_taken(struct core *core, struct contest *contest)
 {
     if (contest->kind == CONTEST_LOCK && contest->role != ROLE_FOLLOWING)
         contest_end(core, contest, BATON_LOST, "somebody removed this entry");
+    if (contest->kind == CONTEST_TASK)
+        task_abandon(contest);
     if (contest->role == ROLE_LEADING)
         contest_tell_stop(core, contest, core->now_ms, "somebody removed the presence of this instance");
-    if (contest->role == ROLE_STOPPED)
+    if (contest->role == ROLE_STOPPED && !contest->task.ended)
         contest->role = ROLE_FOLLOWING;
     forget_candidacy(contest);
 }
@@ -287,17 +319,24 @@ static void before_view(struct core *core, struct contest *contest)
         return;
     if (contest->resigning)
         finish_resigning(core, contest);
-    else if (contest->role == ROLE_FOLLOWING)
+    else if (contest->role == ROLE_FOLLOWING && contest->kind != CONTEST_TASK)
         write_presence(core, contest);
 }
 
 /* What its kind does while it is there. `present`: its presence is in the view. */
 static void act(struct core *core, struct contest *contest, bool present)
 {
-    if (contest->kind == CONTEST_LOCK)
-        lock_step(core, contest);
-    else
+    switch (contest->kind) {
+    case CONTEST_ELECTION:
         election_lead(core, contest);
+        break;
+    case CONTEST_LOCK:
+        lock_step(core, contest);
+        break;
+    case CONTEST_TASK:
+        task_step(core, contest);
+        break;
+    }
     if (contest->resigning && contest->role == ROLE_FOLLOWING)
         withdraw(core, contest);
     else if (contest->resigning && present && contest->kind == CONTEST_ELECTION && election_leaves_early(contest))
@@ -313,8 +352,10 @@ void contest_step(struct core *core, struct contest *contest)
     }
     if (contest->kind == CONTEST_LOCK)
         lock_check_wait(core, contest);
+    if (contest->kind == CONTEST_TASK)
+        task_look(core, contest);
     if (!session_valid(core)) {
-        if (contest->resigning && contest->role != ROLE_STOPPING)
+        if (contest->resigning && contest->role != ROLE_STOPPING && !contest->task.ended)
             finish_resigning(core, contest);
         return;
     }
@@ -329,7 +370,8 @@ void contest_step(struct core *core, struct contest *contest)
     contest->presence_seen = contest->presence_seen || present;
     if (!present && !contest->resigning && contest->role == ROLE_FOLLOWING) {
         write_presence(core, contest);
-        if (rule(core, contest->kind == CONTEST_LOCK ? RULE_HOLD_BY_VIEW : RULE_CLAIM_AFTER_PRESENCE))
+        if (contest->kind == CONTEST_TASK ||
+            rule(core, contest->kind == CONTEST_LOCK ? RULE_HOLD_BY_VIEW : RULE_CLAIM_AFTER_PRESENCE))
             return;
     }
     act(core, contest, present);

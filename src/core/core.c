@@ -39,7 +39,8 @@ static void contest_free(struct core *core, struct contest *contest)
             core->dirty[i] = NULL;
     core->contests[contest->index] = NULL;
     roster_release(&contest->roster);
-    entries_release(&contest->lock.entries);
+    entries_release(&contest->queue.entries);
+    task_release(contest);
     free(contest->end_text);
     view_release(&contest->view);
     free(contest->name);
@@ -84,7 +85,8 @@ struct contest *core_observe(struct core *core, enum contest_kind kind, const ch
         while (index < core->contest_count && core->contests[index] != NULL)
             index++;
     if (index >= CONTESTS_MAX) {
-        error_set(err, BATON_FULL, "one client can stand in or observe %d elections and locks, not more", CONTESTS_MAX);
+        error_set(err, BATON_FULL, "one client can stand in or observe %d elections, locks and tasks, not more",
+                  CONTESTS_MAX);
         return NULL;
     }
     if (index == core->contest_room) {
@@ -128,10 +130,26 @@ int core_queue(struct core *core, struct contest *lock, const struct queue_optio
     if (lock->standing)
         return error_set(err, BATON_CONFLICT, "this client already has an entry in the queue of the lock '%s'",
                          lock->name);
-    lock->lock.slots = options->slots;
-    lock->lock.try_only = options->try_only;
-    lock->lock.until_ms = options->until_ms;
+    lock->queue.slots = options->slots;
+    lock->queue.try_only = options->try_only;
+    lock->queue.until_ms = options->until_ms;
     return core_stand(core, lock, &stand, err);
+}
+
+int core_once(struct core *core, struct contest *task, const struct task_options *options, struct baton_error *err)
+{
+    if (core_queue(core, task, &options->queue, err) < 0)
+        return -1;
+    task->queue.slots = 1;
+    task->decision = (struct attempt){0};
+    task->task.claiming = false;
+    task->task.claim_cid[0] = '\0';
+    task->task.options = *options;
+    free(task->task.what);
+    task->task.what = mem_text(options->what);
+    task->task.looking = true;
+    core->standing_count--; /* until it needs a session */
+    return 0;
 }
 
 void core_forget(struct core *core, struct contest *contest)
@@ -188,6 +206,22 @@ static void attempt_seen(struct attempt *attempt, const struct view *view)
         attempt->retry_ms = 0;
 }
 
+/* What the view shows, as its kind sees it. */
+static void read_view(struct core *core, struct contest *contest)
+{
+    if (contest->name == NULL)
+        return;
+    if (contest->kind == CONTEST_ELECTION) {
+        roster_read(&contest->roster, &contest->view, contest->name);
+        return;
+    }
+    char *prefix = contest->kind == CONTEST_LOCK ? key_lock_prefix(contest->name) : key_queue_prefix(contest->name);
+    entries_read(&contest->queue.entries, &contest->view, prefix, !rule(core, RULE_HOLD_BY_AGE));
+    free(prefix);
+    if (contest->kind == CONTEST_TASK)
+        task_read(core, contest);
+}
+
 static void changed(struct core *core, const struct event *happened)
 {
     size_t index = (uint32_t)happened->watch;
@@ -203,10 +237,7 @@ static void changed(struct core *core, const struct event *happened)
                 ->code = BATON_FULL;
         return;
     }
-    if (contest->name != NULL && contest->kind == CONTEST_LOCK)
-        entries_read(&contest->lock.entries, &contest->view, contest->name, !rule(core, RULE_HOLD_BY_AGE));
-    else if (contest->name != NULL)
-        roster_read(&contest->roster, &contest->view, contest->name);
+    read_view(core, contest);
     attempt_seen(&contest->presence, &contest->view);
     attempt_seen(&contest->decision, &contest->view);
     todo_tell(core, TELL_CHANGED, contest, "%s", "");
@@ -262,8 +293,25 @@ static void take_in(struct core *core, const struct event *happened)
     case EVENT_RESIGN:
         contest_resign(core, happened->contest);
         return;
+    case EVENT_ENDED:
+        task_ended(core, happened->contest, happened->result);
+        return;
     }
     IMPOSSIBLE("event %d", (int)happened->kind);
+}
+
+static char *prefix_of(const struct contest *contest)
+{
+    const char *name = contest->name;
+    switch (contest->kind) {
+    case CONTEST_ELECTION:
+        return name != NULL ? key_prefix(name) : mem_text(ELECTIONS_PREFIX);
+    case CONTEST_LOCK:
+        return name != NULL ? key_lock_prefix(name) : mem_text(LOCKS_PREFIX);
+    case CONTEST_TASK:
+        return name != NULL ? key_task_prefix(name) : mem_text(TASKS_PREFIX);
+    }
+    IMPOSSIBLE("contest %d", (int)contest->kind);
 }
 
 static void watch(struct core *core, struct contest *contest)
@@ -272,10 +320,7 @@ static void watch(struct core *core, struct contest *contest)
         return;
     struct action *action = todo_add(core, ACTION_WATCH);
     action->watch = contest->watch = ticket_new(core, contest->index);
-    if (contest->kind == CONTEST_LOCK)
-        action->write.key = contest->name != NULL ? key_lock_prefix(contest->name) : mem_text(LOCKS_PREFIX);
-    else
-        action->write.key = contest->name != NULL ? key_prefix(contest->name) : mem_text(ELECTIONS_PREFIX);
+    action->write.key = prefix_of(contest);
 }
 
 void core_step(struct core *core, const struct event *happened, struct update *todo)
@@ -341,9 +386,9 @@ enum contest_kind contest_kind(const struct contest *contest)
     return contest->kind;
 }
 
-const struct entries *lock_entries(const struct contest *lock)
+const struct entries *contest_entries(const struct contest *lock)
 {
-    return &lock->lock.entries;
+    return &lock->queue.entries;
 }
 
 const struct roster *election_roster(const struct contest *contest)

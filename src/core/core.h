@@ -1,10 +1,9 @@
 /* core.h: everything that baton decides, as a function of what happened.
  *
- * One core is one client: one session at a time, and any number of contests (elections and
- * locks) that it stands in or observes. It is
- * pure: no clock, no I/O, no threads, no randomness of its own. Everything that happened goes in by core_step, and
- * everything to do comes out: writes, renewals, what to tell the program, and when to call again. It is
- * level-triggered: after any event each election looks at its view and says what should be written. So a lost reply,
+ * One core is one client: one session at a time, and any number of contests (elections, locks and tasks) that it stands
+ * in or observes. It is pure: no clock, no I/O, no threads, no randomness of its own. Everything that happened goes in
+ * by core_step, and everything to do comes out: writes, renewals, what to tell the program, and when to call again. It
+ * is level-triggered: after any event each contest looks at its view and says what should be written. So a lost reply,
  * a duplicate or a reconnect needs no case of its own.
  *
  * Not thread-safe: one thread at a time. Limits: CONTESTS_MAX, REQUESTS_MAX, and those of view.h and record.h.
@@ -45,7 +44,15 @@ enum event_kind {
     EVENT_CHANGED,         /* watch; batch */
     EVENT_ALIVE,           /* the program makes progress */
     EVENT_STOPPED,         /* contest: the program answers that it has stopped */
-    EVENT_RESIGN           /* contest: the program ends its candidacy, or releases the lock */
+    EVENT_RESIGN,          /* contest: the program ends its candidacy, releases the lock, does not want the task */
+    EVENT_ENDED            /* contest: the program has ended its work on the task, with `result` */
+};
+
+/* How the work on a task has ended. */
+struct task_result {
+    enum claim_state state; /* CLAIM_DONE, CLAIM_FAILED; CLAIM_LOST: nobody knows how far it came */
+    int32_t status;
+    struct claim_output out, err; /* bytes NULL: not kept */
 };
 
 /* Every pointer is valid for the call only. */
@@ -58,6 +65,7 @@ struct event {
     const struct baton_reply *reply;
     const struct baton_batch *batch;
     struct contest *contest;
+    const struct task_result *result;
 };
 
 /* ---- what to do ---- */
@@ -73,11 +81,12 @@ enum action_kind {
 };
 
 enum tell_kind {
-    TELL_LEAD,         /* term: it leads; of a lock: it holds, the term is its token */
+    TELL_LEAD,         /* term: it leads; of a lock: it holds, of a task: it works, the term is its token */
     TELL_STOP,         /* term, until_ms: do not use the term any more, stop, answer EVENT_STOPPED before until_ms */
     TELL_FOLLOW,       /* term: the stop is over */
     TELL_CHANGED,      /* the roster is new, or the queue */
     TELL_RESIGNED,     /* the candidacy, or the attempt, is over: code, text (locks); the contest observes on */
+    TELL_OUTCOME,      /* code, text: of a task: see core_once; TELL_RESIGNED follows, when its entry is gone */
     TELL_DUPLICATE,    /* another live candidate has our id */
     TELL_REPLY,        /* request, code, text */
     TELL_SESSION,      /* session, until_ms: a session began */
@@ -86,6 +95,9 @@ enum tell_kind {
     TELL_TROUBLE,      /* code, text: the engine refused something that we need */
     TELL_GONE          /* user: a contest that was forgotten is freed */
 };
+
+/* "LEAD". Never NULL. */
+const char *tell_name(enum tell_kind tell);
 
 struct action {
     enum action_kind kind;
@@ -117,7 +129,7 @@ void core_step(struct core *core, const struct event *happened, struct update *t
 
 /* ---- contests ---- */
 
-enum contest_kind { CONTEST_ELECTION, CONTEST_LOCK };
+enum contest_kind { CONTEST_ELECTION, CONTEST_LOCK, CONTEST_TASK };
 
 struct stand_options {
     int32_t priority;
@@ -125,8 +137,8 @@ struct stand_options {
     uint32_t stop_ms; /* what a stop may take; 0: the program asks before each use and needs no time */
 };
 
-/* Watch an election or a lock (name NULL: all of them, in one view). `user` comes back by contest_user. NULL with err
- * when there are too many. Not told to the engine until the next core_step. */
+/* Watch an election, a lock or a task (name NULL: all of them, in one view). `user` comes back by contest_user. NULL
+ * with err when there are too many. Not told to the engine until the next core_step. */
 struct contest *core_observe(struct core *core, enum contest_kind kind, const char *name, void *user,
                              struct baton_error *err);
 /* Stand in an election that is observed. -1: it stands already (BATON_CONFLICT) or cannot (BATON_INVALID). */
@@ -144,6 +156,22 @@ struct queue_options {
  * TELL_RESIGNED (BATON_OK: it was held and released; BATON_CONFLICT: try_only; BATON_TIMEOUT; BATON_INVALID: others say
  * another number of slots; BATON_LOST: it was held, and the session is over). */
 int core_queue(struct core *core, struct contest *lock, const struct queue_options *options, struct baton_error *err);
+struct task_options {
+    const char *what;       /* what is done; all who want the task must say the same; "": any */
+    bool again;             /* may another one begin when who does it is gone? Only if both say so */
+    uint32_t retries;       /* take up what has failed at most so many times; */
+    int64_t retry_after_ms; /* ... not sooner after the failure */
+    int64_t keep_ms;        /* forget the result so long after the end; 0: never */
+    struct queue_options queue;
+};
+
+/* Want a task that is observed to be done. -1: it is wanted already (BATON_CONFLICT). Whoever is the first in the queue
+ * claims it and is told TELL_LEAD; it answers EVENT_ENDED. It is over with TELL_OUTCOME: BATON_OK (it is settled: the
+ * view shows how), BATON_CONFLICT (try_only: others do it), BATON_TIMEOUT, BATON_INVALID (others mean something else by
+ * this key), BATON_LOST (this one did it, and its result could not be recorded), BATON_CORRUPT, BATON_NEWER,
+ * BATON_CLOSED (it was resigned). Of a task that is settled nothing is written, and no session is opened. */
+int core_once(struct core *core, struct contest *task, const struct task_options *options, struct baton_error *err);
+
 /* Forget a contest that does not stand (a standing one is resigned first). */
 void core_forget(struct core *core, struct contest *contest);
 
@@ -151,13 +179,16 @@ void core_forget(struct core *core, struct contest *contest);
 void core_transfer(struct core *core, struct contest *election, uint64_t request, const char *to_id, int64_t until_ms);
 void core_hold(struct core *core, struct contest *election, uint64_t request, const char *why, int64_t until_ms);
 void core_release(struct core *core, struct contest *election, uint64_t request, int64_t until_ms);
+/* Forget what is known of a task: it may be done once more. One that is being done only by `force`: its worker is told
+ * to stop, and may do something until then. */
+void core_forget_task(struct core *core, struct contest *task, uint64_t request, bool force, int64_t until_ms);
 
 void *contest_user(const struct contest *contest);
 const char *contest_name(const struct contest *contest); /* NULL: all of its kind */
 const struct view *contest_view(const struct contest *contest);
 enum contest_kind contest_kind(const struct contest *contest);
 const struct roster *election_roster(const struct contest *election); /* of a single election */
-const struct entries *lock_entries(const struct contest *lock);       /* of a single lock */
+const struct entries *contest_entries(const struct contest *contest); /* of a single lock or task */
 bool contest_standing(const struct contest *contest);
 const char *contest_cid(const struct contest *contest); /* "" while it does not stand */
 

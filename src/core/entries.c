@@ -1,7 +1,6 @@
 /* entries.c: see entries.h. */
 #include "core/entries.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/base.h"
@@ -20,11 +19,9 @@ static int compare_cids(const void *left, const void *right)
     return strcmp(a->cid, b->cid);
 }
 
-void entries_read(struct entries *entries, const struct view *view, const char *name, bool by_cid)
+void entries_read(struct entries *entries, const struct view *view, const char *prefix, bool by_cid)
 {
-    char *prefix = key_lock_prefix(name);
     order_read(&entries->order, view, prefix, by_cid ? compare_cids : compare_ages);
-    free(prefix);
 }
 
 void entries_release(struct entries *entries)

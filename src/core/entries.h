@@ -1,4 +1,5 @@
-/* entries.h: the queue of a lock as a view shows it: in the order in which the entries were made, who holds, who waits.
+/* entries.h: the queue of a lock, or of a task, as a view shows it: in the order in which the entries were made, who
+ * holds, who waits.
  *
  * An entry holds when its place in the queue is below its own number of slots and that of every entry ahead of it. So
  * one rule makes all kinds: an exclusive entry has 1 slot (it holds when it is the first), a shared one has as many as
@@ -14,9 +15,9 @@ struct entries {
     struct order order; /* by age */
 };
 
-/* Read the queue of the lock `name`; release it, or read into it again, from the same view. `by_cid`: simulation only,
- * the order of a broken rule. */
-void entries_read(struct entries *entries, const struct view *view, const char *name, bool by_cid);
+/* Read the queue whose entries are under `prefix`; release it, or read into it again, from the same view. `by_cid`:
+ * simulation only, the order of a broken rule. */
+void entries_read(struct entries *entries, const struct view *view, const char *prefix, bool by_cid);
 void entries_release(struct entries *entries);
 
 /* The place of `cid`, or the count. */

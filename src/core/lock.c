@@ -32,12 +32,12 @@ static void slots_text(const struct lock_entry *entry, char text[64])
 /* The limit of the wait counts also while the engine cannot be reached. */
 void lock_check_wait(struct core *core, struct contest *lock)
 {
-    const struct order *order = &lock->lock.entries.order;
+    const struct order *order = &lock->queue.entries.order;
     char who[BATON_ERROR_TEXT];
-    if (lock->role != ROLE_FOLLOWING || lock->resigning || lock->lock.until_ms == NEVER_MS)
+    if (lock->role != ROLE_FOLLOWING || lock->resigning || lock->queue.until_ms == NEVER_MS)
         return;
-    if (core->now_ms < lock->lock.until_ms)
-        contest_wake(core, lock, lock->lock.until_ms);
+    if (core->now_ms < lock->queue.until_ms)
+        contest_wake(core, lock, lock->queue.until_ms);
     else if (lock->view.ready && order->count > 0 && strcmp(order->records[0]->cid, lock->cid) != 0)
         contest_end(core, lock, BATON_TIMEOUT, "the lock '%s' is still held by %s", lock->name,
                     name_of(order->records[0], who));
@@ -49,14 +49,14 @@ void lock_check_wait(struct core *core, struct contest *lock)
 /* Where in the queue; false: the view does not show it. */
 static bool find_place(const struct core *core, const struct contest *lock, size_t *ret_place)
 {
-    const struct entries *entries = &lock->lock.entries;
+    const struct entries *entries = &lock->queue.entries;
     *ret_place = entries_place(entries, lock->cid);
     return *ret_place < entries->order.count || !rule(core, RULE_HOLD_BY_VIEW);
 }
 
 static void hold(struct core *core, struct contest *lock, size_t place)
 {
-    const struct entries *entries = &lock->lock.entries;
+    const struct entries *entries = &lock->queue.entries;
     lock->role = ROLE_LEADING;
     lock->term = place < entries->order.count ? entries->order.records[place]->created : lock->presence.revision;
     todo_tell(core, TELL_LEAD, lock, "%s", "")->term = lock->term;
@@ -64,18 +64,18 @@ static void hold(struct core *core, struct contest *lock, size_t place)
 
 static bool holds(const struct core *core, const struct contest *lock, size_t place)
 {
-    const struct entries *entries = &lock->lock.entries;
+    const struct entries *entries = &lock->queue.entries;
     if (place == entries->order.count) /* simulation: it trusts an answer */
-        return lock->presence.revision > 0 && place < lock->lock.slots;
+        return lock->presence.revision > 0 && place < lock->queue.slots;
     if (!rule(core, RULE_HOLD_BY_ALL_SLOTS))
-        return place < lock->lock.slots;
+        return place < lock->queue.slots;
     return entries_holds(entries, place);
 }
 
 /* All who want it must say the same, also when there would be room: it is a mistake, and better told at once. */
 static bool refused(struct core *core, struct contest *lock, size_t place)
 {
-    const struct entries *entries = &lock->lock.entries;
+    const struct entries *entries = &lock->queue.entries;
     const struct view_record *other = entries_disagree(entries, place);
     char who[BATON_ERROR_TEXT], theirs[64], ours[64];
     if (other == NULL)
@@ -89,7 +89,7 @@ static bool refused(struct core *core, struct contest *lock, size_t place)
 
 static void wait_in_line(struct core *core, struct contest *lock)
 {
-    const struct entries *entries = &lock->lock.entries;
+    const struct entries *entries = &lock->queue.entries;
     char who[BATON_ERROR_TEXT];
     size_t place;
     if (!find_place(core, lock, &place) || (place < entries->order.count && refused(core, lock, place)))
@@ -97,7 +97,7 @@ static void wait_in_line(struct core *core, struct contest *lock)
     if (holds(core, lock, place)) {
         if (!contest_fading(core, lock))
             hold(core, lock, place);
-    } else if (lock->lock.try_only && place < entries->order.count) {
+    } else if (lock->queue.try_only && place < entries->order.count) {
         contest_end(core, lock, BATON_CONFLICT, "the lock '%s' is held by %s", lock->name,
                     name_of(entries->order.records[0], who));
     }

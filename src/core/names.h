@@ -5,10 +5,16 @@
  *     elections/NAME/hold             nobody may lead now (lasting)
  *     elections/NAME/transfer         an operator asks for a handover (bound to the operator's session)
  *     locks/NAME/CID                  an entry in the queue of a lock (bound)
+ *     tasks/KEY/claim                 who does a task, and how it ended (lasting)
+ *     tasks/KEY/queue/CID             who does a task or waits for its end (bound)
+ *
+ * A task's key may be any text: it stands in its records' keys with all but A-Z a-z 0-9 . _ - : @ + as %XX, as in URLs,
+ * so that it is one level, too, and people can read it.
  */
 #ifndef CORE_NAMES_H
 #define CORE_NAMES_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "baton/records.h"
@@ -17,15 +23,23 @@
 #define CID_MAX_BYTES 160
 #define ELECTIONS_PREFIX "elections/"
 #define LOCKS_PREFIX "locks/"
+#define TASKS_PREFIX "tasks/"
+#define TASK_PATH_MAX (3 * NAME_MAX_BYTES) /* bytes of a task's key where every one of them is written as %XX */
 
 /* Legal names and ids: 1..NAME_MAX_BYTES of A-Z a-z 0-9 . _ - : @ +, beginning with a letter or a digit. No slash:
  * a name is one level of a key, so that no election's prefix contains another's. 0, or -1 with words. */
 int name_check(const char *what, const char *name, struct baton_error *err);
 
-enum key_kind { KEY_OTHER, KEY_CANDIDATE, KEY_LEADER, KEY_HOLD, KEY_TRANSFER, KEY_ENTRY };
+/* Legal keys of tasks: 1..NAME_MAX_BYTES of UTF-8 without control characters. */
+int task_key_check(const char *key, struct baton_error *err);
+/* As it is in the keys of records, and back; `path` ends at the length. */
+void task_path(char path[TASK_PATH_MAX + 1], const char *key);
+bool task_key_of_path(char key[NAME_MAX_BYTES + 1], const char *path, size_t length);
+
+enum key_kind { KEY_OTHER, KEY_CANDIDATE, KEY_LEADER, KEY_HOLD, KEY_TRANSFER, KEY_ENTRY, KEY_CLAIM, KEY_WORKER };
 
 /* Take a key apart. *ret_name points into key, *ret_name_length tells its length; *ret_cid is the CID of a
- * candidate's or an entry's key (to the end of the key), else NULL. */
+ * candidate's, an entry's or a worker's key (to the end of the key), else NULL. */
 enum key_kind key_split(const char *key, const char **ret_name, size_t *ret_name_length, const char **ret_cid);
 
 /* Keys, on the heap. */
@@ -36,5 +50,9 @@ char *key_hold(const char *name);
 char *key_transfer(const char *name);
 char *key_lock_prefix(const char *name);
 char *key_entry(const char *name, const char *cid);
+char *key_task_prefix(const char *key);
+char *key_claim(const char *key);
+char *key_queue_prefix(const char *key);
+char *key_worker(const char *key, const char *cid);
 
 #endif

@@ -1,100 +1,25 @@
 /* record.c: JSON in, structs out, and back. */
 #include "core/record.h"
 
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/base.h"
-
-/* An object of a version that we know, or NULL with err. */
-static json_t *object_read(const char *value, struct baton_error *err)
-{
-    json_error_t why;
-    json_t *object = json_loads(value, JSON_REJECT_DUPLICATES, &why);
-    if (object == NULL) {
-        error_set(err, BATON_CORRUPT, "is not JSON (%.100s)", why.text);
-        return NULL;
-    }
-    const json_t *version = json_object_get(object, "v");
-    if (!json_is_object(object) || !json_is_integer(version) || json_integer_value(version) < 1) {
-        error_set(err, BATON_CORRUPT, "is not a record of baton (no version \"v\")");
-        json_decref(object);
-        return NULL;
-    }
-    if (json_integer_value(version) > RECORD_VERSION) {
-        error_set(err, BATON_NEWER, "is of version %lld, written by a newer baton; this one knows version %d",
-                  (long long)json_integer_value(version), RECORD_VERSION);
-        json_decref(object);
-        return NULL;
-    }
-    return object;
-}
-
-static json_t *object_new(void)
-{
-    json_t *object = json_object();
-    if (object == NULL)
-        IMPOSSIBLE("out of memory for a JSON object");
-    json_object_set_new(object, "v", json_integer(RECORD_VERSION));
-    return object;
-}
-
-static char *object_write(const json_t *object)
-{
-    char *value = json_dumps(object, JSON_COMPACT);
-    if (value == NULL)
-        IMPOSSIBLE("a record cannot be written as JSON");
-    return value;
-}
-
-/* A text field; absent is "". NULL when it is there but not text, or longer than limit. */
-static char *field_text(const json_t *object, const char *name, size_t limit)
-{
-    const json_t *field = json_object_get(object, name);
-    if (field == NULL)
-        return mem_text("");
-    if (!json_is_string(field) || json_string_length(field) > limit)
-        return NULL;
-    return mem_text(json_string_value(field));
-}
-
-static int64_t field_number(const json_t *object, const char *name, int64_t otherwise)
-{
-    const json_t *field = json_object_get(object, name);
-    return json_is_integer(field) ? json_integer_value(field) : otherwise;
-}
-
-/* Text that may hold any bytes (an address, a reason) must be UTF-8 in JSON; what is not becomes "?". */
-static void set_text(json_t *object, const char *name, const char *text)
-{
-    json_t *field = json_string(text);
-    if (field == NULL) {
-        char *plain = mem_text(text);
-        for (char *c = plain; *c != '\0'; c++)
-            if ((unsigned char)*c >= 0x80)
-                *c = '?';
-        field = json_string(plain);
-        free(plain);
-    }
-    json_object_set_new(object, name, field);
-}
-
-#define TEXT_MAX 512
+#include "core/json.h"
 
 struct candidate *candidate_read(const char *value, struct baton_error *err)
 {
-    json_t *object = object_read(value, err);
+    json_t *object = json_record_read(value, err);
     if (object == NULL)
         return NULL;
     struct candidate *candidate = mem_new(sizeof(*candidate));
-    candidate->id = field_text(object, "id", TEXT_MAX);
-    candidate->address = field_text(object, "address", TEXT_MAX);
-    candidate->host = field_text(object, "host", TEXT_MAX);
-    int64_t priority = field_number(object, "priority", 0);
+    candidate->id = json_field_text(object, "id", TEXT_MAX);
+    candidate->address = json_field_text(object, "address", TEXT_MAX);
+    candidate->host = json_field_text(object, "host", TEXT_MAX);
+    int64_t priority = json_field_number(object, "priority", 0);
     candidate->priority = (int32_t)(priority < -1000 ? -1000 : priority > 1000 ? 1000 : priority);
     candidate->preempt = json_is_true(json_object_get(object, "preempt"));
-    candidate->since_wall_ms = field_number(object, "since", 0);
+    candidate->since_wall_ms = json_field_number(object, "since", 0);
     json_decref(object);
     if (candidate->id == NULL || candidate->id[0] == '\0' || candidate->address == NULL || candidate->host == NULL) {
         error_set(err, BATON_CORRUPT,
@@ -117,31 +42,31 @@ void candidate_free(struct candidate *candidate)
 
 char *candidate_write(const struct candidate *candidate)
 {
-    json_t *object = object_new();
-    set_text(object, "id", candidate->id);
+    json_t *object = json_record_new();
+    json_set_text(object, "id", candidate->id);
     if (candidate->address[0] != '\0')
-        set_text(object, "address", candidate->address);
-    set_text(object, "host", candidate->host);
+        json_set_text(object, "address", candidate->address);
+    json_set_text(object, "host", candidate->host);
     json_object_set_new(object, "priority", json_integer(candidate->priority));
     if (candidate->preempt)
         json_object_set_new(object, "preempt", json_true());
     json_object_set_new(object, "since", json_integer(candidate->since_wall_ms));
-    char *value = object_write(object);
+    char *value = json_record_write(object);
     json_decref(object);
     return value;
 }
 
 struct lock_entry *entry_read(const char *value, struct baton_error *err)
 {
-    json_t *object = object_read(value, err);
+    json_t *object = json_record_read(value, err);
     if (object == NULL)
         return NULL;
     struct lock_entry *entry = mem_new(sizeof(*entry));
-    int64_t slots = field_number(object, "slots", 1);
-    entry->id = field_text(object, "id", TEXT_MAX);
-    entry->host = field_text(object, "host", TEXT_MAX);
+    int64_t slots = json_field_number(object, "slots", 1);
+    entry->id = json_field_text(object, "id", TEXT_MAX);
+    entry->host = json_field_text(object, "host", TEXT_MAX);
     entry->slots = json_is_true(json_object_get(object, "shared")) ? SLOTS_SHARED : (uint32_t)slots;
-    entry->since_wall_ms = field_number(object, "since", 0);
+    entry->since_wall_ms = json_field_number(object, "since", 0);
     json_decref(object);
     if (entry->id == NULL || entry->id[0] == '\0' || entry->host == NULL || slots < 1 || slots > SLOTS_MAX) {
         error_set(err, BATON_CORRUPT,
@@ -163,15 +88,15 @@ void entry_free(struct lock_entry *entry)
 
 char *entry_write(const struct lock_entry *entry)
 {
-    json_t *object = object_new();
-    set_text(object, "id", entry->id);
-    set_text(object, "host", entry->host);
+    json_t *object = json_record_new();
+    json_set_text(object, "id", entry->id);
+    json_set_text(object, "host", entry->host);
     if (entry->slots == SLOTS_SHARED)
         json_object_set_new(object, "shared", json_true());
     else
         json_object_set_new(object, "slots", json_integer(entry->slots));
     json_object_set_new(object, "since", json_integer(entry->since_wall_ms));
-    char *value = object_write(object);
+    char *value = json_record_write(object);
     json_decref(object);
     return value;
 }
@@ -184,27 +109,27 @@ static void terms_read(struct decision *decision, const json_t *terms)
     {
         if (decision->term_count == TERMS_KEPT)
             break;
-        int64_t term = field_number(entry, "term", -1);
-        char *id = field_text(entry, "id", TEXT_MAX);
-        char *reason = field_text(entry, "reason", TEXT_MAX);
+        int64_t term = json_field_number(entry, "term", -1);
+        char *id = json_field_text(entry, "id", TEXT_MAX);
+        char *reason = json_field_text(entry, "reason", TEXT_MAX);
         if (term < 0 || id == NULL || reason == NULL) {
             free(id);
             free(reason);
             continue; /* history is for people; the decision stands without it */
         }
         decision->terms[decision->term_count++] = (struct term_entry){
-            .term = (uint64_t)term, .id = id, .reason = reason, .since_wall_ms = field_number(entry, "since", 0)};
+            .term = (uint64_t)term, .id = id, .reason = reason, .since_wall_ms = json_field_number(entry, "since", 0)};
     }
 }
 
 struct decision *decision_read(const char *value, struct baton_error *err)
 {
-    json_t *object = object_read(value, err);
+    json_t *object = json_record_read(value, err);
     if (object == NULL)
         return NULL;
     struct decision *decision = mem_new(sizeof(*decision));
-    decision->cid = field_text(object, "cid", TEXT_MAX);
-    int64_t term = field_number(object, "term", -1);
+    decision->cid = json_field_text(object, "cid", TEXT_MAX);
+    int64_t term = json_field_number(object, "term", -1);
     if (decision->cid == NULL || term < 0 || (uint64_t)term > TERM_MAX || (term == 0 && decision->cid[0] != '\0')) {
         error_set(err, BATON_CORRUPT, "is not a decision (\"cid\" or \"term\" is not right)");
         json_decref(object);
@@ -238,8 +163,8 @@ static void terms_add(json_t *object, const char *id, uint64_t term, const char 
     }
     json_t *entry = json_object();
     json_object_set_new(entry, "term", json_integer((json_int_t)term));
-    set_text(entry, "id", id);
-    set_text(entry, "reason", reason);
+    json_set_text(entry, "id", id);
+    json_set_text(entry, "reason", reason);
     json_object_set_new(entry, "since", json_integer(wall_ms));
     json_array_insert_new(terms, 0, entry);
     while (json_array_size(terms) > TERMS_KEPT)
@@ -251,27 +176,27 @@ char *decision_next(const char *before, const char *cid, const char *id, uint64_
 {
     json_t *object = before != NULL ? json_loads(before, 0, NULL) : NULL;
     if (object == NULL)
-        object = object_new();
-    set_text(object, "cid", cid);
-    set_text(object, "id", id);
+        object = json_record_new();
+    json_set_text(object, "cid", cid);
+    json_set_text(object, "id", id);
     json_object_set_new(object, "term", json_integer((json_int_t)term));
     if (term > 0)
         terms_add(object, id, term, reason, wall_ms);
-    char *value = object_write(object);
+    char *value = json_record_write(object);
     json_decref(object);
     return value;
 }
 
 struct hold *hold_read(const char *value, struct baton_error *err)
 {
-    json_t *object = object_read(value, err);
+    json_t *object = json_record_read(value, err);
     if (object == NULL)
         return NULL;
     struct hold *hold = mem_new(sizeof(*hold));
-    hold->by = field_text(object, "by", TEXT_MAX);
-    hold->why = field_text(object, "why", TEXT_MAX);
-    hold->nonce = field_text(object, "nonce", TEXT_MAX);
-    hold->since_wall_ms = field_number(object, "since", 0);
+    hold->by = json_field_text(object, "by", TEXT_MAX);
+    hold->why = json_field_text(object, "why", TEXT_MAX);
+    hold->nonce = json_field_text(object, "nonce", TEXT_MAX);
+    hold->since_wall_ms = json_field_number(object, "since", 0);
     json_decref(object);
     if (hold->by == NULL || hold->why == NULL || hold->nonce == NULL) {
         error_set(err, BATON_CORRUPT, "is not a hold (\"by\", \"why\" or \"nonce\" is not right)");
@@ -293,26 +218,26 @@ void hold_free(struct hold *hold)
 
 char *hold_write(const struct hold *hold)
 {
-    json_t *object = object_new();
-    set_text(object, "by", hold->by);
-    set_text(object, "why", hold->why);
-    set_text(object, "nonce", hold->nonce);
+    json_t *object = json_record_new();
+    json_set_text(object, "by", hold->by);
+    json_set_text(object, "why", hold->why);
+    json_set_text(object, "nonce", hold->nonce);
     json_object_set_new(object, "since", json_integer(hold->since_wall_ms));
-    char *value = object_write(object);
+    char *value = json_record_write(object);
     json_decref(object);
     return value;
 }
 
 struct transfer *transfer_read(const char *value, struct baton_error *err)
 {
-    json_t *object = object_read(value, err);
+    json_t *object = json_record_read(value, err);
     if (object == NULL)
         return NULL;
     struct transfer *transfer = mem_new(sizeof(*transfer));
-    transfer->to = field_text(object, "to", TEXT_MAX);
-    transfer->by = field_text(object, "by", TEXT_MAX);
-    transfer->nonce = field_text(object, "nonce", TEXT_MAX);
-    int64_t term = field_number(object, "term", -1);
+    transfer->to = json_field_text(object, "to", TEXT_MAX);
+    transfer->by = json_field_text(object, "by", TEXT_MAX);
+    transfer->nonce = json_field_text(object, "nonce", TEXT_MAX);
+    int64_t term = json_field_number(object, "term", -1);
     transfer->term = term > 0 ? (uint64_t)term : 0;
     json_decref(object);
     if (transfer->to == NULL || transfer->by == NULL || transfer->nonce == NULL || transfer->term == 0) {
@@ -335,12 +260,12 @@ void transfer_free(struct transfer *transfer)
 
 char *transfer_write(const struct transfer *transfer)
 {
-    json_t *object = object_new();
-    set_text(object, "to", transfer->to);
-    set_text(object, "by", transfer->by);
-    set_text(object, "nonce", transfer->nonce);
+    json_t *object = json_record_new();
+    json_set_text(object, "to", transfer->to);
+    json_set_text(object, "by", transfer->by);
+    json_set_text(object, "nonce", transfer->nonce);
     json_object_set_new(object, "term", json_integer((json_int_t)transfer->term));
-    char *value = object_write(object);
+    char *value = json_record_write(object);
     json_decref(object);
     return value;
 }

@@ -1,5 +1,5 @@
-/* request.c: what an operator asks of an election: a transfer, a hold, the release of a hold. Each has a time limit
- * and exactly one answer. */
+/* request.c: what an operator asks: of an election a transfer, a hold, the release of a hold; of a task to forget it.
+ * Each has a time limit and exactly one answer. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,8 +32,8 @@ static void answer(struct core *core, struct request *request, enum baton_code c
     *request = (struct request){0};
 }
 
-static void request_add(struct core *core, struct contest *election, enum request_kind kind, uint64_t number,
-                        const char *text, int64_t until_ms)
+static struct request *request_add(struct core *core, struct contest *election, enum request_kind kind, uint64_t number,
+                                   const char *text, int64_t until_ms)
 {
     size_t i = 0;
     while (i < core->request_count && core->requests[i].number != 0)
@@ -49,6 +49,7 @@ static void request_add(struct core *core, struct contest *election, enum reques
         .kind = kind, .number = number, .election = election, .text = mem_text(text), .until_ms = until_ms};
     snprintf(core->requests[i].nonce, sizeof(core->requests[i].nonce), "%.128s-%u", core->options.id,
              ++core->next_sequence);
+    return &core->requests[i];
 }
 
 void core_transfer(struct core *core, struct contest *election, uint64_t request, const char *to_id, int64_t until_ms)
@@ -64,6 +65,11 @@ void core_hold(struct core *core, struct contest *election, uint64_t request, co
 void core_release(struct core *core, struct contest *election, uint64_t request, int64_t until_ms)
 {
     request_add(core, election, REQUEST_RELEASE, request, "", until_ms);
+}
+
+void core_forget_task(struct core *core, struct contest *task, uint64_t request, bool force, int64_t until_ms)
+{
+    request_add(core, task, REQUEST_FORGET, request, "", until_ms)->force = force;
 }
 
 struct request *request_of_ticket(struct core *core, uint64_t ticket)
@@ -130,6 +136,36 @@ static void release_step(struct core *core, struct request *request)
         return;
     todo_write(core, &request->attempt, owner_of(core, request), BATON_WRITE_REMOVE, mem_text(record->key), NULL, 0,
                record->revision);
+    request->written = true;
+}
+
+/* ---- forget a task ---- */
+
+static void forget_step(struct core *core, struct request *request)
+{
+    const struct contest *contest = request->election;
+    const struct view_record *record = contest->task.claim_record;
+    const struct claim *claim = contest->task.claim;
+    const struct entries *entries = &contest->queue.entries;
+    if (request->written && (record == NULL || record->created != request->term)) {
+        answer(core, request, BATON_OK, "%s", "");
+        return;
+    }
+    if (record == NULL) {
+        answer(core, request, BATON_NOT_FOUND, "nothing is known of a task '%s'", contest->name);
+        return;
+    }
+    if (!request->force && claim != NULL && claim->state == CLAIM_RUNNING &&
+        entries_place(entries, claim->cid) < entries->order.count) {
+        answer(core, request, BATON_CONFLICT, "the task '%s' is being done by %.128s on %.64s", contest->name,
+               claim->id, claim->host);
+        return;
+    }
+    if (!attempt_may(core, &request->attempt))
+        return;
+    todo_write(core, &request->attempt, owner_of(core, request), BATON_WRITE_REMOVE, mem_text(record->key), NULL, 0,
+               record->revision);
+    request->term = record->created;
     request->written = true;
 }
 
@@ -277,6 +313,9 @@ static void request_step(struct core *core, struct request *request)
         return;
     case REQUEST_TRANSFER:
         transfer_step(core, request);
+        return;
+    case REQUEST_FORGET:
+        forget_step(core, request);
         return;
     }
     IMPOSSIBLE("request %d", (int)request->kind);

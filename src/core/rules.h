@@ -30,7 +30,14 @@
     RULE(HOLD_BY_AGE, "entries stand in the order in which they were made")                                            \
     RULE(HOLD_BY_ALL_SLOTS, "an entry respects the slots of every entry ahead of it")                                  \
     RULE(STOP_BEFORE_REMOVAL, "the holder has stopped before its entry is removed")                                    \
-    RULE(GHOST_IS_REMOVED, "an entry that appears after it was given up is removed")
+    RULE(GHOST_IS_REMOVED, "an entry that appears after it was given up is removed")                                   \
+    RULE(TASK_CLAIM_AT_HEAD, "a task is claimed by the first in its queue only")                                       \
+    RULE(TASK_CLAIM_COMPARES, "a task is claimed by compare-and-set on its claim's revision")                          \
+    RULE(TASK_CLAIM_BEFORE_WORK, "no work before the view shows one's own claim")                                      \
+    RULE(TASK_RESULT_COMPARES, "a result is recorded on top of one's own claim only")                                  \
+    RULE(TASK_RESULT_IS_FINAL, "what is done is not done again")                                                       \
+    RULE(TASK_AT_MOST_ONCE, "what was lost is begun again only if both workers allow it")                              \
+    RULE(TASK_RESULT_BEFORE_REMOVAL, "the result is recorded before the worker's entry is removed")
 
 enum core_rule {
 #define RULE_NUMBER(name, text) RULE_##name,

@@ -46,7 +46,21 @@ struct attempt {
     bool unknown;      /* an answer was UNKNOWN: it may still take effect */
 };
 
-/* What instances compete for: to lead an election, or to hold a lock. */
+/* Of a task: see task.c. Its claims and results are written as the contest's `decision`. */
+struct task {
+    struct task_options options;
+    char *what;
+    const struct view_record *claim_record; /* in the view; NULL: there is none */
+    const struct claim *claim;              /* NULL: there is none, or it cannot be read */
+    bool looking;                           /* it has not asked for a session yet: perhaps there is nothing to do */
+    bool claiming;                          /* a claim by `claim_cid` was sent, and may take effect */
+    bool ended;                             /* the work by `claim_cid` is over: `result` is to be recorded */
+    uint64_t claim_at;                      /* the revision that this claim is compared with */
+    char claim_cid[CID_MAX_BYTES];
+    struct claim result; /* state, status and outputs: its own */
+};
+
+/* What instances compete for: to lead an election, to hold a lock, to do a task. */
 struct contest {
     char *name; /* NULL: all of its kind */
     void *user;
@@ -77,19 +91,21 @@ struct contest {
     struct roster roster;
     uint64_t vacant_revision; /* of the decision that was found vacant */
     int64_t vacant_since_ms;
-    struct attempt decision;
+    struct attempt decision; /* also of a task */
 
-    struct {
+    struct { /* of a lock, and of a task */
         struct entries entries;
         int64_t until_ms; /* of the wait; NEVER_MS */
         uint32_t slots;
         bool try_only;
-    } lock;
+    } queue;
+
+    struct task task;
 };
 
 /* ---- requests (request.c) ---- */
 
-enum request_kind { REQUEST_TRANSFER, REQUEST_HOLD, REQUEST_RELEASE };
+enum request_kind { REQUEST_TRANSFER, REQUEST_HOLD, REQUEST_RELEASE, REQUEST_FORGET };
 
 struct request {
     enum request_kind kind;
@@ -98,10 +114,10 @@ struct request {
     char *text; /* to whom, or why */
     char nonce[CID_MAX_BYTES];
     int64_t until_ms;
-    uint64_t term; /* of the leader that was asked to hand over; 0: not asked yet */
+    uint64_t term; /* of the leader that was asked to hand over; 0: not asked yet. Of a task: its claim's `created` */
     char *leader_id;
     struct attempt attempt;
-    bool written;
+    bool written, force;
 };
 
 struct core {
@@ -178,6 +194,7 @@ bool attempt_may(const struct core *core, const struct attempt *attempt);
 void contest_wake(struct core *core, struct contest *contest, int64_t at_ms);
 bool contest_fading(const struct core *core, const struct contest *contest); /* too late to begin, time to stop */
 void contest_tell_stop(struct core *core, struct contest *contest, int64_t until_ms, const char *why);
+void contest_answered_stop(struct core *core); /* the program has */
 void contest_wait_for_stopped(struct core *core, struct contest *contest);
 const struct view_record *contest_presence(const struct contest *contest); /* its own, in the view, or NULL */
 void contest_remove_presence(struct core *core, struct contest *contest);
@@ -189,6 +206,16 @@ bool election_leaves_early(const struct contest *election); /* stopped, and nobo
 /* lock.c: an entry: waits, holds, stops */
 void lock_step(struct core *core, struct contest *lock);
 void lock_check_wait(struct core *core, struct contest *lock);
+
+/* task.c: a worker: looks, waits, works, reports */
+void task_read(struct core *core, struct contest *task); /* the view has moved */
+void task_release(struct contest *task);
+/* With or without a session: what there is to report, whether it is settled, whether a session is needed. */
+void task_look(struct core *core, struct contest *task);
+void task_step(struct core *core, struct contest *task); /* with a session, and its entry in the view */
+/* The session is over, or it gives up: a claim of its own may be on its way that nobody will work by. */
+void task_abandon(struct contest *task);
+void task_ended(struct core *core, struct contest *task, const struct task_result *result);
 
 /* request.c */
 struct request *request_of_ticket(struct core *core, uint64_t ticket);

@@ -65,3 +65,21 @@ void todo_write(struct core *core, struct attempt *attempt, uint32_t owner, enum
     action->write =
         (struct baton_write){.kind = kind, .key = key, .value = value, .session = session, .if_revision = if_revision};
 }
+
+const char *tell_name(enum tell_kind tell)
+{
+    static const char *const names[] = {[TELL_LEAD] = "LEAD",
+                                        [TELL_STOP] = "STOP",
+                                        [TELL_FOLLOW] = "FOLLOW",
+                                        [TELL_CHANGED] = "CHANGED",
+                                        [TELL_RESIGNED] = "RESIGNED",
+                                        [TELL_OUTCOME] = "OUTCOME",
+                                        [TELL_DUPLICATE] = "DUPLICATE",
+                                        [TELL_REPLY] = "REPLY",
+                                        [TELL_SESSION] = "SESSION",
+                                        [TELL_RENEWED] = "RENEWED",
+                                        [TELL_SESSION_LOST] = "SESSION_LOST",
+                                        [TELL_TROUBLE] = "TROUBLE",
+                                        [TELL_GONE] = "GONE"};
+    return names[tell];
+}

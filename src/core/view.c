@@ -18,7 +18,11 @@ static void record_forget_parsed(struct view_record *record)
         candidate_free(record->candidate);
         break;
     case KEY_ENTRY:
+    case KEY_WORKER:
         entry_free(record->entry);
+        break;
+    case KEY_CLAIM:
+        claim_free(record->claim);
         break;
     case KEY_LEADER:
         decision_free(record->decision);
@@ -53,7 +57,11 @@ static void record_parse(struct view_record *record)
     case KEY_CANDIDATE:
         read = (record->candidate = candidate_read(record->value, &err)) != NULL;
         break;
+    case KEY_CLAIM:
+        read = (record->claim = claim_read(record->value, &err)) != NULL;
+        break;
     case KEY_ENTRY:
+    case KEY_WORKER:
         read = (record->entry = entry_read(record->value, &err)) != NULL;
         break;
     case KEY_LEADER:
@@ -116,12 +124,13 @@ const struct view_record *view_find(const struct view *view, const char *key)
 
 static bool is_presence(const struct view_record *record)
 {
-    return record->kind == KEY_CANDIDATE || record->kind == KEY_ENTRY;
+    return record->kind == KEY_CANDIDATE || record->kind == KEY_ENTRY || record->kind == KEY_WORKER;
 }
 
 bool view_record_stands(const struct view_record *record)
 {
-    return record->kind == KEY_ENTRY || (record->kind == KEY_CANDIDATE && record->candidate != NULL);
+    return record->kind == KEY_ENTRY || record->kind == KEY_WORKER ||
+           (record->kind == KEY_CANDIDATE && record->candidate != NULL);
 }
 
 static void note_move(struct view *view, const struct view_record *record, bool gone)
@@ -220,16 +229,28 @@ bool view_apply(struct view *view, const struct baton_batch *batch)
     return true;
 }
 
+/* False: it is none that anybody could give. */
+static bool next_name(char next[NAME_MAX_BYTES + 1], enum key_kind kind, const char *name, size_t length)
+{
+    if (kind == KEY_CLAIM || kind == KEY_WORKER)
+        return task_key_of_path(next, name, length);
+    if (length > NAME_MAX_BYTES)
+        return false;
+    memcpy(next, name, length);
+    next[length] = '\0';
+    return true;
+}
+
 bool view_next_name(const struct view *view, size_t *at, char last[NAME_MAX_BYTES + 1])
 {
     for (; *at < view->count; (*at)++) {
         const char *name, *cid;
         size_t length;
-        if (key_split(view->records[*at]->key, &name, &length, &cid) == KEY_OTHER || length > NAME_MAX_BYTES ||
-            (strncmp(last, name, length) == 0 && last[length] == '\0'))
+        char next[NAME_MAX_BYTES + 1];
+        enum key_kind kind = key_split(view->records[*at]->key, &name, &length, &cid);
+        if (kind == KEY_OTHER || !next_name(next, kind, name, length) || strcmp(last, next) == 0)
             continue;
-        memcpy(last, name, length);
-        last[length] = '\0';
+        text_copy(last, NAME_MAX_BYTES + 1, next);
         return true;
     }
     return false;

@@ -5,6 +5,7 @@
 #ifndef CORE_VIEW_H
 #define CORE_VIEW_H
 
+#include "core/claim.h"
 #include "core/names.h"
 #include "core/record.h"
 
@@ -14,10 +15,11 @@ struct view_record {
     char *key, *value;
     uint64_t revision, created, session;
     enum key_kind kind;
-    const char *cid; /* of a candidate or an entry: points into key */
+    const char *cid; /* of a presence: points into key */
     union {          /* by kind; NULL when it could not be read */
         struct candidate *candidate;
-        struct lock_entry *entry;
+        struct lock_entry *entry; /* also of a worker */
+        struct claim *claim;
         struct decision *decision;
         struct hold *hold;
         struct transfer *transfer;
@@ -50,12 +52,12 @@ void view_release(struct view *view);
 /* Move the view by a batch. A batch that would move it back (an older revision) is dropped: false. */
 bool view_apply(struct view *view, const struct baton_batch *batch);
 
-/* In a view of all elections, or of all locks: the next name, from the record at *at on, that is not `last`; it is put
- * there. false: there is none. Begin with *at 0 and last "". */
+/* In a view of all elections, locks or tasks: the next name (of a task: its key), from the record at *at on, that is
+ * not `last`; it is put there. false: there is none. Begin with *at 0 and last "". */
 bool view_next_name(const struct view *view, size_t *at, char last[NAME_MAX_BYTES + 1]);
 
-/* May it stand in an order: a candidate that can be read; an entry of a lock, also one that cannot (it holds its
- * place). */
+/* May it stand in an order: a candidate that can be read; an entry of a lock or a task, also one that cannot (it
+ * holds its place). */
 bool view_record_stands(const struct view_record *record);
 
 /* Forget everything: not ready until the next reset. */

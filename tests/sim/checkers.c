@@ -78,6 +78,10 @@ void check_stored(struct world *world, const struct baton_write *write)
     struct checkers *checkers = world->checkers;
     if (write->kind != BATON_WRITE_PUT)
         return;
+    if (world->config.kind == SIM_TASK) {
+        check_task_stored(world, write);
+        return;
+    }
     const char *cid = strstr(write->key, "/candidates/");
     if (cid != NULL) {
         cid += strlen("/candidates/");
@@ -99,7 +103,7 @@ void check_stored(struct world *world, const struct baton_write *write)
 void check_fenced_write(struct world *world, int n, uint64_t term)
 {
     struct checkers *checkers = world->checkers;
-    if (world->config.locks && world->lock_kind != LOCK_EXCLUSIVE)
+    if (world->config.kind == SIM_LOCK && world->lock_kind != LOCK_EXCLUSIVE)
         return; /* several may write */
     /* The guard of the resource: an older term is refused. */
     if (term < checkers->fenced_term)
@@ -149,7 +153,7 @@ static void check_leaders(struct world *world, int *ret_leader, uint64_t *ret_te
 /* Once faults end: a session whose process is gone ends after its ttl (and the engine may have given it twice that when
  * it restarted, and is up to a second late); what was under way arrives within 20 s; a program that overran its stop
  * takes three times its time; then the candidates claim in turn. */
-static int64_t bound_us(const struct world *world)
+int64_t bound_us(const struct world *world)
 {
     return (22 + 4 * (int64_t)world->nodes[0].ttl_ms / 1000) * SECOND_US;
 }
@@ -158,6 +162,10 @@ void check_token(struct world *world, int n, uint64_t token)
 {
     struct checkers *checkers = world->checkers;
     world->result->terms++;
+    if (world->config.kind == SIM_TASK) {
+        check_task_begins(world, n, token);
+        return;
+    }
     if (world->lock_kind != LOCK_EXCLUSIVE)
         return;
     /* (With wild clocks one whose session is over may be told late that it is the first; then F is what holds.) */
@@ -218,11 +226,20 @@ static void check_quiet(struct world *world, int leader, uint64_t term)
                    checkers->leader, (unsigned long long)checkers->leader_term, leader, (unsigned long long)term);
 }
 
+int64_t quiet_since_us(const struct world *world)
+{
+    return world->checkers->quiet ? world->checkers->quiet_since_us : NEVER_MS;
+}
+
 void check_instant(struct world *world)
 {
     int leader;
     uint64_t term;
-    if (world->config.locks) {
+    if (world->config.kind == SIM_TASK) {
+        check_tasks(world);
+        return;
+    }
+    if (world->config.kind == SIM_LOCK) {
         check_holders(world);
         if (world->checkers->quiet && !world->config.wild)
             check_waiting(world);
@@ -246,7 +263,7 @@ void check_quiet_ends(struct world *world)
     struct checkers *checkers = world->checkers;
     if (!checkers->quiet)
         return;
-    if (checkers->leader < 0 && !world->config.wild && !world->config.locks)
+    if (checkers->leader < 0 && !world->config.wild && world->config.kind == SIM_ELECTION)
         world_fail(world, "L: nobody leads at the end of a quiet phase");
     checkers->quiet = false;
 }

@@ -12,6 +12,15 @@
  *             T  tokens of an exclusive lock only grow
  *             F  as above, with the token for the term
  *             L  once faults end, who waits holds within a stated bound
+ *
+ * With tasks: X  no two workers at one task at one instant
+ *             O  at most once: a task is begun again only after a recorded failure that may be taken up again, or where
+ *                both workers allow it; and each claim is begun at most once
+ *             R  one result: what is done stays so, each claim ends as its own worker says or is lost, and everybody
+ *                is told the same
+ *             T  tokens of a task only grow
+ *             L  once faults end, each task is settled within a stated bound
+ *             Q  without a fault no task is lost
  */
 #ifndef SIM_CHECKERS_H
 #define SIM_CHECKERS_H
@@ -29,6 +38,19 @@ void check_instant(struct world *world);
 void check_fenced_write(struct world *world, int n, uint64_t term);
 /* A program is told that it holds the lock. */
 void check_token(struct world *world, int n, uint64_t token);
+
+/* Tasks: task_checkers.c. */
+/* A node is told how its task has ended. */
+void check_outcome(struct world *world, int n, enum baton_code code);
+void check_task_stored(struct world *world, const struct baton_write *write);
+void check_task_begins(struct world *world, int n, uint64_t token);
+void check_tasks(struct world *world);
+struct task_checkers *task_checkers_new(void);
+void task_checkers_free(struct task_checkers *checkers);
+/* Since when there are no faults; NEVER_MS: there are. */
+int64_t quiet_since_us(const struct world *world);
+/* Within what time a session that is lost then is over. */
+int64_t bound_us(const struct world *world);
 /* A phase without faults begins, or ends. */
 void check_quiet_begins(struct world *world);
 void check_quiet_ends(struct world *world);

@@ -236,7 +236,7 @@ void faults_init(struct world *world)
     for (int i = 0; i < FAULT_REMOVE; i++)
         world->weights[i] = rng_chance(&world->rng, 350) ? 0 : (int)rng_range(&world->rng, 1, 10);
     world->weights[FAULT_REMOVE] = world_keeps(world, WORLD_ENTRY_IS_ITS_OWNERS) ? 0 : 5;
-    if (world->config.locks)
+    if (world->config.kind != SIM_ELECTION)
         world->weights[FAULT_TRANSFER] = world->weights[FAULT_HOLD] = world->weights[FAULT_DELETE] = 0;
     world->weights[FAULT_PAUSE]++; /* never none at all */
     if (world->weights[FAULT_RESTART] > 2)

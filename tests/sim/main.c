@@ -4,6 +4,7 @@
  *     sim --seed 17 --trace         one run, with everything that happens
  *     sim --seconds 60 --seeds 1-   new seeds until the time is over
  *     sim --locks ...               worlds in which the nodes want a lock instead
+ *     sim --tasks ...               ... or task after task to be done once
  *     sim --mutations               each rule of core/rules.h, and of the world around, is broken in turn, and must be
  *                                   caught
  */
@@ -23,7 +24,8 @@ struct options {
     int minutes, nodes, jobs;
     double seconds; /* stop beginning new seeds after this; 0: no limit */
     uint32_t broken, broken_around;
-    bool locks, wild, trace, mutations, hash;
+    enum sim_kind kind;
+    bool wild, trace, mutations, hash;
 };
 
 struct totals {
@@ -32,6 +34,10 @@ struct totals {
     uint64_t failed_seed;
     bool failed;
 };
+
+static const struct {
+    const char *option, *text;
+} kinds[] = {[SIM_ELECTION] = {"", ""}, [SIM_LOCK] = {" --locks", ", a lock"}, [SIM_TASK] = {" --tasks", ", tasks"}};
 
 static const struct {
     const char *name, *text;
@@ -56,7 +62,7 @@ static struct sim_config config_of(const struct options *options, uint64_t seed)
                                .nodes = options->nodes,
                                .broken = options->broken,
                                .broken_around = options->broken_around,
-                               .locks = options->locks,
+                               .kind = options->kind,
                                .wild = options->wild,
                                .trace = options->trace ? stdout : NULL};
 }
@@ -84,7 +90,7 @@ static void print_replay(const char *program, const struct options *options, uin
     for (unsigned i = 0; i < RULES; i++)
         if (is_broken(options, i))
             printf(" --break %s", rules[i].name);
-    printf("%s%s --trace\n", options->locks ? " --locks" : "", options->wild ? " --wild" : "");
+    printf("%s%s --trace\n", kinds[options->kind].option, options->wild ? " --wild" : "");
 }
 
 /* Every `jobs`-th seed, beginning at the `job`-th. */
@@ -149,9 +155,9 @@ static int run_jobs(const char *program, const struct options *options)
     printf("%llu seeds from %llu, %d minutes each%s%s: %.1f simulated hours in %.1f s on %d cores, "
            "%.1f hours a second and core; %llu steps, %llu decisions, %llu faults: %s\n",
            (unsigned long long)sum.runs, (unsigned long long)options->first, options->minutes,
-           options->locks ? ", a lock" : "", options->wild ? ", clocks beyond the bound" : "", sum.hours, took,
-           options->jobs, sum.hours / took / options->jobs, (unsigned long long)sum.steps,
-           (unsigned long long)sum.terms, (unsigned long long)sum.faults,
+           kinds[options->kind].text, options->wild ? ", clocks beyond the bound" : "", sum.hours, took, options->jobs,
+           sum.hours / took / options->jobs, (unsigned long long)sum.steps, (unsigned long long)sum.terms,
+           (unsigned long long)sum.faults,
            sum.failed               ? "FAILED"
            : parts == options->jobs ? "ok"
                                     : "a job died");
@@ -162,11 +168,12 @@ static int run_jobs(const char *program, const struct options *options)
 
 #define MUTATION_SEEDS 300 /* every broken rule must be found within this many */
 
-/* Rules of locks are looked for in worlds with locks. */
-static bool is_lock_rule(unsigned rule)
+/* Rules of locks are looked for in worlds with locks, those of tasks in worlds with tasks. */
+static enum sim_kind kind_of_rule(unsigned rule)
 {
-    return (rule >= RULE_HOLD_BY_VIEW && rule <= RULE_GHOST_IS_REMOVED) ||
-           rule == RULE_COUNT + WORLD_ENTRY_IS_ITS_OWNERS;
+    if ((rule >= RULE_HOLD_BY_VIEW && rule <= RULE_GHOST_IS_REMOVED) || rule == RULE_COUNT + WORLD_ENTRY_IS_ITS_OWNERS)
+        return SIM_LOCK;
+    return rule >= RULE_TASK_CLAIM_AT_HEAD && rule < RULE_COUNT ? SIM_TASK : SIM_ELECTION;
 }
 
 static bool mutation_found(const struct options *options, unsigned rule, struct sim_result *ret, uint64_t *ret_seed)
@@ -174,7 +181,7 @@ static bool mutation_found(const struct options *options, unsigned rule, struct 
     for (uint64_t seed = 1; seed <= MUTATION_SEEDS; seed++) {
         struct sim_config config = config_of(options, seed);
         break_rule(&config.broken, &config.broken_around, rule);
-        config.locks = is_lock_rule(rule);
+        config.kind = kind_of_rule(rule);
         sim_run(&config, ret);
         *ret_seed = seed;
         if (ret->failure[0] != '\0')
@@ -226,7 +233,7 @@ static void parse_seeds(const char *text, struct options *options)
 
 static void parse(int argc, char **argv, struct options *options)
 {
-    enum { SEEDS = 256, MINUTES, NODES, JOBS, SECONDS, BREAK, LOCKS, WILD, TRACE, MUTATIONS, HASH };
+    enum { SEEDS = 256, MINUTES, NODES, JOBS, SECONDS, BREAK, LOCKS, TASKS, WILD, TRACE, MUTATIONS, HASH };
     static const struct option longs[] = {{"seeds", required_argument, NULL, SEEDS},
                                           {"seed", required_argument, NULL, SEEDS},
                                           {"minutes", required_argument, NULL, MINUTES},
@@ -235,6 +242,7 @@ static void parse(int argc, char **argv, struct options *options)
                                           {"seconds", required_argument, NULL, SECONDS},
                                           {"break", required_argument, NULL, BREAK},
                                           {"locks", no_argument, NULL, LOCKS},
+                                          {"tasks", no_argument, NULL, TASKS},
                                           {"wild", no_argument, NULL, WILD},
                                           {"trace", no_argument, NULL, TRACE},
                                           {"mutations", no_argument, NULL, MUTATIONS},
@@ -262,7 +270,10 @@ static void parse(int argc, char **argv, struct options *options)
             break_rule(&options->broken, &options->broken_around, rule_number(optarg));
             break;
         case LOCKS:
-            options->locks = true;
+            options->kind = SIM_LOCK;
+            break;
+        case TASKS:
+            options->kind = SIM_TASK;
             break;
         case WILD:
             options->wild = true;

@@ -45,9 +45,9 @@ static void program_told(struct world *world, int n, const struct action *tell)
         if (node->program != PROGRAM_IDLE)
             world_fail(world, "n%d is told to lead while its program has not stopped", n);
         node->program = PROGRAM_WORKING;
-        if (world->config.locks) {
+        if (world->config.kind != SIM_ELECTION) {
             check_token(world, n, tell->term);
-            node->waits_since_us = NEVER_MS;
+            node->waits_since_us = world->config.kind == SIM_LOCK ? NEVER_MS : world->now_us;
             plan(world, n, world->now_us + rng_range(rng, 0, 3 * SECOND_US), HAPPEN_UNLOCK)->token = tell->term;
         }
         node->program_term = tell->term;
@@ -75,6 +75,9 @@ static void program_told(struct world *world, int n, const struct action *tell)
     case TELL_FOLLOW:
         node->program = PROGRAM_IDLE;
         break;
+    case TELL_OUTCOME:
+        check_outcome(world, n, tell->code);
+        break;
     case TELL_RESIGNED:
         node->standing = false;
         node->waits_since_us = NEVER_MS;
@@ -93,7 +96,7 @@ static void program_step(struct world *world, int n)
 {
     struct sim_node *node = &world->nodes[n];
     uint64_t term = contest_leads(node->core, node->election, node_clock_ms(world, node));
-    if (term != 0)
+    if (term != 0 && world->config.kind != SIM_TASK)
         plan(world, n, world->now_us + rng_range(&world->rng, 0, 3000), HAPPEN_ACT)->token = term;
     if (node->program == PROGRAM_WORKING)
         plan(world, n, world->now_us + rng_range(&world->rng, 50000, 900000), HAPPEN_PROGRAM)->token =
@@ -101,9 +104,6 @@ static void program_step(struct world *world, int n)
 }
 
 /* ---- the core ---- */
-
-static const char *const tell_names[] = {"LEAD",  "STOP",    "FOLLOW",  "CHANGED",      "RESIGNED", "DUPLICATE",
-                                         "REPLY", "SESSION", "RENEWED", "SESSION_LOST", "TROUBLE"};
 
 void node_forget_testament(struct sim_node *node)
 {
@@ -131,12 +131,12 @@ void node_step(struct world *world, int n, struct event *event)
     bool told = false;
     for (size_t i = 0; i < node->todo.count; i++) {
         const struct action *action = &node->todo.actions[i];
-        if (action->kind == ACTION_TELL && action->contest != NULL && action->contest == node->keeper)
-            continue;
+        if (action->kind == ACTION_TELL && action->contest != NULL && action->contest != node->election)
+            continue; /* of the keeper, or of a task that it is through with */
         if (action->kind == ACTION_TELL) {
             told = told || action->tell != TELL_RENEWED;
             if (action->tell != TELL_CHANGED && action->tell != TELL_RENEWED)
-                world_note(world, "n%d told %s term %llu %s", n, tell_names[action->tell],
+                world_note(world, "n%d told %s term %llu %s", n, tell_name(action->tell),
                            (unsigned long long)action->term, action->text);
             program_told(world, n, action);
         } else {
@@ -180,8 +180,22 @@ static int enter_queue(struct world *world, struct sim_node *node, struct baton_
 static void keep_session(struct world *world, struct sim_node *node)
 {
     const struct queue_options options = {.slots = 1, .until_ms = NEVER_MS};
-    if (world->config.locks && !contest_standing(node->keeper))
+    if (node->keeper != NULL && !contest_standing(node->keeper))
         (void)core_queue(node->core, node->keeper, &options, NULL);
+}
+
+static int enter(struct world *world, int n, struct baton_error *err)
+{
+    struct sim_node *node = &world->nodes[n];
+    switch (world->config.kind) {
+    case SIM_ELECTION:
+        return core_stand(node->core, node->election, &node->options, err);
+    case SIM_LOCK:
+        return enter_queue(world, node, err);
+    case SIM_TASK:
+        return task_enter(world, n, err);
+    }
+    IMPOSSIBLE("kind %d", (int)world->config.kind);
 }
 
 static void stand(struct world *world, int n)
@@ -192,8 +206,7 @@ static void stand(struct world *world, int n)
         return;
     node->standing = true;
     struct baton_error err;
-    if ((world->config.locks ? enter_queue(world, node, &err)
-                             : core_stand(node->core, node->election, &node->options, &err)) < 0)
+    if (enter(world, n, &err) < 0)
         world_fail(world, "n%d cannot stand: %s", n, err.text);
     node_step(world, n, &(struct event){.kind = EVENT_TICK});
 }
@@ -206,7 +219,7 @@ void node_start(struct world *world, int n)
     node->up = true;
     node->incarnation++;
     node_forget_testament(node);
-    node->standing = false;
+    node->standing = node->task_wanted = false;
     node->program = PROGRAM_IDLE;
     node->session = 0;
     node->paused_until_us = 0;
@@ -218,9 +231,13 @@ void node_start(struct world *world, int n)
                                    .broken = world->config.broken};
     node->core = core_new(&options);
     node->waits_since_us = NEVER_MS;
-    node->election =
-        core_observe(node->core, world->config.locks ? CONTEST_LOCK : CONTEST_ELECTION, ELECTION, node, NULL);
-    node->keeper = world->config.locks ? core_observe(node->core, CONTEST_LOCK, node->id, node, NULL) : NULL;
+    if (world->config.kind == SIM_TASK)
+        node->election = task_observe(world, n);
+    else
+        node->election = core_observe(node->core, world->config.kind == SIM_LOCK ? CONTEST_LOCK : CONTEST_ELECTION,
+                                      ELECTION, node, NULL);
+    node->keeper =
+        world->config.kind != SIM_ELECTION ? core_observe(node->core, CONTEST_LOCK, node->id, node, NULL) : NULL;
     world_note(world, "n%d starts", n);
     stand(world, n);
 }
@@ -265,7 +282,11 @@ void node_happen(struct world *world, struct happening *happening)
         check_fenced_write(world, n, happening->token);
         return;
     case HAPPEN_STOPPED:
-        if (node->program == PROGRAM_STOPPING && happening->token == node->program_term)
+        if (node->program != PROGRAM_STOPPING || happening->token != node->program_term)
+            return;
+        if (world->config.kind == SIM_TASK && rng_chance(&world->rng, 300))
+            task_finish(world, n); /* it was through just in time */
+        else
             node_step(world, n, &(struct event){.kind = EVENT_STOPPED, .contest = node->election});
         return;
     case HAPPEN_START:
@@ -277,6 +298,10 @@ void node_happen(struct world *world, struct happening *happening)
     case HAPPEN_UNLOCK:
         if (node->program != PROGRAM_WORKING || happening->token != node->program_term)
             return;
+        if (world->config.kind == SIM_TASK) {
+            task_finish(world, n);
+            return;
+        }
         node_step(world, n, &(struct event){.kind = EVENT_RESIGN, .contest = node->election});
         node_step(world, n, &(struct event){.kind = EVENT_STOPPED, .contest = node->election});
         return;

@@ -180,6 +180,7 @@ static void world_init(struct world *world)
     world->engine.store = store_new();
     world->engine.clock_ppm = rng_range(rng, -ppm, ppm);
     world->checkers = checkers_new();
+    world->task_checkers = task_checkers_new();
     uint32_t ttl_ms = (uint32_t)rng_range(rng, 2, 12) * 1000;
     for (int n = 0; n < world->node_count; n++) {
         struct sim_node *node = &world->nodes[n];
@@ -194,7 +195,7 @@ static void world_init(struct world *world)
         struct happening *start = world_plan(world, rng_range(rng, 0, 3 * SECOND_US), HAPPEN_START);
         start->node = n;
     }
-    if (world->config.locks)
+    if (world->config.kind == SIM_LOCK)
         world->lock_kind = (enum lock_kind)rng_range(rng, 0, LOCK_KINDS - 1);
     faults_init(world);
 }
@@ -213,6 +214,7 @@ static void world_release(struct world *world)
     }
     store_free(world->engine.store);
     checkers_free(world->checkers);
+    task_checkers_free(world->task_checkers);
 }
 
 void sim_run(const struct sim_config *config, struct sim_result *ret)

@@ -35,15 +35,21 @@ enum world_rule {
 
 /* ---- what a run is made of; all of it follows from the seed ---- */
 
+enum sim_kind {
+    SIM_ELECTION, /* the nodes want to lead */
+    SIM_LOCK,     /* ... a lock */
+    SIM_TASK      /* ... task after task to be done, once each */
+};
+
 struct sim_config {
     uint64_t seed;
     int minutes;            /* simulated */
     int nodes;              /* 0: 3 to 7, by the seed */
     uint32_t broken;        /* rules of the core that are switched off */
     uint32_t broken_around; /* rules of the world around it that are switched off: enum world_rule */
-    bool locks;             /* the nodes want a lock, not to lead */
-    bool wild;              /* clock rates beyond the bound: only F and T must hold */
-    FILE *trace;            /* a readable trace, or NULL */
+    enum sim_kind kind;
+    bool wild;   /* clock rates beyond the bound: only F and T must hold */
+    FILE *trace; /* a readable trace, or NULL */
 };
 
 struct sim_result {
@@ -89,7 +95,7 @@ enum happening_kind {
     HAPPEN_STOPPED,   /* to a node: the program answers a stop */
     HAPPEN_START,     /* to a node: its process starts */
     HAPPEN_STAND,     /* to a node: the program stands again */
-    HAPPEN_UNLOCK,    /* to a node: the program has done what it held the lock for */
+    HAPPEN_UNLOCK,    /* to a node: the program has done what it held the lock for, or the task */
     HAPPEN_REQUEST,   /* to the engine: a request arrives */
     HAPPEN_SEND_VIEW, /* to the engine: it sends a watch what is new */
     HAPPEN_EXPIRE,    /* to the engine: it looks for sessions that are over */
@@ -124,7 +130,7 @@ struct happening {
 
 /* ---- the parts ---- */
 
-#define WATCHES_MAX 4
+#define WATCHES_MAX 32
 #define SESSIONS_MAX 4096
 
 struct sim_watch {
@@ -142,8 +148,8 @@ enum program_state { PROGRAM_IDLE, PROGRAM_WORKING, PROGRAM_STOPPING };
 
 struct sim_node {
     struct core *core;
-    struct contest *election; /* or the lock that it wants */
-    struct contest *keeper;   /* with locks: one of its own, so that its session outlives an attempt */
+    struct contest *election; /* or the lock that it wants, or the task */
+    struct contest *keeper;   /* with locks and tasks: a lock of its own, so that its session outlives an attempt */
     struct update todo;
     unsigned incarnation;
     bool up, standing;
@@ -165,6 +171,9 @@ struct sim_node {
     int64_t cut_until_us;   /* the network to the engine is cut */
     uint32_t slots;         /* of its present attempt at a lock */
     int64_t waits_since_us; /* ... NEVER_MS: it does not wait */
+    unsigned task;          /* the number of its present task */
+    bool task_wanted;       /* ... was, so the next one is next */
+    bool task_again;        /* ... and whether it allows that it is begun again */
 };
 
 /* What the nodes of a world say about the lock. */
@@ -185,6 +194,7 @@ struct sim_engine {
 };
 
 struct checkers;
+struct task_checkers;
 
 struct world {
     struct sim_config config;
@@ -197,6 +207,7 @@ struct world {
     struct sim_node nodes[NODES_MAX];
     struct sim_engine engine;
     struct checkers *checkers;
+    struct task_checkers *task_checkers;
     struct sim_result *result;
     bool faulty; /* a phase with faults */
     int64_t phase_end_us;
@@ -204,6 +215,7 @@ struct world {
     int loss;        /* per mille of messages, in a faulty phase */
     bool held;
     enum lock_kind lock_kind;
+    unsigned task_count; /* that were wanted so far */
 };
 
 /* world.c */
@@ -222,6 +234,17 @@ void node_happen(struct world *world, struct happening *happening);
 void node_step(struct world *world, int n, struct event *event);
 void node_forget_testament(struct sim_node *node);
 bool node_active(const struct world *world, const struct sim_node *node); /* the program works as a leader, now */
+
+/* tasks.c: a node wants its next task */
+struct task_policy {
+    uint32_t retries;
+    bool again; /* what everybody says */
+    bool mixed; /* some say this, some that */
+};
+struct task_policy task_policy(const struct world *world, unsigned task);
+struct contest *task_observe(struct world *world, int n);
+int task_enter(struct world *world, int n, struct baton_error *err);
+void task_finish(struct world *world, int n); /* its program has ended its work */
 
 /* network.c: the engine and the way to it */
 void network_send(struct world *world, int n, const struct action *action);

@@ -7,9 +7,6 @@
 
 #include "base/base.h"
 
-static const char *const tell_names[] = {"LEAD",  "STOP",    "FOLLOW",  "CHANGED",      "RESIGNED", "DUPLICATE",
-                                         "REPLY", "SESSION", "RENEWED", "SESSION_LOST", "TROUBLE"};
-
 static void step(struct cluster *cluster, int n, struct event *event);
 
 void cluster_init(struct cluster *cluster)
@@ -44,11 +41,11 @@ static void told(struct cluster_node *node, const struct action *tell)
     if (tell->tell == TELL_REPLY)
         snprintf(text, BATON_ERROR_TEXT, "REPLY %s: %s", baton_code_name(tell->code), tell->text);
     else if (tell->tell == TELL_LEAD || tell->tell == TELL_STOP || tell->tell == TELL_FOLLOW)
-        snprintf(text, BATON_ERROR_TEXT, "%s %llu", tell_names[tell->tell], (unsigned long long)tell->term);
+        snprintf(text, BATON_ERROR_TEXT, "%s %llu", tell_name(tell->tell), (unsigned long long)tell->term);
     else if (tell->tell == TELL_TROUBLE)
         snprintf(text, BATON_ERROR_TEXT, "TROUBLE %s", tell->text);
     else
-        snprintf(text, BATON_ERROR_TEXT, "%s", tell_names[tell->tell]);
+        snprintf(text, BATON_ERROR_TEXT, "%s", tell_name(tell->tell));
     if (tell->tell == TELL_STOP)
         node->stop_until_ms = tell->until_ms;
 }

@@ -1,0 +1,381 @@
+/* task.c: a worker at a task that is to be done once: it looks, waits in line, claims, works, and reports.
+ *
+ * Those who want a task stand in a queue, as for an exclusive lock (lock.c), and the first one may claim it: a decision
+ * that outlives everybody, so what was begun is known to have been begun. It works when the view shows its own claim,
+ * and it leaves the queue only when the view shows its result. So who is first and sees the claim of somebody whose
+ * entry is gone knows that this one will not come back with a result that counts: the task is lost, or, where all
+ * allow it, begun again. What carries this is named in rules.h.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/state.h"
+
+/* ---- what the view shows ---- */
+
+static bool is_own(const struct task *task)
+{
+    return task->claim != NULL && task->claim_cid[0] != '\0' && strcmp(task->claim->cid, task->claim_cid) == 0;
+}
+
+void task_read(struct core *core, struct contest *contest)
+{
+    struct task *task = &contest->task;
+    char *key = key_claim(contest->name);
+    task->claim_record = view_find(&contest->view, key);
+    task->claim = task->claim_record != NULL ? task->claim_record->claim : NULL;
+    free(key);
+    uint64_t revision = task->claim_record != NULL ? task->claim_record->revision : 0;
+    if (task->claiming && revision != task->claim_at) /* it took effect, or never will */
+        task->claiming = false;
+    (void)core;
+}
+
+static void output_release(struct claim_output *output)
+{
+    free(output->bytes);
+    *output = (struct claim_output){0};
+}
+
+void task_release(struct contest *contest)
+{
+    output_release(&contest->task.result.out);
+    output_release(&contest->task.result.err);
+    free(contest->task.what);
+    contest->task.what = NULL;
+}
+
+static bool worker_present(const struct contest *contest)
+{
+    const struct entries *entries = &contest->queue.entries;
+    return entries_place(entries, contest->task.claim->cid) < entries->order.count;
+}
+
+/* May it be begun, by what the claim says? (By whom is another matter.) */
+static bool is_open(const struct core *core, const struct contest *contest)
+{
+    const struct task *task = &contest->task;
+    const struct claim *claim = task->claim;
+    if (task->claim_record == NULL)
+        return true;
+    if (claim == NULL)
+        return false;
+    bool both_again = (claim->again && task->options.again) || !rule(core, RULE_TASK_AT_MOST_ONCE);
+    if (claim_expired(claim, core->wall_ms))
+        return true;
+    switch (claim->state) {
+    case CLAIM_FREE:
+        return true;
+    case CLAIM_RUNNING:
+        return both_again && !(worker_present(contest) && rule(core, RULE_TASK_CLAIM_AT_HEAD));
+    case CLAIM_DONE:
+        return !rule(core, RULE_TASK_RESULT_IS_FINAL);
+    case CLAIM_FAILED:
+        return claim->attempt <= task->options.retries;
+    case CLAIM_LOST:
+        return both_again;
+    }
+    IMPOSSIBLE("claim %d", (int)claim->state);
+}
+
+static bool is_settled(const struct core *core, const struct contest *contest)
+{
+    const struct claim *claim = contest->task.claim;
+    return claim != NULL && claim->state != CLAIM_RUNNING && !is_open(core, contest);
+}
+
+/* ---- the claim is written ---- */
+
+static void write_claim(struct core *core, struct contest *contest, struct claim *next, bool compare)
+{
+    const struct view_record *before = contest->task.claim_record;
+    uint64_t revision = before != NULL ? before->revision : 0;
+    todo_write(core, &contest->decision, contest->index, BATON_WRITE_PUT, key_claim(contest->name),
+               claim_write(before != NULL ? before->value : NULL, next), 0, compare ? revision : BATON_REVISION_ANY);
+}
+
+static bool may_write(struct core *core, struct contest *contest)
+{
+    if (attempt_may(core, &contest->decision))
+        return true;
+    attempt_wait(core, contest, &contest->decision);
+    return false;
+}
+
+static void claim_it(struct core *core, struct contest *contest)
+{
+    struct task *task = &contest->task;
+    bool anew = task->claim == NULL || claim_expired(task->claim, core->wall_ms);
+    struct claim next = {.state = CLAIM_RUNNING,
+                         .cid = contest->cid,
+                         .id = (char *)core->options.id,
+                         .host = (char *)core->options.host,
+                         .what = task->what,
+                         .attempt = anew ? 1 : task->claim->attempt + (task->claim->state != CLAIM_FREE),
+                         .again = task->options.again,
+                         .since_wall_ms = core->wall_ms,
+                         .keep_ms = task->options.keep_ms};
+    text_copy(task->claim_cid, sizeof(task->claim_cid), contest->cid);
+    task->claim_at = task->claim_record != NULL ? task->claim_record->revision : 0;
+    task->claiming = true;
+    write_claim(core, contest, &next, rule(core, RULE_TASK_CLAIM_COMPARES));
+}
+
+/* The present claim with another end. */
+static void end_claim(struct core *core, struct contest *contest, enum claim_state state, int32_t status)
+{
+    struct claim next = *contest->task.claim;
+    next.state = state;
+    next.status = status;
+    next.ended_wall_ms = core->wall_ms;
+    next.out = contest->task.result.out;
+    next.err = contest->task.result.err;
+    write_claim(core, contest, &next, rule(core, RULE_TASK_RESULT_COMPARES) || !contest->task.ended);
+}
+
+/* ---- the work is over ---- */
+
+void task_ended(struct core *core, struct contest *contest, const struct task_result *result)
+{
+    struct task *task = &contest->task;
+    if (task->ended || (contest->role != ROLE_LEADING && contest->role != ROLE_STOPPING))
+        return;
+    todo_tell(core, TELL_FOLLOW, contest, "%s", "")->term = contest->term;
+    contest->role = ROLE_STOPPED;
+    contest->decision = (struct attempt){0}; /* the claim was seen */
+    task->ended = true;
+    task->result = (struct claim){.state = result->state, .status = result->status};
+    task->result.out = result->out;
+    if (result->out.bytes != NULL)
+        task->result.out.bytes = mem_text_n(result->out.bytes, result->out.size);
+    task->result.err = result->err;
+    if (result->err.bytes != NULL)
+        task->result.err.bytes = mem_text_n(result->err.bytes, result->err.size);
+    contest_answered_stop(core);
+    contest_mark(core, contest);
+}
+
+void task_abandon(struct contest *contest)
+{
+    struct task *task = &contest->task;
+    bool claimed = task->claiming || (is_own(task) && task->claim->state == CLAIM_RUNNING);
+    if (task->ended || contest->role != ROLE_FOLLOWING || !claimed)
+        return;
+    contest->role = ROLE_STOPPED;
+    task->ended = true;
+    task->result = (struct claim){.state = CLAIM_FREE};
+}
+
+/* What the claim says when the result is there, or can never be. */
+static void reported(struct core *core, struct contest *contest)
+{
+    struct task *task = &contest->task;
+    enum claim_state state = task->result.state;
+    task->ended = task->claiming = false;
+    contest->role = ROLE_FOLLOWING;
+    output_release(&task->result.out);
+    output_release(&task->result.err);
+    if (state == CLAIM_FREE)
+        return;
+    if (!is_own(task))
+        contest_end(core, contest, BATON_LOST, "the claim of the task '%s' was removed while this instance did it",
+                    contest->name);
+    else if (task->claim->state == CLAIM_LOST)
+        contest_end(core, contest, BATON_LOST, "the task '%s' is lost: the session was over before the work was",
+                    contest->name);
+}
+
+/* Record the result: also without a session, since it is compared with one's own claim. */
+static void report(struct core *core, struct contest *contest)
+{
+    struct task *task = &contest->task;
+    bool on_its_way =
+        task->claiming && (contest->decision.ticket != 0 || contest->decision.revision > contest->view.revision);
+    bool ours = is_own(task) && task->claim->state == CLAIM_RUNNING;
+    if (!rule(core, RULE_TASK_RESULT_COMPARES) && task->claim != NULL && contest->decision.revision == 0)
+        ours = true; /* whatever the claim says by now */
+    if (ours) {
+        if (may_write(core, contest))
+            end_claim(core, contest, task->result.state, task->result.status);
+        return;
+    }
+    if (!on_its_way)
+        reported(core, contest);
+}
+
+/* ---- with or without a session ---- */
+
+static const char *worker_text(const struct contest *contest, char text[BATON_ERROR_TEXT])
+{
+    const struct claim *claim = contest->task.claim;
+    const struct order *order = &contest->queue.entries.order;
+    const struct lock_entry *first = order->count > 0 ? order->records[0]->entry : NULL;
+    if (claim != NULL && claim->state == CLAIM_RUNNING)
+        snprintf(text, BATON_ERROR_TEXT, "%.128s on %.64s", claim->id, claim->host);
+    else if (first != NULL)
+        snprintf(text, BATON_ERROR_TEXT, "%.128s on %.64s", first->id, first->host);
+    else
+        snprintf(text, BATON_ERROR_TEXT, "an entry that cannot be read");
+    return text;
+}
+
+static void check_wait(struct core *core, struct contest *contest)
+{
+    char who[BATON_ERROR_TEXT];
+    const struct order *order = &contest->queue.entries.order;
+    bool others = contest->view.ready && order->count > 0 && strcmp(order->records[0]->cid, contest->cid) != 0;
+    if (contest->queue.until_ms == NEVER_MS)
+        return;
+    if (core->now_ms < contest->queue.until_ms)
+        contest_wake(core, contest, contest->queue.until_ms);
+    else if (others)
+        contest_end(core, contest, BATON_TIMEOUT, "the task '%s' is still being done by %s", contest->name,
+                    worker_text(contest, who));
+    else if (contest->view.ready && contest->task.claim != NULL && contest->task.claim->state == CLAIM_FAILED)
+        contest_end(core, contest, BATON_TIMEOUT, "the task '%s' has failed, and its next attempt is not due yet",
+                    contest->name);
+    else
+        contest_end(core, contest, BATON_TIMEOUT,
+                    "the task '%s' could not be begun in time: the engine does not answer", contest->name);
+}
+
+/* A claim that cannot be read, or that means something else, is not for us. */
+static bool refused(struct core *core, struct contest *contest)
+{
+    const struct task *task = &contest->task;
+    if (task->claim_record != NULL && task->claim == NULL) {
+        const struct baton_error *trouble = task->claim_record->trouble;
+        contest_end(core, contest, trouble->code, "%s", trouble->text);
+        return true;
+    }
+    if (task->claim == NULL || claim_expired(task->claim, core->wall_ms) || task->claim->what[0] == '\0' ||
+        task->what[0] == '\0' || strcmp(task->claim->what, task->what) == 0)
+        return false;
+    contest_end(core, contest, BATON_INVALID, "the task '%s' is '%s' for %.128s, and '%s' here", contest->name,
+                task->claim->what, task->claim->id, task->what);
+    return true;
+}
+
+/* Before it asks for a session: others do it, and it was only to be tried? */
+static bool tried(struct core *core, struct contest *contest)
+{
+    char who[BATON_ERROR_TEXT];
+    if (!contest->queue.try_only || contest->queue.entries.order.count == 0)
+        return false;
+    contest_end(core, contest, BATON_CONFLICT, "the task '%s' is being done by %s", contest->name,
+                worker_text(contest, who));
+    return true;
+}
+
+void task_look(struct core *core, struct contest *contest)
+{
+    struct task *task = &contest->task;
+    if (task->ended && contest->view.ready)
+        report(core, contest);
+    if (task->ended || contest->role != ROLE_FOLLOWING || contest->resigning)
+        return;
+    if (contest->view.ready && (refused(core, contest) || (task->looking && tried(core, contest))))
+        return;
+    if (contest->view.ready && is_settled(core, contest)) {
+        contest_end(core, contest, BATON_OK, "%s", "");
+        return;
+    }
+    check_wait(core, contest);
+    if (contest->resigning || !contest->view.ready || !task->looking)
+        return;
+    task->looking = false;
+    core->standing_count++;
+}
+
+/* ---- in line, with a session ---- */
+
+static void begin(struct core *core, struct contest *contest, const struct view_record *own)
+{
+    contest->role = ROLE_LEADING;
+    contest->term = own->created;
+    todo_tell(core, TELL_LEAD, contest, "%s", "")->term = contest->term;
+}
+
+/* Of what has failed: is its next attempt due? */
+static bool is_due(struct core *core, struct contest *contest)
+{
+    const struct task *task = &contest->task;
+    if (task->claim == NULL || task->claim->state != CLAIM_FAILED || claim_expired(task->claim, core->wall_ms))
+        return true;
+    /* By the wall clock, for it was another machine perhaps; never longer than was asked for. */
+    int64_t left_ms = task->claim->ended_wall_ms + task->options.retry_after_ms - core->wall_ms;
+    if (left_ms <= 0)
+        return true;
+    if (left_ms > task->options.retry_after_ms)
+        left_ms = task->options.retry_after_ms;
+    if (contest->queue.try_only)
+        contest_end(core, contest, BATON_CONFLICT, "the task '%s' has failed, and its next attempt is not due yet",
+                    contest->name);
+    else
+        contest_wake(core, contest, core->now_ms + left_ms);
+    return false;
+}
+
+static void take_up(struct core *core, struct contest *contest, const struct view_record *own)
+{
+    const struct task *task = &contest->task;
+    if (task->claim != NULL && strcmp(task->claim->cid, contest->cid) == 0) {
+        contest_remove_presence(core, contest); /* it has had its turn: at the end of the queue again */
+        return;
+    }
+    if (!is_due(core, contest) || !may_write(core, contest) || contest_fading(core, contest))
+        return;
+    claim_it(core, contest);
+    if (!rule(core, RULE_TASK_CLAIM_BEFORE_WORK))
+        begin(core, contest, own);
+}
+
+static void wait_in_line(struct core *core, struct contest *contest)
+{
+    const struct task *task = &contest->task;
+    const struct entries *entries = &contest->queue.entries;
+    char who[BATON_ERROR_TEXT];
+    size_t place = entries_place(entries, contest->cid);
+    if (place == entries->order.count)
+        return;
+    if (place > 0 && rule(core, RULE_TASK_CLAIM_AT_HEAD)) {
+        if (contest->queue.try_only)
+            contest_end(core, contest, BATON_CONFLICT, "the task '%s' is being done by %s", contest->name,
+                        worker_text(contest, who));
+        return;
+    }
+    if (task->claim != NULL && task->claim->state == CLAIM_RUNNING && strcmp(task->claim->cid, contest->cid) == 0) {
+        if (!contest_fading(core, contest))
+            begin(core, contest, entries->order.records[place]);
+    } else if (is_open(core, contest)) {
+        take_up(core, contest, entries->order.records[place]);
+    } else if (task->claim->state == CLAIM_RUNNING && !worker_present(contest) && may_write(core, contest)) {
+        end_claim(core, contest, CLAIM_LOST, 0);
+    }
+}
+
+static void work(struct core *core, struct contest *contest)
+{
+    const struct task *task = &contest->task;
+    int64_t until_ms = core->now_ms + contest->options.stop_ms;
+    bool claimed = task->claiming || (is_own(task) && task->claim->state == CLAIM_RUNNING);
+    if (contest->resigning)
+        contest_tell_stop(core, contest, until_ms, "it is given up");
+    else if (contest_fading(core, contest))
+        contest_tell_stop(core, contest, until_ms, "the session could not be renewed in time");
+    else if (!claimed)
+        contest_tell_stop(core, contest, until_ms, "somebody has removed the claim");
+}
+
+void task_step(struct core *core, struct contest *contest)
+{
+    if (contest->role == ROLE_LEADING)
+        work(core, contest);
+    if (contest->role == ROLE_STOPPING)
+        contest_wait_for_stopped(core, contest);
+    else if (contest->role == ROLE_STOPPED && !rule(core, RULE_TASK_RESULT_BEFORE_REMOVAL))
+        contest_remove_presence(core, contest);
+    else if (contest->role == ROLE_FOLLOWING && !contest->resigning)
+        wait_in_line(core, contest);
+}

@@ -1,0 +1,187 @@
+/* task_checkers.c: what must be true of tasks: see checkers.h. They read the records and what the nodes are told, and
+ * share no code with the core. */
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/base.h"
+#include "checkers.h"
+
+/* How long a worker may take, with its stop; and how often a task may be begun before it is settled. */
+#define WORK_US (6 * SECOND_US)
+#define ATTEMPTS_MAX 4
+
+struct task_record {
+    char state[16], cid[64];
+    int64_t attempt, status;
+    bool again;
+    int64_t since_us;
+};
+
+struct seen_task {
+    struct task_record record;  /* as it is stored */
+    bool begun;                 /* the work by the stored claim */
+    bool told;                  /* somebody was told how it ended: */
+    struct task_record outcome; /* ... so */
+    uint64_t token;             /* of the last worker */
+};
+
+struct task_checkers {
+    struct seen_task *tasks;
+    unsigned count;
+};
+
+struct task_checkers *task_checkers_new(void)
+{
+    return mem_new(sizeof(struct task_checkers));
+}
+
+void task_checkers_free(struct task_checkers *checkers)
+{
+    free(checkers->tasks);
+    free(checkers);
+}
+
+static struct seen_task *seen(struct world *world, unsigned task)
+{
+    struct task_checkers *checkers = world->task_checkers;
+    while (checkers->count <= task) {
+        checkers->tasks = mem_grow(checkers->tasks, (checkers->count + 1) * sizeof(*checkers->tasks));
+        checkers->tasks[checkers->count++] = (struct seen_task){0};
+    }
+    return &checkers->tasks[task];
+}
+
+static bool is(const struct task_record *record, const char *state)
+{
+    return strcmp(record->state, state) == 0;
+}
+
+static void read_record(const char *value, struct task_record *ret)
+{
+    json_t *object = json_loads(value, 0, NULL);
+    const char *state = json_string_value(json_object_get(object, "state"));
+    const char *cid = json_string_value(json_object_get(object, "cid"));
+    *ret = (struct task_record){.attempt = json_integer_value(json_object_get(object, "attempt")),
+                                .status = json_integer_value(json_object_get(object, "status")),
+                                .again = json_is_true(json_object_get(object, "again"))};
+    text_copy(ret->state, sizeof(ret->state), state != NULL ? state : "?");
+    text_copy(ret->cid, sizeof(ret->cid), cid != NULL ? cid : "?");
+    json_decref(object);
+}
+
+/* ---- O and R: what is stored ---- */
+
+/* May this claim follow that record? NULL: yes. */
+static const char *claim_follows(const struct seen_task *task, const struct task_record *next, uint32_t retries)
+{
+    const struct task_record *before = &task->record;
+    if (before->state[0] == '\0' || is(before, "free"))
+        return NULL;
+    if (is(before, "done"))
+        return "R: it is done, and is claimed again";
+    if (is(before, "failed"))
+        return before->attempt <= retries && next->attempt == before->attempt + 1
+                   ? NULL
+                   : "O: it has failed too often, and is claimed again";
+    return before->again && next->again ? NULL : "O: its worker is gone, and not both allow that it is begun again";
+}
+
+/* May this end follow that record? */
+static const char *end_follows(const struct world *world, const struct seen_task *task, const struct task_record *next)
+{
+    const struct task_record *before = &task->record;
+    if (!is(before, "running") || strcmp(before->cid, next->cid) != 0)
+        return "R: an end is recorded that is not of the present claim";
+    if (is(next, "free") && task->begun)
+        return "O: it was begun, and is said to be free";
+    if (!is(next, "free") && !is(next, "lost") && !task->begun)
+        return "R: it was never begun, and has an end";
+    int64_t settled_us = quiet_since_us(world) != NEVER_MS ? quiet_since_us(world) + bound_us(world) : INT64_MAX;
+    if (is(next, "lost") && before->since_us > settled_us && !world->config.wild)
+        return "Q: it is lost, and nothing went wrong";
+    return NULL;
+}
+
+void check_task_stored(struct world *world, const struct baton_write *write)
+{
+    unsigned number;
+    char rest[8] = "";
+    if (sscanf(write->key, "tasks/t%u/%6s", &number, rest) != 2 || strcmp(rest, "claim") != 0)
+        return;
+    struct seen_task *task = seen(world, number);
+    struct task_record next;
+    read_record(write->value, &next);
+    next.since_us = is(&next, "running") ? world->now_us : task->record.since_us;
+    const char *wrong = is(&next, "running") ? claim_follows(task, &next, task_policy(world, number).retries)
+                                             : end_follows(world, task, &next);
+    if (wrong != NULL)
+        world_fail(world, "%s: t%u, %s by %s after %s by %s", wrong, number, next.state, next.cid, task->record.state,
+                   task->record.cid);
+    if (is(&next, "running"))
+        task->begun = false;
+    task->record = next;
+    world_note(world, "t%u is %s, attempt %lld, by %s", number, next.state, (long long)next.attempt, next.cid);
+}
+
+/* ---- what the nodes are told ---- */
+
+void check_task_begins(struct world *world, int n, uint64_t token)
+{
+    const struct sim_node *node = &world->nodes[n];
+    struct seen_task *task = seen(world, node->task);
+    bool own = strcmp(task->record.cid, contest_cid(node->election)) == 0;
+    world_note(world, "n%d begins t%u with token %llu", n, node->task, (unsigned long long)token);
+    if (token <= task->token && !world->config.wild)
+        world_fail(world, "T: n%d begins t%u with token %llu after token %llu", n, node->task,
+                   (unsigned long long)token, (unsigned long long)task->token);
+    /* Its claim may have been ended by somebody else meanwhile; what must not be is one that it never had, or began. */
+    if (own && task->begun)
+        world_fail(world, "O: n%d begins t%u twice with one claim", n, node->task);
+    if (own && !is(&task->record, "running") && !is(&task->record, "lost"))
+        world_fail(world, "O: n%d begins t%u, which is %s", n, node->task, task->record.state);
+    if (!own && !task->record.again)
+        world_fail(world, "O: n%d begins t%u without a claim", n, node->task);
+    task->begun = task->begun || own;
+    task->token = token;
+}
+
+void check_outcome(struct world *world, int n, enum baton_code code)
+{
+    struct sim_node *node = &world->nodes[n];
+    struct seen_task *task = seen(world, node->task);
+    struct task_policy policy = task_policy(world, node->task);
+    node->waits_since_us = NEVER_MS;
+    if (code != BATON_OK || policy.mixed)
+        return;
+    if (!is(&task->record, "done") && !is(&task->record, "failed") && !is(&task->record, "lost"))
+        world_fail(world, "R: n%d is told that t%u is settled, which is %s", n, node->task, task->record.state);
+    if (task->told && (strcmp(task->outcome.state, task->record.state) != 0 ||
+                       strcmp(task->outcome.cid, task->record.cid) != 0 || task->outcome.status != task->record.status))
+        world_fail(world, "R: n%d is told that t%u is %s by %s; before, it was %s by %s", n, node->task,
+                   task->record.state, task->record.cid, task->outcome.state, task->outcome.cid);
+    task->told = true;
+    task->outcome = task->record;
+}
+
+/* ---- X and L: at every instant ---- */
+
+void check_tasks(struct world *world)
+{
+    if (world->config.wild)
+        return;
+    int64_t limit_us = bound_us(world) + ATTEMPTS_MAX * (WORK_US + bound_us(world));
+    for (int n = 0; n < world->node_count; n++) {
+        const struct sim_node *node = &world->nodes[n];
+        if (!node->up)
+            continue;
+        int64_t since_us = node->waits_since_us > quiet_since_us(world) ? node->waits_since_us : quiet_since_us(world);
+        if (since_us != NEVER_MS && world->now_us - since_us > limit_us)
+            world_fail(world, "L: t%u is not settled for n%d after %.0f s without faults", node->task, n,
+                       (double)(world->now_us - since_us) / 1e6);
+        for (int k = n + 1; k < world->node_count; k++)
+            if (node->task == world->nodes[k].task && node_active(world, node) && node_active(world, &world->nodes[k]))
+                world_fail(world, "X: n%d and n%d work on t%u at the same time", n, k, node->task);
+    }
+}
