@@ -319,6 +319,8 @@ static void on_event(struct run *run, const struct baton_event *event)
     case BATON_REPLY:
     case BATON_ACQUIRED: /* of locks */
     case BATON_RELEASED:
+    case BATON_BEGIN: /* of tasks */
+    case BATON_OUTCOME:
         return;
     }
 }

@@ -24,6 +24,8 @@ struct shared_page {
 
 struct queued;
 
+#define TRY_LIMIT_MS 10000 /* a try on an engine that does not answer ends, too */
+
 /* What the queue still holds of an election, or of the client, by kind: see queue.c. */
 enum queue_place {
     KEPT_TROUBLE, /* of either */
@@ -40,12 +42,12 @@ enum queue_place {
     KEPT_NOWHERE
 };
 
-/* An election's handle; a lock's is the same (struct baton_lock). */
+/* An election's handle; a lock's and a task's is the same (struct baton_lock, struct baton_task). */
 struct baton_election {
     struct baton *client;
     struct contest *core;
     enum contest_kind kind;
-    bool unlocked;         /* of a lock: the program has stopped by itself, so it need not be told to */
+    bool unlocked;         /* of a lock or task: the program has stopped by itself, so it need not be told to */
     char *name;            /* "": every election */
     _Atomic uint64_t term; /* that it leads with; 0: it does not */
     struct shared_page *page;
@@ -53,10 +55,12 @@ struct baton_election {
     bool standing, all;
     bool freed;    /* by the program: nothing is told of it any more */
     bool troubled; /* trouble of this election was told */
-    bool want_stopped, want_resign;
-    bool stopping;         /* told STOP, and no FOLLOW yet */
-    int64_t stop_until_ms; /* which it was told */
-    unsigned requests;     /* not answered yet */
+    bool want_stopped, want_resign, want_ended;
+    struct task_result *result; /* of a task: with want_ended */
+    bool recording;             /* of a task: how the work ended is not recorded yet */
+    bool stopping;              /* told STOP, and no FOLLOW yet */
+    int64_t stop_until_ms;      /* which it was told */
+    unsigned requests;          /* not answered yet */
     struct queued *kept[KEPT_PLACES];
     bool asking; /* in the client's list of those that want something */
     struct baton_election *asking_next;
@@ -64,6 +68,10 @@ struct baton_election {
 };
 
 struct baton_lock {
+    struct baton_election handle;
+};
+
+struct baton_task {
     struct baton_election handle;
 };
 
@@ -162,6 +170,11 @@ void election_stands(struct baton_election *e, uint32_t stop_ms);
 void election_ask(struct baton_election *e, bool *want); /* the loop will look at it */
 void election_withdrawn(struct baton_election *e);       /* it does not stand any more */
 void election_gone(struct baton_election *e);            /* the core has freed its part: free the handle */
+
+/* A number for a request about `e`. false: it cannot be made, and is answered at once. */
+bool election_request(struct baton_election *e, const char *what, uint64_t *ret_number);
+/* What the result of a task is kept in. */
+void task_result_free(struct task_result *result);
 
 /* client.c */
 bool client_is_ours(const struct baton *b); /* false in a forked child */

@@ -94,19 +94,27 @@ static const enum baton_event_kind event_of_tell[] = {
     [TELL_RESIGNED] = BATON_RESIGNED, [TELL_DUPLICATE] = BATON_DUPLICATE,
     [TELL_REPLY] = BATON_REPLY,       [TELL_SESSION] = BATON_SESSION,
     [TELL_RENEWED] = BATON_RENEWED,   [TELL_SESSION_LOST] = BATON_LOST_SESSION,
+    [TELL_OUTCOME] = BATON_OUTCOME,
 };
 
-/* A lock's stop need not be told to a program that has unlocked it, nor the end of the stop: RELEASED follows. */
+/* A lock's stop need not be told to a program that has unlocked it, nor the end of the stop: RELEASED follows. So with
+ * tasks: OUTCOME follows, and is the last. */
 static bool is_told(const struct baton_election *handle, enum tell_kind tell)
 {
     if (handle == NULL)
         return true;
-    return !handle->freed &&
-           !(handle->kind == CONTEST_LOCK && (tell == TELL_FOLLOW || (tell == TELL_STOP && handle->unlocked)));
+    if (handle->freed)
+        return false;
+    if (handle->kind == CONTEST_ELECTION)
+        return true;
+    return tell != TELL_FOLLOW && !(tell == TELL_STOP && handle->unlocked) &&
+           !(tell == TELL_RESIGNED && handle->kind == CONTEST_TASK);
 }
 
 static enum baton_event_kind event_kind(const struct baton_election *handle, enum tell_kind tell)
 {
+    if (handle != NULL && handle->kind == CONTEST_TASK && tell == TELL_LEAD)
+        return BATON_BEGIN;
     if (handle != NULL && handle->kind == CONTEST_LOCK && tell == TELL_LEAD)
         return BATON_ACQUIRED;
     if (handle != NULL && handle->kind == CONTEST_LOCK && tell == TELL_RESIGNED)
@@ -138,6 +146,11 @@ static void told(struct baton *b, const struct action *tell)
     case TELL_FOLLOW:
         assert(handle != NULL);
         handle->stopping = false;
+        break;
+    case TELL_OUTCOME:
+        assert(handle != NULL);
+        handle->unlocked = true; /* what is left of it may go with the session */
+        handle->recording = false;
         break;
     case TELL_RESIGNED:
         assert(handle != NULL);
@@ -337,16 +350,19 @@ static void on_closed(void *ctx)
 
 /* ---- what the program asks ---- */
 
-/* The next wish, or false. A resignation first: who is told to stop is not freed by it, and can answer. */
+/* The next wish, or false. First what a task has come to; then a resignation: who is told to stop is not freed by it,
+ * and can answer. */
 static bool next_wish(struct baton *b, struct event *ret)
 {
     pthread_mutex_lock(&b->mutex);
     struct baton_election *handle = b->asking;
     if (handle != NULL) {
-        bool *want = handle->want_resign ? &handle->want_resign : &handle->want_stopped;
-        *ret = (struct event){.kind = handle->want_resign ? EVENT_RESIGN : EVENT_STOPPED, .contest = handle->core};
-        *want = false;
-        if (!handle->want_stopped) {
+        *ret = (struct event){.contest = handle->core, .result = handle->result};
+        ret->kind = handle->want_ended ? EVENT_ENDED : handle->want_resign ? EVENT_RESIGN : EVENT_STOPPED;
+        *(handle->want_ended    ? &handle->want_ended
+          : handle->want_resign ? &handle->want_resign
+                                : &handle->want_stopped) = false;
+        if (!handle->want_resign && !handle->want_stopped) {
             b->asking = handle->asking_next;
             handle->asking = false;
         }
@@ -408,11 +424,11 @@ static bool may_end(struct baton *b, int64_t now_ms)
     return true;
 }
 
-/* Does nobody stand but locks that are unlocked? They go with the session, at one stroke. */
+/* Does nobody stand but locks that are unlocked, and tasks that are settled? They go with the session, at one stroke. */
 static bool only_unlocked(const struct baton *b)
 {
     for (const struct baton_election *handle = b->elections; handle != NULL; handle = handle->next)
-        if (handle->standing && !handle->unlocked)
+        if (handle->standing && (!handle->unlocked || handle->recording))
             return false;
     return true;
 }

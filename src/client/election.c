@@ -63,6 +63,7 @@ void election_gone(struct baton_election *e)
     *e->place = e->next;
     if (e->next != NULL)
         e->next->place = e->place;
+    task_result_free(e->result);
     free(e->name);
     free(e);
 }
@@ -89,6 +90,9 @@ int election_check_standing(struct baton *b, enum contest_kind kind, const char 
     if (kind == CONTEST_LOCK)
         return error_set(err, BATON_CONFLICT, "this client holds or wants the lock '%s' already%s", name,
                          (*standing)->freed ? ": its release is under way" : "");
+    if (kind == CONTEST_TASK)
+        return error_set(err, BATON_CONFLICT, "this client wants the task '%s' done already%s", name,
+                         (*standing)->freed ? ": it is being given up" : "");
     return error_set(err, BATON_CONFLICT, "this client already stands in the election '%s'%s", name,
                      (*standing)->freed ? ": its resignation is under way" : "");
 }
@@ -134,7 +138,9 @@ out:
 struct baton_election *election_observe(struct baton *b, enum contest_kind kind, const char *name,
                                         struct baton_error *err)
 {
-    if (client_check(b, err) < 0 || (name != NULL && name_check("name", name, err) < 0))
+    if (client_check(b, err) < 0)
+        return NULL;
+    if (name != NULL && (kind == CONTEST_TASK ? task_key_check(name, err) : name_check("name", name, err)) < 0)
         return NULL;
     pthread_mutex_lock(&b->mutex);
     struct baton_election *handle = election_handle(b, kind, name, err);
@@ -227,14 +233,13 @@ static void request_refused(struct baton_election *e, uint64_t number, const str
     reply->code = err->code;
 }
 
-/* A number for a request, with the mutex held. false: it cannot be made, and is answered at once. */
-static bool request_begin(struct baton_election *e, const char *what, uint64_t *ret_number)
+bool election_request(struct baton_election *e, const char *what, uint64_t *ret_number)
 {
     struct baton *b = e->client;
     struct baton_error err = {0};
     *ret_number = ++b->last_request;
     if (e->all)
-        error_set(&err, BATON_INVALID, "a %s needs one election, not all of them", what);
+        error_set(&err, BATON_INVALID, "a %s needs one name, not all of them", what);
     else if (b->requests >= REQUESTS_MAX)
         error_set(&err, BATON_FULL, "%d requests are under way already, which is the most that one client can have",
                   REQUESTS_MAX);
@@ -254,7 +259,7 @@ uint64_t baton_transfer(struct baton_election *e, const char *to_id, uint32_t ti
     if (!client_is_ours(b))
         return 0;
     pthread_mutex_lock(&b->mutex);
-    if (request_begin(e, "transfer", &number))
+    if (election_request(e, "transfer", &number))
         core_transfer(b->core, e->core, number, to_id, clock_now_ms() + timeout_ms);
     pthread_mutex_unlock(&b->mutex);
     client_wake(b);
@@ -272,7 +277,7 @@ uint64_t baton_hold(struct baton_election *e, const char *why, uint32_t timeout_
         struct baton_error err;
         error_set(&err, BATON_INVALID, "the reason is too long: %zu bytes, at most %d are kept", strlen(why), WHY_MAX);
         request_refused(e, number = ++b->last_request, &err);
-    } else if (request_begin(e, "hold", &number)) {
+    } else if (election_request(e, "hold", &number)) {
         core_hold(b->core, e->core, number, why, clock_now_ms() + timeout_ms);
     }
     pthread_mutex_unlock(&b->mutex);
@@ -287,7 +292,7 @@ uint64_t baton_release(struct baton_election *e, uint32_t timeout_ms)
     if (!client_is_ours(b))
         return 0;
     pthread_mutex_lock(&b->mutex);
-    if (request_begin(e, "release", &number))
+    if (election_request(e, "release", &number))
         core_release(b->core, e->core, number, clock_now_ms() + timeout_ms);
     pthread_mutex_unlock(&b->mutex);
     client_wake(b);

@@ -5,8 +5,6 @@
 #include "base/clock.h"
 #include "client/client.h"
 
-#define TRY_LIMIT_MS 10000 /* a try on an engine that does not answer ends, too */
-
 static_assert(BATON_SHARED == SLOTS_SHARED && BATON_SLOTS_MAX == SLOTS_MAX, "the core's numbers are the public ones");
 
 void baton_lock_options_init(struct baton_lock_options *options)

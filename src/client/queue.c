@@ -20,7 +20,8 @@ static const char *const event_names[] = {
     [BATON_RENEWED] = "renewed",     [BATON_LOST_SESSION] = "lost-session",
     [BATON_DUPLICATE] = "duplicate", [BATON_TROUBLE] = "trouble",
     [BATON_RECOVERED] = "recovered", [BATON_ACQUIRED] = "acquired",
-    [BATON_RELEASED] = "released",
+    [BATON_RELEASED] = "released",   [BATON_BEGIN] = "begin",
+    [BATON_OUTCOME] = "outcome",
 };
 
 const char *baton_event_name(enum baton_event_kind kind)
@@ -50,6 +51,8 @@ static const struct {
     [BATON_RECOVERED] = {KEPT_RECOVERED, false, KEPT_NOWHERE},
     [BATON_ACQUIRED] = {KEPT_NOWHERE, false, KEPT_NOWHERE}, /* a handle is one attempt: each comes once */
     [BATON_RELEASED] = {KEPT_NOWHERE, false, KEPT_NOWHERE},
+    [BATON_BEGIN] = {KEPT_NOWHERE, false, KEPT_NOWHERE}, /* and each of these is answered before the next */
+    [BATON_OUTCOME] = {KEPT_NOWHERE, false, KEPT_NOWHERE},
 };
 
 /* Keep the descriptor readable exactly while there is something. */
@@ -161,6 +164,8 @@ bool baton_next(struct baton *b, struct baton_event *ret)
                                     .code = queued->code};
         if (queued->election != NULL && queued->election->kind == CONTEST_LOCK)
             ret->lock = (struct baton_lock *)queued->election;
+        else if (queued->election != NULL && queued->election->kind == CONTEST_TASK)
+            ret->task = (struct baton_task *)queued->election;
         else
             ret->election = queued->election;
         text_copy(ret->text, sizeof(ret->text), queued->text != NULL ? queued->text : "");

@@ -72,7 +72,8 @@ static void forget_candidacy(struct contest *contest)
 void contest_end(struct core *core, struct contest *contest, enum baton_code code, const char *format, ...)
 {
     va_list args;
-    if (contest->resigning)
+    /* (Who gives up a task that it works at is told what becomes of it.) */
+    if (contest->resigning && (contest->kind != CONTEST_TASK || contest->end_text != NULL))
         return;
     contest->resigning = true;
     contest->end_code = code;

@@ -182,8 +182,10 @@ static void reported(struct core *core, struct contest *contest)
         contest_end(core, contest, BATON_LOST, "the claim of the task '%s' was removed while this instance did it",
                     contest->name);
     else if (task->claim->state == CLAIM_LOST)
-        contest_end(core, contest, BATON_LOST, "the task '%s' is lost: the session was over before the work was",
-                    contest->name);
+        contest_end(core, contest, BATON_LOST, "the task '%s' is lost: %s", contest->name,
+                    contest->resigning ? "it was given up" : "the session was over before the work was");
+    else if (contest->resigning && is_settled(core, contest))
+        contest_end(core, contest, BATON_OK, "%s", "");
 }
 
 /* Record the result: also without a session, since it is compared with one's own claim. */

@@ -1,0 +1,163 @@
+/* task.c: libbaton's tasks. A task's handle is an election's inside, as a lock's is. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "client/client.h"
+
+static_assert(BATON_TASK_OUTPUT_MAX == CLAIM_OUTPUT_MAX && BATON_TASK_WHAT_MAX == CLAIM_WHAT_MAX,
+              "the core's numbers are the public ones");
+
+void baton_task_options_init(struct baton_task_options *options)
+{
+    *options = (struct baton_task_options){0};
+}
+
+static int check(const struct baton *b, const struct baton_task_options *options, struct baton_error *err)
+{
+    if (options->what != NULL && strlen(options->what) > BATON_TASK_WHAT_MAX)
+        return error_set(err, BATON_INVALID, "what the task is said to be is too long: %zu bytes, at most %d are kept",
+                         strlen(options->what), BATON_TASK_WHAT_MAX);
+    if (options->expire_ms > INT64_MAX / 2)
+        return error_set(err, BATON_INVALID, "a result cannot be kept for %llu ms; 0 is for ever",
+                         (unsigned long long)options->expire_ms);
+    if (options->stop_ms > b->options.ttl_ms / 2)
+        return error_set(err, BATON_INVALID,
+                         "a stop that may take %u ms does not fit a ttl of %u ms: at most half of it is left when "
+                         "renewals fail",
+                         options->stop_ms, b->options.ttl_ms);
+    return 0;
+}
+
+int baton_once(struct baton *b, const char *key, const struct baton_task_options *options, struct baton_task **ret,
+               struct baton_error *err)
+{
+    struct baton_task_options defaults;
+    baton_task_options_init(&defaults);
+    if (options == NULL)
+        options = &defaults;
+    if (client_check(b, err) < 0 || task_key_check(key, err) < 0 || check(b, options, err) < 0)
+        return -1;
+    struct task_options task = {
+        .what = options->what != NULL ? options->what : "",
+        .again = options->at_least_once,
+        .retries = options->retries,
+        .retry_after_ms = options->retry_after_ms,
+        .keep_ms = (int64_t)options->expire_ms,
+        .queue = {.try_only = options->try_only, .until_ms = NEVER_MS, .stop_ms = options->stop_ms}};
+    if (options->wait_ms > 0 || options->try_only)
+        task.queue.until_ms = clock_now_ms() + (options->wait_ms > 0 ? options->wait_ms : TRY_LIMIT_MS);
+    struct baton_election *handle = NULL;
+    pthread_mutex_lock(&b->mutex);
+    if (election_check_standing(b, CONTEST_TASK, key, err) == 0 &&
+        (handle = election_handle(b, CONTEST_TASK, key, err)) != NULL) {
+        core_once(b->core, handle->core, &task, NULL);
+        election_stands(handle, options->stop_ms);
+    }
+    pthread_mutex_unlock(&b->mutex);
+    if (handle == NULL)
+        return -1;
+    client_wake(b);
+    *ret = (struct baton_task *)handle;
+    return 0;
+}
+
+int baton_observe_task(struct baton *b, const char *key, struct baton_task **ret, struct baton_error *err)
+{
+    struct baton_election *handle = election_observe(b, CONTEST_TASK, key, err);
+    if (handle != NULL)
+        *ret = (struct baton_task *)handle;
+    return handle != NULL ? 0 : -1;
+}
+
+bool baton_works(const struct baton_task *task, uint64_t *ret_token)
+{
+    return baton_leads(&task->handle, ret_token);
+}
+
+/* ---- the result ---- */
+
+void task_result_free(struct task_result *result)
+{
+    if (result == NULL)
+        return;
+    free(result->out.bytes);
+    free(result->err.bytes);
+    free(result);
+}
+
+static struct claim_output keep(const char *bytes, size_t size)
+{
+    struct claim_output output = {0};
+    if (bytes == NULL)
+        return output;
+    output.left_out = size > CLAIM_OUTPUT_MAX ? size - CLAIM_OUTPUT_MAX : 0;
+    output.size = size - output.left_out;
+    output.bytes = mem_text_n(bytes + output.left_out, output.size);
+    return output;
+}
+
+void baton_done(struct baton_task *task, const struct baton_task_result *result)
+{
+    struct baton_election *handle = &task->handle;
+    struct baton *b = handle->client;
+    if (!client_is_ours(b))
+        return;
+    struct task_result *kept = mem_new(sizeof(*kept));
+    kept->state = result->status == 0 ? CLAIM_DONE : CLAIM_FAILED;
+    kept->status = result->status;
+    kept->out = keep(result->out, result->out_size);
+    kept->err = keep(result->err, result->err_size);
+    pthread_mutex_lock(&b->mutex);
+    if (!handle->want_ended) {
+        task_result_free(handle->result);
+        handle->result = kept;
+        kept = NULL;
+        handle->recording = atomic_load(&handle->term) != 0 || handle->stopping;
+        election_ask(handle, &handle->want_ended);
+    }
+    pthread_mutex_unlock(&b->mutex);
+    task_result_free(kept);
+    client_wake(b);
+}
+
+void baton_give_up(struct baton_task *task)
+{
+    struct baton *b = task->handle.client;
+    if (!client_is_ours(b))
+        return;
+    pthread_mutex_lock(&b->mutex);
+    task->handle.recording = task->handle.recording || atomic_load(&task->handle.term) != 0 || task->handle.stopping;
+    task->handle.unlocked = true;
+    pthread_mutex_unlock(&b->mutex);
+    baton_resign(&task->handle);
+    baton_stopped(&task->handle);
+}
+
+void baton_task_free(struct baton_task *task)
+{
+    if (task == NULL || !client_is_ours(task->handle.client))
+        return;
+    baton_give_up(task);
+    baton_election_free(&task->handle);
+}
+
+const char *baton_task_key(const struct baton_task *task)
+{
+    return task->handle.name;
+}
+
+uint64_t baton_forget(struct baton_task *task, bool force, uint32_t timeout_ms)
+{
+    struct baton_election *handle = &task->handle;
+    struct baton *b = handle->client;
+    uint64_t number;
+    if (!client_is_ours(b))
+        return 0;
+    pthread_mutex_lock(&b->mutex);
+    if (election_request(handle, "request to forget", &number))
+        core_forget_task(b->core, handle->core, number, force, clock_now_ms() + timeout_ms);
+    pthread_mutex_unlock(&b->mutex);
+    client_wake(b);
+    return number;
+}
