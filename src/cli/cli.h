@@ -36,13 +36,14 @@ void cli_print_commands(FILE *to);
 /* ---- options ---- */
 
 enum cli_kind {
-    CLI_FLAG,     /* bool *: set to true */
-    CLI_TEXT,     /* const char **: as it is; points into argv */
-    CLI_URL,      /* const char **: not empty, the rest is the engine's to say */
-    CLI_ID,       /* const char **: checked by baton_check_name */
-    CLI_NUMBER,   /* int32_t *: min..max */
-    CLI_DURATION, /* uint32_t *: in ms, min..max */
-    CLI_CHOICE    /* const char **: one of `value`, "never|on-failure|always" */
+    CLI_FLAG,          /* bool *: set to true */
+    CLI_TEXT,          /* const char **: as it is; points into argv */
+    CLI_URL,           /* const char **: not empty, the rest is the engine's to say */
+    CLI_ID,            /* const char **: checked by baton_check_name */
+    CLI_NUMBER,        /* int32_t *: min..max */
+    CLI_DURATION,      /* uint32_t *: in ms, min..max */
+    CLI_LONG_DURATION, /* uint64_t *: the same, up to CLI_DURATION_MAX_MS */
+    CLI_CHOICE         /* const char **: one of `value`, "never|on-failure|always" */
 };
 
 struct cli_option {
@@ -122,7 +123,8 @@ int cli_parse(const struct cli_form *form, int argc, char **argv, struct cli_arg
         .help = "how long to wait for the engine (default: 5s)"                                                        \
     }
 
-/* "500ms", "10s", "1.5m", "2h", or a plain number of seconds, as milliseconds. `what` begins the words of an error:
+/* "500ms", "10s", "1.5m", "2h", "30d", or a plain number of seconds, as milliseconds. `what` begins the words of an
+ * error:
  * "--ttl". BATON_INVALID when it is no duration or not within min_ms..max_ms. */
 int cli_duration(const char *what, const char *text, int64_t min_ms, int64_t max_ms, int64_t *ret_ms,
                  struct baton_error *err);

@@ -2,6 +2,7 @@
 COMMAND(run)
 COMMAND(elect)
 COMMAND(lock)
+COMMAND(once)
 COMMAND(gate)
 COMMAND(status)
 COMMAND(watch)

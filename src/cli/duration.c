@@ -11,7 +11,7 @@ struct unit {
     int64_t ms;
 };
 
-static const struct unit units[] = {{"", 1000}, {"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000}};
+static const struct unit units[] = {{"", 1000}, {"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000}, {"d", 86400000}};
 
 static bool is_digit(char c)
 {
@@ -56,8 +56,8 @@ int cli_duration(const char *what, const char *text, int64_t min_ms, int64_t max
     int64_t ms;
     char limit[32];
     if (!parse(text, &ms))
-        return error_set(err, BATON_INVALID, "%s: '%.40s' is no duration; write it like 500ms, 10s, 1.5m or 2h", what,
-                         text);
+        return error_set(err, BATON_INVALID, "%s: '%.40s' is no duration; write it like 500ms, 10s, 1.5m, 2h or 30d",
+                         what, text);
     if (max_ms > CLI_DURATION_MAX_MS)
         max_ms = CLI_DURATION_MAX_MS;
     if (ms < min_ms)

@@ -3,52 +3,28 @@
 
 #include <inttypes.h>
 #include <jansson.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "base/base.h"
 #include "cli/cli.h"
+#include "cli/known.h"
 #include "cli/present.h"
 
-/* Until something happens to the client, or until_ms. */
-static void wait_for_client(struct baton *client, int64_t until_ms, struct baton_error *trouble)
+static bool is_known(const void *lock)
 {
-    struct baton_event event;
-    int64_t left_ms = until_ms - baton_now_ms();
-    struct pollfd ready = {.fd = baton_fd(client), .events = POLLIN};
-    (void)poll(&ready, 1, left_ms > 0 ? (int)(left_ms < 60000 ? left_ms : 60000) : 0);
-    while (baton_next(client, &event)) {
-        if (event.kind == BATON_TROUBLE && event.lock == NULL)
-            error_set(trouble, event.code, "%s", event.text);
-        if (event.kind == BATON_RECOVERED)
-            trouble->code = BATON_OK;
-    }
+    return baton_lock_known(lock);
 }
 
 int lock_view_get(struct baton *client, const char *name, int64_t until_ms, struct baton_lock_status **ret,
                   size_t *ret_count, struct baton_error *err)
 {
     struct baton_lock *lock;
-    struct baton_error trouble = {.code = BATON_OK};
     if (baton_observe_lock(client, name, &lock, err) < 0)
         return -1;
-    int result = -1;
-    for (;;) {
-        if (baton_lock_known(lock)) {
-            result = baton_lock_status(lock, ret, ret_count, err);
-            break;
-        }
-        if (baton_now_ms() >= until_ms) {
-            if (trouble.code != BATON_OK)
-                error_set(err, trouble.code, "%s", trouble.text);
-            else
-                error_set(err, BATON_TIMEOUT, "%s has not answered in time; is it running? --timeout gives it longer",
-                          baton_url(client));
-            break;
-        }
-        wait_for_client(client, until_ms, &trouble);
-    }
+    int result = known_wait(client, is_known, lock, until_ms, err);
+    if (result == 0)
+        result = baton_lock_status(lock, ret, ret_count, err);
     baton_lock_free(lock);
     return result;
 }

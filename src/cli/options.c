@@ -86,10 +86,14 @@ static int take_duration(const struct cli_option *option, const char *value, str
     char what[64];
     snprintf(what, sizeof(what), "--%s", option->name);
     int64_t ms;
-    int64_t max = option->max > 0 ? option->max : UINT32_MAX;
+    bool is_long = option->kind == CLI_LONG_DURATION;
+    int64_t max = option->max > 0 ? option->max : is_long ? CLI_DURATION_MAX_MS : UINT32_MAX;
     if (cli_duration(what, value, option->min, max, &ms, err) < 0)
         return -1;
-    *(uint32_t *)option->into = (uint32_t)ms;
+    if (is_long)
+        *(uint64_t *)option->into = (uint64_t)ms;
+    else
+        *(uint32_t *)option->into = (uint32_t)ms;
     return 0;
 }
 
@@ -119,6 +123,7 @@ static int take(const struct cli_option *option, const char *value, struct baton
     case CLI_NUMBER:
         return take_number(option, value, err);
     case CLI_DURATION:
+    case CLI_LONG_DURATION:
         return take_duration(option, value, err);
     case CLI_CHOICE:
         return take_choice(option, value, err);

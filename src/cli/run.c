@@ -146,7 +146,7 @@ static int run_command(int argc, char **argv)
     if (run.signal_fd < 0)
         return EX_OSERR;
     /* The guard is forked first of all, while there is one thread. */
-    if (guard_start(&run.guard, options.command, &err) < 0)
+    if (guard_start(&run.guard, options.command, NULL, &err) < 0)
         return cli_fail(&err);
     if (notify_listen(&run.notify, &err) < 0) {
         guard_bye(&run.guard);

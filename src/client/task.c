@@ -104,8 +104,8 @@ void baton_done(struct baton_task *task, const struct baton_task_result *result)
     if (!client_is_ours(b))
         return;
     struct task_result *kept = mem_new(sizeof(*kept));
-    kept->state = result->status == 0 ? CLAIM_DONE : CLAIM_FAILED;
-    kept->status = result->status;
+    kept->state = result->status == 0 ? CLAIM_DONE : result->status > 0 ? CLAIM_FAILED : CLAIM_FREE;
+    kept->status = result->status > 0 ? result->status : 0;
     kept->out = keep(result->out, result->out_size);
     kept->err = keep(result->err, result->err_size);
     pthread_mutex_lock(&b->mutex);

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -16,7 +17,7 @@
 #include "process/message.h"
 #include "process/tree.h"
 
-int guard_start(struct guard *guard, char *const *argv, struct baton_error *err)
+int guard_start(struct guard *guard, char *const *argv, const int *outputs, struct baton_error *err)
 {
     int pair[2];
     int self_pidfd = (int)syscall(SYS_pidfd_open, getpid(), 0);
@@ -30,6 +31,8 @@ int guard_start(struct guard *guard, char *const *argv, struct baton_error *err)
     pid_t pid = fork();
     if (pid == 0) {
         close(pair[0]);
+        if (outputs != NULL && (dup2(outputs[0], STDOUT_FILENO) < 0 || dup2(outputs[1], STDERR_FILENO) < 0))
+            _exit(EXIT_FAILURE); /* seen as the guard's death */
         guard_main(pair[1], self_pidfd, argv);
     }
     close(pair[1]);

@@ -26,15 +26,16 @@ struct guard {
     int pidfd; /* readable when the guard is dead */
 };
 
-/* Fork the guard: before any thread exists. `argv` is the command. In the guard this does not return. The caller
- * becomes a child subreaper. 0, or -1 with err. */
-int guard_start(struct guard *guard, char *const *argv, struct baton_error *err);
+/* Fork the guard: before any thread exists. `argv` is the command. `outputs`: two descriptors for its standard output
+ * and its standard error; NULL: those of the caller. In the guard this does not return. The caller becomes a child
+ * subreaper. 0, or -1 with err. */
+int guard_start(struct guard *guard, char *const *argv, const int *outputs, struct baton_error *err);
 
 /* What the command is started with. */
 struct guard_environment {
     char name[BATON_NAME_MAX + 1], id[BATON_ID_MAX + 1], url[512], notify[108], watchdog_us[24];
-    uint64_t term, token; /* 0: not given */
-    bool fence_pg;        /* the term goes into PGOPTIONS, for every connection by libpq */
+    uint64_t term, token, attempt; /* 0: not given */
+    bool fence_pg;                 /* the term goes into PGOPTIONS, for every connection by libpq */
 };
 void guard_spawn(struct guard *guard, const struct guard_environment *environment);
 void guard_signal(struct guard *guard, int number); /* to the command's process group */

@@ -105,6 +105,7 @@ static void set_environment(const struct guard_environment *environment)
     setenv("BATON_URL", environment->url, 1);
     set_number("BATON_TERM", environment->term);
     set_number("BATON_TOKEN", environment->token);
+    set_number("BATON_ATTEMPT", environment->attempt);
     if (environment->fence_pg)
         set_pgoptions(environment->term);
     if (environment->notify[0] != '\0')

@@ -45,7 +45,7 @@ def usage(command, words):
     (["--priority", "high", "db", "--", "true"],
      "--priority: 'high' is no whole number from -1000 to 1000"),
     (["--ttl", "soon", "db", "--", "true"],
-     "--ttl: 'soon' is no duration; write it like 500ms, 10s, 1.5m or 2h"),
+     "--ttl: 'soon' is no duration; write it like 500ms, 10s, 1.5m, 2h or 30d"),
 ])
 def test_run_without_what_it_needs(world, args, words):
     told = world.run("run", *args)

@@ -92,7 +92,7 @@ static void refused(const char *text, int64_t min_ms, int64_t max_ms, const char
 
 static void test_a_refused_duration_says_what_would_do(void **state)
 {
-    refused("soon", 0, HOUR_MS, "--ttl: 'soon' is no duration; write it like 500ms, 10s, 1.5m or 2h");
+    refused("soon", 0, HOUR_MS, "--ttl: 'soon' is no duration; write it like 500ms, 10s, 1.5m, 2h or 30d");
     refused("10ms", 100, HOUR_MS, "--ttl: 10ms is too short, the least is 100ms");
     refused("0", 1, HOUR_MS, "--ttl: 0 is too short, the least is 1ms");
     refused("90m", 100, HOUR_MS, "--ttl: 90m is too long, the most is 1h");

@@ -1,0 +1,23 @@
+/* once_view.h: tasks for people and for programs: `baton once list`, `show` and `forget`. */
+#ifndef CLI_ONCE_VIEW_H
+#define CLI_ONCE_VIEW_H
+
+#include "baton/baton.h"
+
+struct once_view {
+    const char *url;
+    uint32_t timeout_ms;
+    bool json;
+    bool output;         /* show: only what it printed, as it was */
+    bool force, expired; /* forget */
+};
+
+/* Each returns an exit status. */
+int once_list(const struct once_view *view);
+int once_show(const struct once_view *view, const char *key);
+int once_forget(const struct once_view *view, char *const *keys, int count);
+
+/* What a task printed, on both outputs; what is missing of it is told. */
+void once_print_output(const struct baton_task_status *status);
+
+#endif

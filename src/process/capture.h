@@ -1,0 +1,40 @@
+/* capture.h: what a command prints, passed on to where it would have gone, and its end kept.
+ *
+ * A pipe takes the place of the command's output. It is read only when what was read before has been passed on, so a
+ * reader that does not read stops the command, as it would without the pipe, and never this process: whatever is
+ * written is at most PIPE_BUF bytes, after poll(2) has said that they fit.
+ */
+#ifndef PROCESS_CAPTURE_H
+#define PROCESS_CAPTURE_H
+
+#include <poll.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "baton/error.h"
+
+struct capture {
+    int fd;       /* what the command prints; -1: nothing is captured */
+    int to;       /* where it goes */
+    size_t limit; /* bytes that are kept */
+    char *kept;   /* the last of them, and some more; grows up to twice the limit */
+    size_t kept_size;
+    uint64_t total; /* that were printed */
+    char *passing;  /* not passed on yet */
+    size_t passing_size;
+};
+
+/* *ret_write: for the command; the caller closes it. */
+int capture_open(struct capture *capture, int to, size_t limit, int *ret_write, struct baton_error *err);
+/* What to wait for, and what to do when it is there. */
+struct pollfd capture_polled(const struct capture *capture);
+void capture_step(struct capture *capture);
+/* The command and all its descendants are over: take what is left in the pipe, and never wait. */
+void capture_finish(struct capture *capture);
+/* Pass on what is left; waits for as long as the reader takes. */
+void capture_flush(struct capture *capture);
+/* The end of what was printed: its size. */
+size_t capture_end(const struct capture *capture, const char **ret);
+void capture_free(struct capture *capture);
+
+#endif
