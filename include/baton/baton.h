@@ -302,6 +302,7 @@ struct baton_task_result {
     int32_t status;
     const char *out, *err;
     size_t out_size, err_size;
+    uint64_t out_left_out, err_left_out; /* bytes before them that the program itself has not kept */
 };
 BATON_API void baton_done(struct baton_task *task, const struct baton_task_result *result);
 

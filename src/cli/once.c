@@ -205,6 +205,8 @@ static void report(struct once *once)
     if (!supervisor->failed && once->options->output) {
         result.out_size = capture_end(&once->captures[0], &result.out);
         result.err_size = capture_end(&once->captures[1], &result.err);
+        result.out_left_out = once->captures[0].total - result.out_size;
+        result.err_left_out = once->captures[1].total - result.err_size;
     }
     baton_done(once->task, &result);
 }

@@ -86,14 +86,15 @@ void task_result_free(struct task_result *result)
     free(result);
 }
 
-static struct claim_output keep(const char *bytes, size_t size)
+static struct claim_output keep(const char *bytes, size_t size, uint64_t left_out)
 {
     struct claim_output output = {0};
     if (bytes == NULL)
         return output;
-    output.left_out = size > CLAIM_OUTPUT_MAX ? size - CLAIM_OUTPUT_MAX : 0;
-    output.size = size - output.left_out;
-    output.bytes = mem_text_n(bytes + output.left_out, output.size);
+    size_t over = size > CLAIM_OUTPUT_MAX ? size - CLAIM_OUTPUT_MAX : 0;
+    output.size = size - over;
+    output.bytes = mem_text_n(bytes + over, output.size);
+    output.left_out = left_out + over;
     return output;
 }
 
@@ -106,8 +107,8 @@ void baton_done(struct baton_task *task, const struct baton_task_result *result)
     struct task_result *kept = mem_new(sizeof(*kept));
     kept->state = result->status == 0 ? CLAIM_DONE : result->status > 0 ? CLAIM_FAILED : CLAIM_FREE;
     kept->status = result->status > 0 ? result->status : 0;
-    kept->out = keep(result->out, result->out_size);
-    kept->err = keep(result->err, result->err_size);
+    kept->out = keep(result->out, result->out_size, result->out_left_out);
+    kept->err = keep(result->err, result->err_size, result->err_left_out);
     pthread_mutex_lock(&b->mutex);
     if (!handle->want_ended) {
         task_result_free(handle->result);
