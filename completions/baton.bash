@@ -5,13 +5,17 @@ _baton_elections() {
     "${COMP_WORDS[0]}" status --timeout 1s --json 2>/dev/null | sed -n 's/^{"name":"\([^"]*\)".*/\1/p'
 }
 
+_baton_tasks() {
+    "${COMP_WORDS[0]}" once list --timeout 1s --json 2>/dev/null | sed -n 's/^{"task":"\([^"]*\)".*/\1/p'
+}
+
 _baton_locks() {
     "${COMP_WORDS[0]}" status --timeout 1s --json 2>/dev/null | sed -n 's/^{"lock":"\([^"]*\)".*/\1/p'
 }
 
 _baton() {
     local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
-    local commands='run elect lock gate status watch history transfer hold release version help'
+    local commands='run elect lock once gate status watch history transfer hold release version help'
     local stand='--url --id --address --priority --preempt --ttl --grace --json --help'
     COMPREPLY=()
 
@@ -58,7 +62,7 @@ _baton() {
         return
         ;;
     --listen | -l | --hold | --connect-timeout | --idle-timeout | --max-connections) return ;;
-    --wait | -w | --conflict-exit-code | -E | --slots) return ;;
+    --wait | -w | --conflict-exit-code | -E | --slots | --retries | --retry-after | --expire) return ;;
     --id | --address | --priority | --ttl | --grace | --watchdog | --health-every | --timeout | --why)
         return
         ;;
@@ -70,6 +74,8 @@ _baton() {
     elect) options="$stand --on-lead --on-follow" ;;
     lock) options='--url --id --ttl --nonblock --wait --conflict-exit-code --exclusive --shared --slots --grace'
         options+=' --describe --timeout --json --help' ;;
+    once) options='--url --id --ttl --no-wait --wait --conflict-exit-code --at-least-once --retries --retry-after'
+        options+=' --expire --output --any-command --grace --force --expired --timeout --json --help' ;;
     gate) options='--url --listen --to --hold --connect-timeout --idle-timeout --max-connections --json --help' ;;
     status | history) options='--url --timeout --json --help' ;;
     watch) options='--url --json --help' ;;
@@ -87,6 +93,9 @@ _baton() {
         mapfile -t COMPREPLY < <(compgen -W "$options" -- "$current")
     elif [[ $command == lock ]]; then
         mapfile -t COMPREPLY < <(compgen -W "$(_baton_locks)" -- "$current")
+    elif [[ $command == once ]]; then
+        local IFS=$'\n'
+        mapfile -t COMPREPLY < <(compgen -W "$(printf '%s\n' list show forget; _baton_tasks)" -- "$current")
     else
         mapfile -t COMPREPLY < <(compgen -W "$(_baton_elections)" -- "$current")
     fi

@@ -8,6 +8,10 @@ function __baton_locks
     baton status --timeout 1s --json 2>/dev/null | string replace -rf '^\{"lock":"([^"]*)".*' '$1'
 end
 
+function __baton_tasks
+    baton once list --timeout 1s --json 2>/dev/null | string replace -rf '^\{"task":"([^"]*)".*' '$1'
+end
+
 # True while the words so far name one of these commands, and no "--" has ended baton's own part of the line.
 function __baton_in
     set -l words (commandline -opc)
@@ -15,7 +19,7 @@ function __baton_in
 end
 
 complete -c baton -f
-set -l commands run elect lock gate status watch history transfer hold release version help
+set -l commands run elect lock once gate status watch history transfer hold release version help
 set -l alone "not __fish_seen_subcommand_from $commands"
 
 complete -c baton -n $alone -l version -d 'print the version'
@@ -23,6 +27,7 @@ complete -c baton -n $alone -s h -l help -d 'list the commands'
 complete -c baton -n $alone -a run -d 'run a command only while this instance leads'
 complete -c baton -n $alone -a elect -d 'hold a candidacy, print each change, run hooks'
 complete -c baton -n $alone -a lock -d 'run a command while this instance holds a lock'
+complete -c baton -n $alone -a once -d 'run a command once, by one of those who want it'
 complete -c baton -n $alone -a gate -d 'relay connections to the leader'
 complete -c baton -n $alone -a status -d 'show who leads and who stands'
 complete -c baton -n $alone -a watch -d 'print a line for each change'
@@ -39,16 +44,17 @@ complete -c baton -n '__baton_in help' -a "$commands"
 set -l named run elect gate status watch history transfer hold release
 complete -c baton -n "__baton_in $named" -a '(__baton_elections)' -d election
 complete -c baton -n '__baton_in lock' -a '(__baton_locks)' -d lock
-complete -c baton -n "__baton_in $named lock" -l url -x -a local: -d 'the engine and namespace'
-complete -c baton -n '__baton_in run elect lock gate status watch history' -l json -d 'print JSON, one object a line'
-complete -c baton -n '__baton_in lock status history transfer hold release' -l timeout -x -d 'how long to wait'
+complete -c baton -n '__baton_in once' -a 'list show forget (__baton_tasks)' -d task
+complete -c baton -n "__baton_in $named lock once" -l url -x -a local: -d 'the engine and namespace'
+complete -c baton -n '__baton_in run elect lock once gate status watch history' -l json -d 'print JSON, one object a line'
+complete -c baton -n '__baton_in lock once status history transfer hold release' -l timeout -x -d 'how long to wait'
 
-complete -c baton -n '__baton_in run elect lock' -l id -x -d 'the id of this instance'
+complete -c baton -n '__baton_in run elect lock once' -l id -x -d 'the id of this instance'
 complete -c baton -n '__baton_in run elect' -l address -x -d 'where others reach this instance'
 complete -c baton -n '__baton_in run elect' -l priority -x -d 'at a vacancy the highest goes first'
 complete -c baton -n '__baton_in run elect' -l preempt -d 'ask a leader of lower priority to hand over'
-complete -c baton -n '__baton_in run elect lock' -l ttl -x -d 'after how long a lost instance loses its place'
-complete -c baton -n '__baton_in run elect lock' -l grace -x -d 'how long a stop may take'
+complete -c baton -n '__baton_in run elect lock once' -l ttl -x -d 'after how long a lost instance loses its place'
+complete -c baton -n '__baton_in run elect lock once' -l grace -x -d 'how long a stop may take'
 
 complete -c baton -n '__baton_in run' -l restart -x -a 'never on-failure always' -d 'when the command ends by itself'
 complete -c baton -n '__baton_in run' -l fence -x -a pg -d 'give the term to its connections'
@@ -69,6 +75,18 @@ complete -c baton -n '__baton_in lock' -s x -l exclusive -d 'one holder'
 complete -c baton -n '__baton_in lock' -s s -l shared -d 'with other shared holders'
 complete -c baton -n '__baton_in lock' -l slots -x -d 'up to so many holders'
 complete -c baton -n '__baton_in lock' -l describe -d 'show who holds it and who waits'
+
+complete -c baton -n '__baton_in once' -s n -l no-wait -d 'fail when others are running it'
+complete -c baton -n '__baton_in once' -s w -l wait -x -d 'fail when others have not ended it in time'
+complete -c baton -n '__baton_in once' -s E -l conflict-exit-code -x -d 'the exit code then'
+complete -c baton -n '__baton_in once' -l at-least-once -d 'run it again when its instance is lost'
+complete -c baton -n '__baton_in once' -l retries -x -d 'run it again after a failure'
+complete -c baton -n '__baton_in once' -l retry-after -x -d 'not sooner after the failure'
+complete -c baton -n '__baton_in once' -l expire -x -d 'forget how it ended after this time'
+complete -c baton -n '__baton_in once' -s o -l output -d 'keep what it prints'
+complete -c baton -n '__baton_in once' -l any-command -d 'do not mind another command'
+complete -c baton -n '__baton_in once' -l force -d 'forget also what is being run'
+complete -c baton -n '__baton_in once' -l expired -d 'forget all that has expired'
 
 complete -c baton -n '__baton_in gate' -s l -l listen -x -d 'where clients connect'
 complete -c baton -n '__baton_in gate' -l to -x -a 'leader followers' -d 'whom to connect to'

@@ -293,10 +293,10 @@ BATON_API int baton_once(struct baton *b, const char *key, const struct baton_ta
 BATON_API bool baton_works(const struct baton_task *task, uint64_t *ret_token);
 
 /* The work is over. `status` 0: it is done; 1..INT32_MAX: it has failed; BATON_TASK_NOT_BEGUN: nothing was done, the
- * claim is given back, and whoever is next may begin (this client too, unless it gives up). Of each output the last BATON_TASK_OUTPUT_MAX
- * bytes are kept (NULL: nothing); the bytes are copied. BATON_OUTCOME follows when it is recorded, which is tried until
- * it is, also when the session is over by now, unless others have recorded the task as lost. Only between BATON_BEGIN
- * and this call; otherwise it does nothing. */
+ * claim is given back, and whoever is next may begin (this client too, unless it gives up). Of each output the last
+ * BATON_TASK_OUTPUT_MAX bytes are kept (NULL: nothing); the bytes are copied. BATON_OUTCOME follows when it is
+ * recorded, which is tried until it is, also when the session is over by now, unless others have recorded the task as
+ * lost. Only between BATON_BEGIN and this call; otherwise it does nothing. */
 #define BATON_TASK_NOT_BEGUN (-1)
 struct baton_task_result {
     int32_t status;

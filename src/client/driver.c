@@ -424,7 +424,7 @@ static bool may_end(struct baton *b, int64_t now_ms)
     return true;
 }
 
-/* Does nobody stand but locks that are unlocked, and tasks that are settled? They go with the session, at one stroke. */
+/* Does nobody stand but locks that are unlocked and tasks that are settled? They go with the session, at one stroke. */
 static bool only_unlocked(const struct baton *b)
 {
     for (const struct baton_election *handle = b->elections; handle != NULL; handle = handle->next)

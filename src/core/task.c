@@ -352,7 +352,8 @@ static void wait_in_line(struct core *core, struct contest *contest)
             begin(core, contest, entries->order.records[place]);
     } else if (is_open(core, contest)) {
         take_up(core, contest, entries->order.records[place]);
-    } else if (task->claim->state == CLAIM_RUNNING && !worker_present(contest) && may_write(core, contest)) {
+    } else if (task->claim != NULL && task->claim->state == CLAIM_RUNNING && !worker_present(contest) &&
+               may_write(core, contest)) {
         end_claim(core, contest, CLAIM_LOST, 0);
     }
 }

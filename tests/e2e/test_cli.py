@@ -9,8 +9,8 @@ import pytest
 
 from conftest import BATON, TOP
 
-COMMANDS = ["run", "elect", "lock", "gate", "status", "watch", "history", "transfer", "hold", "release", "version",
-            "help"]
+COMMANDS = ["run", "elect", "lock", "once", "gate", "status", "watch", "history", "transfer", "hold", "release",
+            "version", "help"]
 ALONE = {"version", "help"}  # told in baton(1)
 
 

@@ -212,7 +212,8 @@ def test_a_batch_of_files_each_by_one_worker(place):
     for name in names:
         with open(f"{place.folder}/in/{name}", "w", encoding="utf-8") as file:
             file.write(name)
-    worker = (f'for file in in/*; do {BATON} once -n -E 0 "$file" -- sh -c \'echo "$1" >>log\' sh "$file" || exit; done')
+    process = 'sh -c \'echo "$1" >>log\' sh'
+    worker = f'for file in in/*; do {BATON} once -n -E 0 "$file" -- {process} "$file" || exit; done'
     workers = [place.start_command(["sh", "-c", worker]) for _ in range(4)]
     assert [process.wait_exit(60) for process in workers] == [0] * 4
     assert sorted(log_of(place)) == [f"in/{name}" for name in names]

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/base.h"
+#include "core/claim.h"
 #include "core/record.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -72,20 +73,41 @@ static void check_requests(const char *value)
     }
 }
 
+static void check_claim(const char *value)
+{
+    struct baton_error err = {0};
+    struct claim *claim = claim_read(value, &err);
+    if (claim == NULL) {
+        check_error(&err);
+        return;
+    }
+    char *written = claim_write(value, claim);
+    struct claim *again = claim_read(written, &err);
+    assert(again != NULL && again->state == claim->state && again->attempt == claim->attempt);
+    assert(again->out.size == claim->out.size && again->err.size == claim->err.size);
+    assert(again->out.size == 0 || memcmp(again->out.bytes, claim->out.bytes, claim->out.size) == 0);
+    claim_free(again);
+    claim_free(claim);
+    free(written);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size == 0)
         return 0;
     char *value = mem_text_n((const char *)data + 1, size - 1);
-    switch (data[0] % 3) {
+    switch (data[0] % 4) {
     case 0:
         check_candidate(value);
         break;
     case 1:
         check_decision(value);
         break;
-    default:
+    case 2:
         check_requests(value);
+        break;
+    default:
+        check_claim(value);
         break;
     }
     free(value);
