@@ -15,7 +15,7 @@ _baton_locks() {
 
 _baton() {
     local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
-    local commands='run elect lock once gate status watch history transfer hold release version help'
+    local commands='run elect lock once gate fence status watch history transfer hold release version help'
     local stand='--url --id --address --priority --preempt --ttl --grace --json --help'
     COMPREPLY=()
 
@@ -77,6 +77,7 @@ _baton() {
     once) options='--url --id --ttl --no-wait --wait --conflict-exit-code --at-least-once --retries --retry-after'
         options+=' --expire --output --any-command --grace --force --expired --timeout --json --help' ;;
     gate) options='--url --listen --to --hold --connect-timeout --idle-timeout --max-connections --json --help' ;;
+    fence) options='--timeout --json --help' ;;
     status | history) options='--url --timeout --json --help' ;;
     watch) options='--url --json --help' ;;
     transfer) options='--url --to --timeout --help' ;;
@@ -93,6 +94,8 @@ _baton() {
         mapfile -t COMPREPLY < <(compgen -W "$options" -- "$current")
     elif [[ $command == lock ]]; then
         mapfile -t COMPREPLY < <(compgen -W "$(_baton_locks)" -- "$current")
+    elif [[ $command == fence ]]; then
+        mapfile -t COMPREPLY < <(compgen -W 'install guard unguard status test remove' -- "$current")
     elif [[ $command == once ]]; then
         local IFS=$'\n'
         mapfile -t COMPREPLY < <(compgen -W "$(printf '%s\n' list show forget; _baton_tasks)" -- "$current")

@@ -19,7 +19,7 @@ function __baton_in
 end
 
 complete -c baton -f
-set -l commands run elect lock once gate status watch history transfer hold release version help
+set -l commands run elect lock once gate fence status watch history transfer hold release version help
 set -l alone "not __fish_seen_subcommand_from $commands"
 
 complete -c baton -n $alone -l version -d 'print the version'
@@ -29,6 +29,7 @@ complete -c baton -n $alone -a elect -d 'hold a candidacy, print each change, ru
 complete -c baton -n $alone -a lock -d 'run a command while this instance holds a lock'
 complete -c baton -n $alone -a once -d 'run a command once, by one of those who want it'
 complete -c baton -n $alone -a gate -d 'relay connections to the leader'
+complete -c baton -n $alone -a fence -d 'let a database refuse a leader whose term is over'
 complete -c baton -n $alone -a status -d 'show who leads and who stands'
 complete -c baton -n $alone -a watch -d 'print a line for each change'
 complete -c baton -n $alone -a history -d 'list the last terms of an election'
@@ -45,9 +46,10 @@ set -l named run elect gate status watch history transfer hold release
 complete -c baton -n "__baton_in $named" -a '(__baton_elections)' -d election
 complete -c baton -n '__baton_in lock' -a '(__baton_locks)' -d lock
 complete -c baton -n '__baton_in once' -a 'list show forget (__baton_tasks)' -d task
+complete -c baton -n '__baton_in fence' -a 'install guard unguard status test remove' -d verb
 complete -c baton -n "__baton_in $named lock once" -l url -x -a local: -d 'the engine and namespace'
-complete -c baton -n '__baton_in run elect lock once gate status watch history' -l json -d 'print JSON, one object a line'
-complete -c baton -n '__baton_in lock once status history transfer hold release' -l timeout -x -d 'how long to wait'
+complete -c baton -n '__baton_in run elect lock once gate fence status watch history' -l json -d 'print JSON, one object a line'
+complete -c baton -n '__baton_in lock once fence status history transfer hold release' -l timeout -x -d 'how long to wait'
 
 complete -c baton -n '__baton_in run elect lock once' -l id -x -d 'the id of this instance'
 complete -c baton -n '__baton_in run elect' -l address -x -d 'where others reach this instance'

@@ -3,10 +3,13 @@
  *     SELECT load_extension('/usr/local/lib/x86_64-linux-gnu/baton/baton-fence-sqlite');
  *     SELECT baton_guard('orders', 'db-writer');       once; it stays in the database
  *
- *     baton_term()                   the term of this process: $BATON_TERM, which `baton run` gives its command; or
- * NULL baton_fence(election, term)    refuse a term that is over, remember one that is new; 1 baton_guard(table,
- * election)   from now on the table takes changes only from who has a term that is not over baton_unguard(table) no
- * more
+ * or `baton fence guard sqlite:FILE orders db-writer`, which does the same.
+ *
+ * - baton_term(): the term of this process: $BATON_TERM, which `baton run` gives its command; or NULL.
+ * - baton_fence(election, term): refuse a term that is over, remember one that is new; 1.
+ * - baton_install(): make the table of terms, if it is not there.
+ * - baton_guard(table, election): from now on the table takes changes only from who has a term that is not over.
+ * - baton_unguard(table): no more.
  *
  * A guarded table's triggers call baton_term(), so a program that has not loaded this cannot change it ("no such
  * function"). The check and the change are in one transaction, and SQLite has one writer at a time: a transaction that
@@ -107,6 +110,15 @@ static int drop_triggers(sqlite3 *db, const char *table)
     return code;
 }
 
+static void baton_install(sqlite3_context *context, int count, sqlite3_value **values)
+{
+    sqlite3 *db = sqlite3_context_db_handle(context);
+    if (run(db, terms_table, NULL, 0, NULL) != SQLITE_OK)
+        fail(context, "baton: %s", sqlite3_errmsg(db));
+    else
+        sqlite3_result_int(context, 1);
+}
+
 static void baton_guard(sqlite3_context *context, int count, sqlite3_value **values)
 {
     sqlite3 *db = sqlite3_context_db_handle(context);
@@ -154,6 +166,7 @@ int sqlite3_extension_init(sqlite3 *db, char **error, const sqlite3_api_routines
         /* A schema may call only what is known to be harmless (sqlite.org/src/doc/latest/doc/trusted-schema.md). */
         {"baton_term", 0, SQLITE_UTF8 | SQLITE_INNOCUOUS, baton_term},
         {"baton_fence", 2, SQLITE_UTF8 | SQLITE_DIRECTONLY, baton_fence},
+        {"baton_install", 0, SQLITE_UTF8 | SQLITE_DIRECTONLY, baton_install},
         {"baton_guard", 2, SQLITE_UTF8 | SQLITE_DIRECTONLY, baton_guard},
         {"baton_unguard", 1, SQLITE_UTF8 | SQLITE_DIRECTONLY, baton_unguard},
     };

@@ -9,7 +9,7 @@ import pytest
 
 from conftest import BATON, TOP
 
-COMMANDS = ["run", "elect", "lock", "once", "gate", "status", "watch", "history", "transfer", "hold", "release",
+COMMANDS = ["run", "elect", "lock", "once", "gate", "fence", "status", "watch", "history", "transfer", "hold", "release",
             "version", "help"]
 ALONE = {"version", "help"}  # told in baton(1)
 

@@ -70,7 +70,7 @@ def test_everything_is_there(place):
         "bin/baton", f"{lib}/libbaton.so", f"{lib}/libbaton.so.0", f"{lib}/pkgconfig/libbaton.pc",
         "include/baton/baton.h", "include/baton/engine.h", "include/baton/error.h", "include/baton/records.h",
         f"{lib}/baton/libbaton-etcd.so", f"{lib}/baton/baton-guard",
-        f"{lib}/baton/baton-fence-sqlite.so",
+        f"{lib}/baton/baton-fence-sqlite.so", f"{lib}/baton/baton-fence-postgresql.so",
         "share/baton/fence/postgresql.sql",
         "share/bash-completion/completions/baton", "share/zsh/site-functions/_baton",
         "share/fish/vendor_completions.d/baton.fish", "lib/systemd/system/baton@.service"}
@@ -92,6 +92,11 @@ def test_the_library_shows_its_public_names_only(place):
 def test_the_installed_command_runs(place, world):
     told = world.run_command([f"{place}/bin/baton", "--version"])
     assert told.code == 0 and told.out == world.run("--version").out
+
+
+def test_the_installed_command_finds_its_parts(place, world):
+    told = world.run_command([f"{place}/bin/baton", "fence", "status", "postgresql://127.0.0.1:1/x"])
+    assert told.code == 69 and "Connection refused" in told.err, told
 
 
 def test_the_unit_names_the_installed_command(place):

@@ -1,0 +1,213 @@
+"""`baton fence` on a real PostgreSQL and on SQLite."""
+
+import os
+import re
+import sqlite3
+import sys
+
+import pytest
+
+from conftest import BATON, TOP
+
+sys.path.insert(0, os.path.join(TOP, "tests", "postgresql"))
+from server import Server  # noqa: E402 pylint: disable=wrong-import-position
+
+EXTENSION = os.path.join(os.path.dirname(BATON), "fence", "baton-fence-sqlite")
+
+
+@pytest.fixture(scope="module")
+def postgres(tmp_path_factory):
+    with Server(str(tmp_path_factory.mktemp("pg"))) as server:
+        yield server
+
+
+class OnPostgres:
+    """A database with a table, and how a writer writes to it."""
+
+    def __init__(self, server):
+        self.server = server
+        server.psql("DROP DATABASE IF EXISTS test WITH (FORCE)", "CREATE DATABASE test")
+        self.url = f"postgresql:///test?host={server.env['PGHOST']}&user={server.env['PGUSER']}"
+        self.sql("CREATE TABLE orders (id serial PRIMARY KEY, text text NOT NULL)")
+
+    def sql(self, *statements, **kwargs):
+        return self.server.psql(*statements, database="test", **kwargs)
+
+    def write(self, term):
+        """Whether it was let in."""
+        return self.sql("INSERT INTO orders (text) VALUES ('x')", options=f"-c baton.term={term}" if term else "",
+                        check=False).returncode == 0
+
+    def rows(self):
+        return int(self.sql("SELECT count(*) FROM orders"))
+
+
+class OnSqlite:
+    def __init__(self, folder):
+        self.path = os.path.join(folder, "data.db")
+        self.url = f"sqlite:{self.path}"
+        self.sql("CREATE TABLE orders (id INTEGER PRIMARY KEY, text TEXT NOT NULL)")
+
+    def sql(self, statement):
+        with sqlite3.connect(self.path) as database:
+            return database.execute(statement).fetchall()
+
+    def write(self, term):
+        database = sqlite3.connect(self.path)
+        database.enable_load_extension(True)
+        database.load_extension(EXTENSION)
+        before = os.environ.pop("BATON_TERM", None)
+        if term:
+            os.environ["BATON_TERM"] = str(term)
+        try:
+            with database:
+                database.execute("INSERT INTO orders (text) VALUES ('x')")
+            return True
+        except sqlite3.Error:
+            return False
+        finally:
+            os.environ.pop("BATON_TERM", None)
+            if before is not None:
+                os.environ["BATON_TERM"] = before
+            database.close()
+
+    def rows(self):
+        return self.sql("SELECT count(*) FROM orders")[0][0]
+
+
+@pytest.fixture(params=["postgresql", "sqlite"])
+def database(request, tmp_path):
+    if request.param == "sqlite":
+        return OnSqlite(str(tmp_path))
+    return OnPostgres(request.getfixturevalue("postgres"))
+
+
+def fence(world, *args):
+    return world.run("fence", *args)
+
+
+def test_a_fence_from_its_beginning_to_its_end(world, database):
+    url = database.url
+    told = fence(world, "status", url)
+    assert told.code == 66 and "baton fence install puts one up" in told.err
+    assert fence(world, "install", url).code == 0
+    assert "no table is guarded" in fence(world, "status", url).out
+    assert database.write(None)
+    assert fence(world, "guard", url, "orders", "db-writer").code == 0
+    assert fence(world, "status", "--json", url).objects == [
+        {"table": "orders", "election": "db-writer", "term": None, "since": None}]
+    assert not database.write(None)
+    assert database.write(7) and not database.write(6) and database.write(8) and not database.write(7)
+    assert fence(world, "status", "--json", url).objects[0]["term"] == 8
+    assert re.search(r"^orders +db-writer +8 ", fence(world, "status", url).out, re.M)
+    told = fence(world, "install", url)  # again: nothing is forgotten
+    assert told.code == 0 and "was there, version 1" in told.out
+    assert not database.write(7)
+    assert fence(world, "unguard", url, "orders").code == 0
+    assert database.write(None)
+    assert fence(world, "guard", url, "orders", "other").code == 0
+    assert fence(world, "guard", url, "orders", "db-writer").code == 0  # another election: the last one counts
+    assert not database.write(7) and database.write(8)
+    assert fence(world, "remove", url).code == 0
+    assert database.write(None) and database.rows() == 6
+    assert fence(world, "status", url).code == 66
+
+
+def test_it_is_proved_on_the_users_own_table_and_nothing_is_left(world, database):
+    assert fence(world, "install", database.url).code == 0
+    assert fence(world, "guard", database.url, "orders", "db-writer").code == 0
+    for term in (None, 41):
+        if term:
+            assert database.write(term)
+        told = fence(world, "test", database.url, "orders")
+        assert told.code == 0 and "an older one is refused: yes" in told.out and "is over" in told.out, told
+        proofs = fence(world, "test", "--json", database.url, "orders").objects
+        assert len(proofs) == (1 if isinstance(database, OnSqlite) else 3)
+        assert all(proof[name] for proof in proofs
+                   for name in ("newest_passes", "older_is_refused", "no_term_is_refused"))
+        assert fence(world, "status", "--json", database.url).objects[0]["term"] == term
+    assert database.rows() == 1 and database.write(41)
+
+
+def test_a_guard_that_does_not_do_what_it_should_is_found(world, database):
+    assert fence(world, "install", database.url).code == 0
+    assert fence(world, "guard", database.url, "orders", "db-writer").code == 0
+    if isinstance(database, OnSqlite):
+        trigger = database.sql("SELECT sql FROM sqlite_schema WHERE name = 'baton_guard_orders_INSERT'")[0][0]
+        database.sql("DROP TRIGGER baton_guard_orders_INSERT")
+        database.sql(trigger.replace("term > baton_term()", "term < 0"))
+    else:
+        database.sql("CREATE OR REPLACE FUNCTION baton.fence(of_election text, with_term bigint) RETURNS void "
+                     "LANGUAGE sql AS ''")
+    told = fence(world, "test", database.url, "orders")
+    assert told.code == 1 and "an older one is refused: NO" in told.out and "does not do what it should" in told.err
+
+
+def test_bad_input(world, database):
+    url = database.url
+    assert fence(world, "install", url).code == 0
+    for args, code, words in (
+            (("guard", url, "none", "db"), 66, "none"),
+            (("test", url, "none"), 66, "none"),
+            (("test", url, "orders"), 66, "is not guarded"),
+            (("unguard", url, "orders"), 66, "is not guarded"),
+            (("guard", url, "orders", "no name!"), 64, "is not legal"),
+            (("guard", url, "orders"), 64, "baton fence guard URL TABLE ELECTION"),
+            (("status", url, "orders"), 64, "not more, not less"),
+            (("sabre", url), 64, "there is no 'sabre'"),
+            (("status", "mysql://x/y"), 64, "this URL begins otherwise"),
+            (("status",), 64, "VERB and URL")):
+        told = fence(world, *args)
+        assert told.code == code and words in told.err and told.out == "", (args, told)
+
+
+def test_databases_that_cannot_be_used(world, tmp_path, postgres):
+    there = OnPostgres(postgres)
+    for url, code, words in (
+            ("sqlite:", 64, "needs the path"),
+            (f"sqlite:{tmp_path}/none.db", 66, "there is no database"),
+            (f"sqlite:{BATON}", 65, "file is not a database"),
+            ("postgresql://127.0.0.1:1/x", 69, "Connection refused"),
+            (there.url.replace("/test?", "/none?"), 66, 'database "none" does not exist')):
+        told = fence(world, "status", "--timeout=2s", url)
+        assert told.code == code and words in told.err, told
+    there.sql("DROP ROLE IF EXISTS nobody", "CREATE ROLE nobody LOGIN")
+    told = fence(world, "install", re.sub("user=.*", "user=nobody", there.url))
+    assert told.code == 77 and "permission denied" in told.err, told
+    assert fence(world, "install", there.url).code == 0
+    told = fence(world, "guard", re.sub("user=.*", "user=nobody", there.url), "orders", "db")
+    assert told.code == 77 and "permission denied" in told.err, told
+    assert fence(world, "guard", there.url, "orders", "db").code == 0
+    told = fence(world, "test", re.sub("user=.*", "user=nobody", there.url), "orders")
+    assert told.code == 77 and "permission denied for table orders" in told.err, told
+    there.sql("CREATE OR REPLACE FUNCTION baton.version() RETURNS integer LANGUAGE sql IMMUTABLE AS 'SELECT 2'")
+    for verb in ("status", "install", "remove"):
+        told = fence(world, verb, there.url)
+        assert told.code == 76 and "of a newer baton" in told.err, told
+    there.sql("CREATE OR REPLACE FUNCTION baton.version() RETURNS integer LANGUAGE sql IMMUTABLE AS 'SELECT 0'")
+
+
+def test_an_older_version_is_made_this_one(world, postgres):
+    database = OnPostgres(postgres)
+    with open(os.path.join(TOP, "fence", "postgresql.sql"), encoding="utf-8") as file:
+        older = file.read().replace("'SELECT 1'", "'SELECT 0'")
+    database.sql(older.replace("BEGIN;", "", 1).replace("COMMIT;", "", 1), "SELECT baton.guard('orders', 'db')")
+    assert database.write(3)
+    assert fence(world, "install", database.url).code == 0
+    assert fence(world, "status", "--json", database.url).objects[0]["term"] == 3
+    assert not database.write(2)
+
+
+def test_what_others_have_built_upon_it_keeps_it(world, postgres):
+    database = OnPostgres(postgres)
+    assert fence(world, "install", database.url).code == 0
+    assert fence(world, "guard", database.url, "orders", "db").code == 0
+    database.sql("CREATE VIEW mine AS SELECT * FROM baton.terms")
+    told = fence(world, "remove", database.url)
+    assert told.code == 75 and "other objects depend on it" in told.err, told
+    assert not database.write(None)  # nothing has changed
+
+
+def test_a_password_is_not_told(world):
+    told = fence(world, "status", "--timeout=1s", "postgresql://me:secret@127.0.0.1:1/x")
+    assert told.code == 69 and "secret" not in told.err
