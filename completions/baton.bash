@@ -51,7 +51,7 @@ _baton() {
         mapfile -t COMPREPLY < <(compgen -W 'local:' -- "$current")
         return
         ;;
-    --health | --on-lead | --on-follow)
+    --health | --follow | --on-lead | --on-follow)
         mapfile -t COMPREPLY < <(compgen -c -- "$current")
         return
         ;;
@@ -70,7 +70,7 @@ _baton() {
 
     local options
     case $command in
-    run) options="$stand --restart --fence --watchdog --health --health-every" ;;
+    run) options="$stand --restart --fence --follow --watchdog --health --health-every" ;;
     elect) options="$stand --on-lead --on-follow" ;;
     lock) options='--url --id --ttl --nonblock --wait --conflict-exit-code --exclusive --shared --slots --grace'
         options+=' --describe --timeout --json --help' ;;

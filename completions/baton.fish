@@ -60,6 +60,7 @@ complete -c baton -n '__baton_in run elect lock once' -l grace -x -d 'how long a
 
 complete -c baton -n '__baton_in run' -l restart -x -a 'never on-failure always' -d 'when the command ends by itself'
 complete -c baton -n '__baton_in run' -l fence -x -a pg -d 'give the term to its connections'
+complete -c baton -n '__baton_in run' -l follow -r -d 'run this while the instance does not lead'
 complete -c baton -n '__baton_in run' -l watchdog -x -d 'the command must say WATCHDOG=1 this often'
 complete -c baton -n '__baton_in run' -l health -r -d 'ask this command whether the leader is well'
 complete -c baton -n '__baton_in run' -l health-every -x -d 'how often to ask'

@@ -35,6 +35,11 @@ static int parse(int argc, char **argv, struct run_options *into)
          .value = "pg",
          .help = "give the term to each connection that the command makes by libpq\n(PGOPTIONS), for tables that are "
                  "guarded: see man baton-run"},
+        {.name = "follow",
+         .kind = CLI_TEXT,
+         .into = &into->follow,
+         .value = "CMD",
+         .help = "a shell command that runs while this instance does not lead, and\nnever at one time with COMMAND"},
         {.name = "watchdog",
          .kind = CLI_DURATION,
          .into = &into->watchdog_ms,
@@ -87,7 +92,8 @@ static void turn(struct run *run)
                               {.fd = run->guard.pid > 0 ? run->guard.fd : -1, .events = POLLIN},
                               {.fd = run->signal_fd, .events = POLLIN},
                               {.fd = run->notify.fd, .events = POLLIN},
-                              {.fd = run->health.check.pidfd, .events = POLLIN}};
+                              {.fd = run->health.check.pidfd, .events = POLLIN},
+                              {.fd = run->follow.guard.pid > 0 ? run->follow.guard.fd : -1, .events = POLLIN}};
     int64_t wake_ms = run_wake_ms(run), now_ms = baton_now_ms();
     int64_t wait_ms = wake_ms == NEVER_MS ? -1 : wake_ms > now_ms ? wake_ms - now_ms : 0;
     if (poll(polled, COUNT_OF(polled), wait_ms > 60000 ? 60000 : (int)wait_ms) < 0 && errno != EINTR)
@@ -100,7 +106,10 @@ static void turn(struct run *run)
         run_on_signals(run);
     if (polled[3].revents != 0)
         run_on_notify(run);
+    if (polled[5].revents != 0)
+        run_follow_on_guard(run);
     run_on_time(run);
+    run_follow_step(run);
 }
 
 static int run_all(struct run *run)
@@ -111,13 +120,15 @@ static int run_all(struct run *run)
         candidate_stand(&options->candidate, run->client, options->name, true, &run->election, &err) < 0) {
         int status = cli_fail(&err);
         guard_bye(&run->guard);
+        guard_bye(&run->follow.guard);
         baton_close(run->client);
         return status;
     }
-    while (!run->resigned)
+    while (!run->resigned || run->follow.running)
         turn(run);
     baton_close(run->client);
     guard_bye(&run->guard);
+    guard_bye(&run->follow.guard);
     return run->status;
 }
 
@@ -148,8 +159,13 @@ static int run_command(int argc, char **argv)
     /* The guard is forked first of all, while there is one thread. */
     if (guard_start(&run.guard, options.command, NULL, &err) < 0)
         return cli_fail(&err);
+    if (run_follow_begin(&run, &err) < 0) {
+        guard_bye(&run.guard);
+        return cli_fail(&err);
+    }
     if (notify_listen(&run.notify, &err) < 0) {
         guard_bye(&run.guard);
+        guard_bye(&run.follow.guard);
         return cli_fail(&err);
     }
     status = run_all(&run);

@@ -1,4 +1,5 @@
-/* run.h: one `baton run`: a candidacy, a guard, and the command between them. */
+/* run.h: one `baton run`: a candidacy, a guard, and the command between them; and, if it was asked for, a second
+ * command for the time in which it does not lead. */
 #ifndef CLI_RUN_H
 #define CLI_RUN_H
 
@@ -15,11 +16,22 @@ enum run_restart { RESTART_NEVER, RESTART_ON_FAILURE, RESTART_ALWAYS };
 
 struct run_options {
     struct candidate candidate;
-    const char *name, *health;
+    const char *name, *health, *follow;
     uint32_t watchdog_ms, health_every_ms;
     enum run_restart restart;
     bool fence_pg;
     char *const *command;
+};
+
+/* The second command, of who does not lead. */
+struct run_follow {
+    struct guard guard;
+    char *argv[4];
+    bool running;  /* descendants of it may be left */
+    bool stopping; /* it was told to end */
+    bool backing_off;
+    int64_t start_ms; /* when to start it, if it is to run then; NEVER_MS */
+    int64_t started_ms, backoff_ms;
 };
 
 struct run {
@@ -29,6 +41,7 @@ struct run {
     struct guard guard;
     struct notify_socket notify;
     struct health health;
+    struct run_follow follow;
     int signal_fd;
 
     uint64_t term;                       /* led now; 0: none */
@@ -36,6 +49,7 @@ struct run {
     bool stopping;                       /* BATON_STOP was told, and not answered */
     int64_t until_ms;                    /* of the stop */
     bool running;                        /* descendants of the command may be left */
+    bool pending;                        /* it is to start when the follower's command is over */
     int stop_signal;                     /* what the command is ended with */
     bool unhealthy;                      /* it is being ended because of the watchdog or the health check */
     int wait_status;                     /* of the last command that ended */
@@ -60,6 +74,15 @@ void run_on_signals(struct run *run);
 void run_on_notify(struct run *run);
 void run_on_time(struct run *run);
 int64_t run_wake_ms(const struct run *run);
+void run_leave(struct run *run, int status); /* for good */
+void run_command_may_start(struct run *run); /* the follower's command is over */
+
+/* run_follow.c */
+int run_follow_begin(struct run *run, struct baton_error *err);
+void run_follow_stood(struct run *run, bool leader_known); /* it stands; somebody leads, or nobody is known yet */
+void run_follow_step(struct run *run);                     /* start or stop it, as is due */
+void run_follow_kill(struct run *run);
+void run_follow_on_guard(struct run *run);
 
 /* run_say.c: for people, for programs (--json), and for systemd */
 void run_say(const struct run *run, const char *event, const char *format, ...) __attribute__((format(printf, 3, 4)));

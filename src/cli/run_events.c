@@ -15,13 +15,14 @@
 
 /* ---- leaving ---- */
 
-static void leave(struct run *run, int status)
+void run_leave(struct run *run, int status)
 {
     if (run->leaving)
         return;
     run->leaving = true;
     run->status = status;
     run->restart_ms = NEVER_MS;
+    run->pending = false;
     notify_say("STOPPING=1");
     if (run->election != NULL)
         baton_resign(run->election);
@@ -53,9 +54,18 @@ static void start_command(struct run *run)
         snprintf(environment.watchdog_us, sizeof(environment.watchdog_us), "%" PRIu64,
                  (uint64_t)run->options->watchdog_ms * 1000);
     run->restart_ms = NEVER_MS;
+    run->pending = run->follow.running;
+    if (run->pending)
+        return;
     run->running = true;
     run->unhealthy = false;
     guard_spawn(&run->guard, &environment);
+}
+
+void run_command_may_start(struct run *run)
+{
+    if (run->pending && run->term != 0 && !run->stopping && !run->leaving && !run->running)
+        start_command(run);
 }
 
 static void stop_command(struct run *run, int64_t kill_at_ms)
@@ -105,7 +115,7 @@ static void command_gone(struct run *run, bool by_guard)
     }
     bool failed = run->unhealthy || !run->ended || exit_status(run->wait_status) != 0;
     if (run->options->restart == RESTART_NEVER || (run->options->restart == RESTART_ON_FAILURE && !failed)) {
-        leave(run, run->unhealthy ? RUN_UNHEALTHY : exit_status(run->wait_status));
+        run_leave(run, run->unhealthy ? RUN_UNHEALTHY : exit_status(run->wait_status));
         baton_stopped(run->election); /* nothing runs any more: hand over at once */
         return;
     }
@@ -126,7 +136,7 @@ static void command_failed(struct run *run, int error)
     run->ended = false;
     if (run->stopping)
         baton_stopped(run->election);
-    leave(run, error == ENOENT ? 127 : 126); /* as env(1), timeout(1) */
+    run_leave(run, error == ENOENT ? 127 : 126); /* as env(1), timeout(1) */
 }
 
 static void guard_died(struct run *run)
@@ -141,7 +151,7 @@ static void guard_died(struct run *run)
     run->ended = false;
     if (gone && run->stopping)
         baton_stopped(run->election);
-    leave(run, EX_SOFTWARE);
+    run_leave(run, EX_SOFTWARE);
 }
 
 void run_on_guard(struct run *run)
@@ -218,6 +228,7 @@ static void on_lead(struct run *run, const struct baton_event *event)
 static void on_stop(struct run *run, const struct baton_event *event)
 {
     run->stopping = true;
+    run->pending = false;
     run->until_ms = event->until_ms;
     run->restart_ms = NEVER_MS;
     if (!run->leaving)
@@ -232,11 +243,18 @@ static void on_follow(struct run *run)
 {
     run->stopping = false;
     run->term = 0;
+    run_follow_stood(run, true);
     tell_testament(run);
     if (!run->leaving) {
         run_say(run, "follow", "%s: follows", run->options->name);
         notify_say("STATUS=follows");
     }
+}
+
+/* Is there anything to look for in what is new? */
+static bool is_curious(const struct run *run)
+{
+    return !run->said_ready || (run->options->follow != NULL && !run->follow.running && run->term == 0);
 }
 
 /* Ready, for systemd, is when the candidacy stands. */
@@ -245,11 +263,14 @@ static void on_changed(struct run *run)
     struct baton_status *status;
     size_t count;
     tell_testament(run);
-    if (run->said_ready || baton_status(run->election, &status, &count, NULL) < 0)
+    if (!is_curious(run) || baton_status(run->election, &status, &count, NULL) < 0)
         return;
+    bool ready_before = run->said_ready;
     for (size_t i = 0; i < status->candidate_count && !run->said_ready; i++)
         run->said_ready = strcmp(status->candidates[i].id, baton_id(run->client)) == 0;
-    if (run->said_ready) {
+    if (run->said_ready)
+        run_follow_stood(run, status->leader != NULL && strcmp(status->leader, baton_id(run->client)) != 0);
+    if (run->said_ready && !ready_before) {
         notify_say("READY=1\nSTATUS=stands");
         run_say(run, "stand", "%s: stands as %s", run->options->name, baton_id(run->client));
     }
@@ -267,7 +288,7 @@ static void on_resigned(struct run *run)
     baton_election_free(run->election);
     run->election = NULL;
     if (candidate_stand(&run->options->candidate, run->client, run->options->name, true, &run->election, &err) < 0)
-        leave(run, cli_fail(&err));
+        run_leave(run, cli_fail(&err));
 }
 
 /* A session of ours that was lost may leave its presence behind for a ttl; after that it is somebody else. */
@@ -346,11 +367,12 @@ void run_on_signals(struct run *run)
             if (run->leaving) {
                 if (run->running) /* a second one: no more patience */
                     guard_stop(&run->guard, 0, baton_now_ms());
+                run_follow_kill(run);
                 break;
             }
             run->stop_signal = number;
             run->ended = false;
-            leave(run, 0);
+            run_leave(run, 0);
             break;
         case SIGCHLD:
             break;
@@ -391,8 +413,8 @@ void run_on_notify(struct run *run)
 
 int64_t run_wake_ms(const struct run *run)
 {
-    const int64_t times[] = {run->restart_ms, run->watchdog_at_ms, run->say_alive_ms, run->duplicate_until_ms,
-                             health_wake_ms(&run->health)};
+    const int64_t times[] = {run->restart_ms,         run->watchdog_at_ms,  run->say_alive_ms,
+                             run->duplicate_until_ms, run->follow.start_ms, health_wake_ms(&run->health)};
     int64_t wake_ms = NEVER_MS;
     for (size_t i = 0; i < COUNT_OF(times); i++)
         if (times[i] < wake_ms)
@@ -414,7 +436,7 @@ static void check_duplicate(struct run *run)
         return;
     cli_error("%s: the id '%s' is in use by another live candidate; give each instance an id of its own (--id)",
               run->options->name, baton_id(run->client));
-    leave(run, EX_UNAVAILABLE);
+    run_leave(run, EX_UNAVAILABLE);
 }
 
 void run_on_time(struct run *run)

@@ -34,12 +34,13 @@ static const struct fence_ops *load_postgresql(struct baton_error *err)
     char *path = find_postgresql();
     void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     const struct fence_ops *ops = library != NULL ? dlsym(library, "fence_postgresql") : NULL;
-    if (library == NULL)
+    if (library == NULL) {
         error_set(err, BATON_UNSUPPORTED, "the part for PostgreSQL cannot be loaded: %.400s; is libpq5 installed?",
                   dlerror());
-    else if (ops == NULL || ops->abi != FENCE_ABI) {
+    } else if (ops == NULL || ops->abi != FENCE_ABI) {
         error_set(err, BATON_UNSUPPORTED, "%.300s is not of this version of baton", path);
         ops = NULL;
+        dlclose(library);
     }
     free(path);
     return ops;

@@ -198,8 +198,8 @@ static int sqlite_tables(struct fence *fence, struct fence_table **ret, size_t *
 /* The guarded table of this name, or BATON_NOT_FOUND; the caller frees it. */
 static int find_guard(struct sqlite_fence *own, const char *table, struct fence_table *ret, struct baton_error *err)
 {
-    struct fence_table *tables;
-    size_t count, found = SIZE_MAX;
+    struct fence_table *tables = NULL;
+    size_t count = 0, found = SIZE_MAX;
     if (check_table(own, table, err) < 0 || sqlite_tables(&own->fence, &tables, &count, err) < 0)
         return -1;
     for (size_t i = 0; i < count; i++)
@@ -237,8 +237,8 @@ static int rollback_with(struct sqlite_fence *own, int result)
 static int sqlite_remove(struct fence *fence, struct baton_error *err)
 {
     struct sqlite_fence *own = (struct sqlite_fence *)fence;
-    struct fence_table *tables;
-    size_t count;
+    struct fence_table *tables = NULL;
+    size_t count = 0;
     if (ask(own, "BEGIN IMMEDIATE", NULL, NULL, NULL, err) < 0)
         return -1;
     if (sqlite_tables(fence, &tables, &count, err) < 0)

@@ -9,8 +9,8 @@ import pytest
 
 from conftest import BATON, TOP
 
-COMMANDS = ["run", "elect", "lock", "once", "gate", "fence", "status", "watch", "history", "transfer", "hold", "release",
-            "version", "help"]
+COMMANDS = ["run", "elect", "lock", "once", "gate", "fence", "status", "watch", "history", "transfer", "hold",
+            "release", "version", "help"]
 ALONE = {"version", "help"}  # told in baton(1)
 
 
@@ -66,8 +66,8 @@ def test_version(world):
     (["history"], "baton history: NAME is missing; see baton history --help\n"),
     (["hold"], "baton hold: NAME is missing; see baton hold --help\n"),
     (["release"], "baton release: NAME is missing; see baton release --help\n"),
-    (["status", "--timeout", "soon"], "baton status: --timeout: 'soon' is no duration; write it like 500ms, 10s, 1.5m "
-     "or 2h; see baton status --help\n"),
+    (["status", "--timeout", "soon"], "baton status: --timeout: 'soon' is no duration; write it like 500ms, 10s, 1.5m, "
+     "2h or 30d; see baton status --help\n"),
     (["status", "--timeout", "0"], "baton status: --timeout: 0 is too short, the least is 1ms; see baton status "
      "--help\n"),
     (["status", "--timeout", "10000h"], "baton status: --timeout: 10000h is too long, the most is 4294967295ms; see "

@@ -1,0 +1,125 @@
+"""`baton run --follow`: a second command that runs while the instance does not lead, and never beside the first."""
+
+import json
+import os
+import select
+import signal
+import time
+
+import pytest
+
+from conftest import LIMIT_S
+
+# Each instance has a lock of its own, which both of its commands need; who cannot have it says so.
+PART = ('exec 9>"alone-$BATON_ID"; flock -n 9 || echo CONTENDED; '
+        'echo $$ >"pid-$BATON_ID"; told="{part} $BATON_ID ${{BATON_TERM-none}}"; echo "$told" >>log; echo "$told"; '
+        'exec sleep 1000')
+
+
+@pytest.fixture(params=["local", "etcd"])
+def place(request, world):
+    """A namespace on each engine."""
+    return world if request.param == "local" else request.getfixturevalue("etcd_world")
+
+
+def instance(world, name, *options, follow=PART.format(part="follows"), **kwargs):
+    return world.start("run", "--id", name, "--follow", follow, *options, "db", "--", "sh", "-c",
+                       PART.format(part="leads"), **kwargs)
+
+
+def pid_of(world, name):
+    with open(f"{world.folder}/pid-{name}", encoding="utf-8") as file:
+        return int(file.read())
+
+
+def log_of(world):
+    with open(f"{world.folder}/log", encoding="utf-8") as file:
+        return file.read().splitlines()
+
+
+def trio(place):
+    a = instance(place, "a")
+    a.wait_line("^leads a")
+    b, c = instance(place, "b"), instance(place, "c")
+    b.wait_line("^follows b none$")
+    c.wait_line("^follows c none$")
+    return {"a": a, "b": b, "c": c}
+
+
+def test_one_leads_and_the_others_follow(place):
+    processes = trio(place)
+    assert log_of(place)[0].startswith("leads a ") and len(log_of(place)) == 3  # who is alone does not follow first
+    place_in = {name: 0 for name in processes}
+    for leader, following in (("a", "b"), ("b", "c"), ("c", "a"), ("a", "b")):
+        assert place.run("transfer", "db", "--to", following).code == 0
+        _, place_in[following] = processes[following].wait_line(f"^leads {following} ", after=place_in[following])
+        _, place_in[leader] = processes[leader].wait_line(f"^follows {leader} none$", after=place_in[leader])
+    for process in processes.values():
+        process.drain()
+        assert "CONTENDED" not in process.seen, process
+
+
+def test_a_leader_that_is_killed_is_followed_by_one_whose_follower_is_over(place):
+    processes = trio(place)
+    processes.pop("a").signal(signal.SIGKILL)
+    deadline = time.monotonic() + LIMIT_S
+    while len(leading := [line for line in log_of(place) if line.startswith("leads ")]) < 2:
+        assert time.monotonic() < deadline, log_of(place)
+    name = leading[1].split()[1]
+    processes[name].drain()
+    assert "CONTENDED" not in processes[name].seen
+    status = json.loads(place.run("status", "--json", "db").out)
+    assert status["leader"] == name
+
+
+def test_a_follower_that_ends_is_started_again(world):
+    first = instance(world, "a")
+    first.wait_line("^leads a")
+    second = instance(world, "b")
+    _, after = second.wait_line("^follows b none$")
+    os.kill(pid_of(world, "b"), signal.SIGKILL)
+    second.wait_line("^follows b none$", after=after)
+    assert "it is started again in 100 ms" in second.stderr
+
+
+def test_nothing_is_left_of_it(world):
+    first = instance(world, "a")
+    first.wait_line("^leads a")
+    second = instance(world, "b")
+    second.wait_line("^follows b none$")
+    assert second.stop() == 0
+    third = instance(world, "c")
+    third.wait_line("^follows c none$")
+    pid = os.pidfd_open(pid_of(world, "c"))
+    third.signal(signal.SIGKILL)
+    try:
+        assert select.select([pid], [], [], LIMIT_S)[0], "the follower's command outlives its supervisor"
+    finally:
+        os.close(pid)
+
+
+def test_a_follower_that_does_not_end_is_killed_after_the_grace(world):
+    first = instance(world, "a")
+    first.wait_line("^leads a")
+    stubborn = 'trap "" TERM; echo "follows b"; while :; do sleep 0.1; done'
+    second = instance(world, "b", "--grace=300ms", "--ttl=3s", follow=stubborn)
+    second.wait_line("^follows b$")
+    first.stop()
+    second.wait_line("^leads b ")
+
+
+def test_a_session_that_is_lost_does_not_end_the_follower(etcd_world):
+    first = instance(etcd_world, "a")
+    first.wait_line("^leads a")
+    second = instance(etcd_world, "b", "--ttl=2s")
+    second.wait_line("^follows b none$")
+    pid = pid_of(etcd_world, "b")
+    member = etcd_world.etcd.members[0]
+    member.freeze()
+    try:
+        deadline = time.monotonic() + LIMIT_S
+        while "the session is over" not in second.stderr:
+            assert time.monotonic() < deadline, second
+        os.kill(pid, 0)
+    finally:
+        member.thaw()
