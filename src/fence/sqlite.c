@@ -218,7 +218,7 @@ static int find_guard(struct sqlite_fence *own, const char *table, struct fence_
 static int sqlite_unguard(struct fence *fence, const char *table, struct baton_error *err)
 {
     struct sqlite_fence *own = (struct sqlite_fence *)fence;
-    struct fence_table guard;
+    struct fence_table guard = {0};
     if (find_guard(own, table, &guard, err) < 0)
         return -1;
     int result = ask(own, "SELECT baton_unguard(?1)", guard.table, NULL, NULL, err);
@@ -267,7 +267,7 @@ static int sqlite_test(struct fence *fence, const char *table, struct fence_proo
                        size_t *ret_count, struct baton_error *err)
 {
     struct sqlite_fence *own = (struct sqlite_fence *)fence;
-    struct fence_table guard;
+    struct fence_table guard = {0};
     char words[BATON_ERROR_TEXT];
     if (find_guard(own, table, &guard, err) < 0)
         return -1;
