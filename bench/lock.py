@@ -2,7 +2,7 @@
 
   command   `baton lock X -- true` next to `flock X true`, in turns (local)
   rate      one client that acquires and releases a lock nobody else wants, next to as many bare writes of the same
-            engine in turns; local: and next to flock(2)
+            engine in turns; local: and next to flock(2), and to PostgreSQL's advisory locks (one session, a Unix socket)
   line      many clients of one process wait; the lock goes from one to the next: writes, and the time of a hand-over
 
 Each prints what is asked of it ("kept", "MISSED").
@@ -11,6 +11,7 @@ Each prints what is asked of it ("kept", "MISSED").
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -18,7 +19,9 @@ import time
 
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, os.path.join(TOP, "tests", "etcd"))
+sys.path.insert(0, os.path.join(TOP, "tests", "postgresql"))
 from cluster import Cluster  # noqa: E402 pylint: disable=wrong-import-position
+from server import Server, program  # noqa: E402 pylint: disable=wrong-import-position
 
 LIMIT_S = 900
 
@@ -63,6 +66,19 @@ def measure_rate(options, name, url):
     tell(f"{name}: rate next to that of as many bare writes", f"{rate:.2f}", rate >= 0.9)
     if name == "local":
         tell("local: rate next to that of flock(2)", f"{told['flock_ms'] / told['lock_ms']:.4f}")
+    return told["cycles"] / told["lock_ms"] * 1000
+
+
+def advisory_rate(options, folder):
+    """Pairs of PostgreSQL's lock and unlock a second, by one session over a Unix socket."""
+    script = os.path.join(folder, "advisory.sql")
+    with open(script, "w", encoding="ascii") as file:
+        file.write("SELECT pg_advisory_lock(7);\nSELECT pg_advisory_unlock(7);\n")
+    with Server(folder) as server:
+        done = subprocess.run([program("pgbench"), "-n", "-f", script, "-t", str(options.cycles)],
+                              env={**os.environ, **server.env}, capture_output=True, text=True, timeout=LIMIT_S,
+                              check=True)
+    return float(re.search(r"^tps = ([\d.]+)", done.stdout, re.MULTILINE)[1])
 
 
 def measure_line(options, name, url):
@@ -93,7 +109,10 @@ def main():
                                                            "engine", "etcd"))
     with tempfile.TemporaryDirectory(prefix="baton-bench-") as folder:
         measure_command(options, folder)
-        measure_rate(options, "local", f"local:{folder}/rate")
+        local = measure_rate(options, "local", f"local:{folder}/rate")
+        advisory = advisory_rate(options, folder)
+        tell("PostgreSQL: advisory lock and unlock", f"{advisory:.0f} a second")
+        tell("local: rate next to that of PostgreSQL", f"{local / advisory:.2f}", local >= 4 * advisory)
         measure_line(options, "local", f"local:{folder}/line")
         os.mkdir(f"{folder}/etcd")
         with Cluster(f"{folder}/etcd") as cluster:

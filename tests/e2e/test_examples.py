@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 
 import pytest
 
@@ -80,3 +81,13 @@ def test_examples_say_what_is_wrong(world):
         result = world.run_command([path, "no/name"])
         assert result.code == 1
         assert result.err.startswith(f"{name}: name 'no/name' is not legal")
+
+
+def test_of_many_that_die_at_once_the_last_takes_over_without_waiting_for_a_lease(start):
+    programs = [start("ask_before_write") for _ in range(14)]
+    term, _ = term_of(programs[0])
+    killed = time.monotonic()
+    for program in programs[:-1]:
+        program.signal(signal.SIGKILL)
+    later, _ = term_of(programs[-1])
+    assert later > term and time.monotonic() - killed < 5  # of a lease of 10 s

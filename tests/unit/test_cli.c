@@ -41,6 +41,7 @@ static void test_durations_are_read_as_people_write_them(void **state)
     assert_int_equal(duration("0.25h"), HOUR_MS / 4);
     assert_int_equal(duration("1.000000s"), 1000);
     assert_int_equal(duration("24000h"), CLI_DURATION_MAX_MS);
+    assert_int_equal(duration("1000d"), CLI_DURATION_MAX_MS);
 }
 
 static void test_what_is_no_duration_is_refused(void **state)
@@ -57,7 +58,7 @@ static void test_what_is_no_duration_is_refused(void **state)
                                  "1 s",
                                  "1s ",
                                  "1S",
-                                 "1d",
+                                 "1w",
                                  "1sec",
                                  "1m30s",
                                  "0x10",

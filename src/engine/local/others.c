@@ -10,8 +10,9 @@
 #include "base/base.h"
 #include "engine/local/process.h"
 
-#define RANK_STEP_MS 4  /* between those who would end the same session */
-#define LOOK_FIRST_MS 4 /* at an orphaned session whose lock is held by its guard */
+#define RANK_STEP_MS 4   /* between those who would end the same session */
+#define DELAY_LAST_MS 40 /* whoever is far from it */
+#define LOOK_FIRST_MS 4  /* at an orphaned session whose lock is held by its guard */
 #define LOOK_LAST_MS 250
 #define EXPIRY_SLACK_MS 2
 
@@ -24,19 +25,18 @@ int others_init(struct others *others, struct pulse *pulse, struct baton_error *
     return 0;
 }
 
-static void other_close(struct others *others, struct other *other)
+static void other_close(struct other *other)
 {
     if (other->pidfd < 0)
         return;
     close(other->pidfd);
     other->pidfd = -1;
-    others->watched--;
 }
 
 void others_release(struct others *others)
 {
     for (size_t i = 0; i < others->count; i++)
-        other_close(others, &others->list[i]);
+        other_close(&others->list[i]);
     free(others->list);
     if (others->poll_fd >= 0)
         close(others->poll_fd);
@@ -47,8 +47,7 @@ void others_release(struct others *others)
  * compared is what it refers to. */
 static void other_watch(struct others *others, struct other *other)
 {
-    other->pidfd = -1;
-    if (other->session.pid_namespace != others->pid_namespace || others->watched >= OTHERS_WATCHED_MAX)
+    if (other->session.pid_namespace != others->pid_namespace)
         return;
     int fd = (int)syscall(SYS_pidfd_open, other->session.pid, 0);
     bool gone = fd < 0 && errno == ESRCH;
@@ -70,7 +69,6 @@ static void other_watch(struct others *others, struct other *other)
         return;
     }
     other->pidfd = fd;
-    others->watched++;
 }
 
 static bool is_own(const struct others *others, uint64_t session)
@@ -83,46 +81,87 @@ static bool is_own(const struct others *others, uint64_t session)
 
 static struct other *find(struct others *others, uint64_t session)
 {
-    for (size_t i = 0; i < others->count; i++)
-        if (others->list[i].session.id == session)
-            return &others->list[i];
-    return NULL;
+    size_t low = 0, high = others->count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (others->list[middle].session.id < session)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < others->count && others->list[low].session.id == session ? &others->list[low] : NULL;
+}
+
+/* Upward from each session to our own, round the ring; without an own one, from the oldest on. */
+static void measure(struct others *others)
+{
+    size_t count = others->count, own = count;
+    for (size_t i = 0; i < count && own == count; i++)
+        if (is_own(others, others->list[i].session.id))
+            own = i;
+    for (size_t i = 0; i < count; i++)
+        others->list[i].distance = own < count ? (own + count - i - 1) % count : i;
+    others->in_ring = own < count;
+}
+
+static bool is_near(const struct others *others, const struct other *other)
+{
+    return other->distance < (others->in_ring ? OTHERS_NEIGHBOURS : OTHERS_OBSERVED);
 }
 
 void others_set(struct others *others, const struct db_session *sessions, size_t count)
 {
-    struct other *list = mem_new((count + 1) * sizeof(*list));
-    size_t kept = 0;
+    struct other *before = others->list, *list = mem_new((count + 1) * sizeof(*list));
+    size_t before_count = others->count, at = 0;
     for (size_t i = 0; i < count; i++) {
-        struct other *other = &list[kept++];
-        struct other *before = find(others, sessions[i].id);
-        if (before != NULL) {
-            *other = *before;
-            before->pidfd = -1;
-            continue;
-        }
-        *other = (struct other){.session = sessions[i], .look_ms = NEVER_MS, .pause_ms = LOOK_FIRST_MS, .pidfd = -1};
-        /* One's own is here for its heartbeat: a client that is alone must see, too, that it was not renewed. */
-        if (!is_own(others, sessions[i].id))
-            other_watch(others, other);
+        while (at < before_count && before[at].session.id < sessions[i].id)
+            other_close(&before[at++]);
+        if (at < before_count && before[at].session.id == sessions[i].id)
+            list[i] = before[at++];
+        else
+            list[i] =
+                (struct other){.session = sessions[i], .look_ms = NEVER_MS, .pause_ms = LOOK_FIRST_MS, .pidfd = -1};
     }
-    for (size_t i = 0; i < others->count; i++)
-        other_close(others, &others->list[i]);
-    free(others->list);
+    while (at < before_count)
+        other_close(&before[at++]);
+    free(before);
     others->list = list;
-    others->count = kept;
+    others->count = count;
+    measure(others);
+    for (size_t i = 0; i < count; i++) {
+        /* One's own is here for its heartbeat: a client that is alone must see, too, that it was not renewed. */
+        if (!is_near(others, &list[i]) || is_own(others, list[i].session.id))
+            other_close(&list[i]);
+        else if (list[i].pidfd < 0 && !list[i].orphaned)
+            other_watch(others, &list[i]);
+    }
 }
 
-/* The holder of the oldest session acts first. */
-static int64_t rank_delay_ms(const struct others *others, const struct other *about)
+/* The next one after it acts first. */
+static int64_t delay_ms(const struct others *others, const struct other *about)
 {
-    if (others->own_count == 0)
-        return (int64_t)(others->count + 1) * RANK_STEP_MS;
-    int64_t rank = 0;
-    for (size_t i = 0; i < others->count; i++)
-        if (&others->list[i] != about && !others->list[i].orphaned && others->list[i].session.id < others->own[0])
-            rank++;
-    return rank * RANK_STEP_MS;
+    size_t place = (size_t)(about - others->list);
+    int64_t between = others->in_ring ? 0 : (int64_t)others->count + 1; /* who has none: after those who have */
+    for (size_t i = 1; others->in_ring && i <= about->distance; i++)
+        between += !others->list[(place + i) % others->count].orphaned;
+    return between * RANK_STEP_MS < DELAY_LAST_MS ? between * RANK_STEP_MS : DELAY_LAST_MS;
+}
+
+static void orphan(struct others *others, struct other *other, int64_t now_ms)
+{
+    other_close(other);
+    other->orphaned = true;
+    other->look_ms = now_ms + delay_ms(others, other);
+}
+
+/* Deaths do not come alone: whose lock is free is dead, too. */
+static void look_for_more(struct others *others, int64_t now_ms)
+{
+    for (size_t i = 0; i < others->count; i++) {
+        struct other *other = &others->list[i];
+        if (!other->orphaned && !is_own(others, other->session.id) && pulse_unlocked(others->pulse, other->session.id))
+            orphan(others, other, now_ms);
+    }
 }
 
 void others_died(struct others *others, int64_t now_ms)
@@ -131,23 +170,22 @@ void others_died(struct others *others, int64_t now_ms)
     int count = epoll_wait(others->poll_fd, events, COUNT_OF(events), 0);
     for (int i = 0; i < count; i++) {
         struct other *other = find(others, events[i].data.u64);
-        if (other == NULL)
+        if (other == NULL || other->pidfd < 0)
             continue;
         (void)epoll_ctl(others->poll_fd, EPOLL_CTL_DEL, other->pidfd, NULL);
-        other_close(others, other);
-        other->orphaned = true;
-        other->look_ms = now_ms + rank_delay_ms(others, other);
+        orphan(others, other, now_ms);
     }
+    if (count > 0)
+        look_for_more(others, now_ms);
 }
 
 void others_rung(struct others *others, int64_t now_ms)
 {
     for (size_t i = 0; i < others->count; i++) {
         struct other *other = &others->list[i];
-        if (other->pidfd < 0 && !other->orphaned && pulse_unlocked(others->pulse, other->session.id)) {
-            other->orphaned = true;
-            other->look_ms = now_ms + rank_delay_ms(others, other);
-        }
+        if (other->pidfd < 0 && !other->orphaned && is_near(others, other) && !is_own(others, other->session.id) &&
+            pulse_unlocked(others->pulse, other->session.id))
+            orphan(others, other, now_ms);
     }
 }
 
@@ -158,7 +196,7 @@ const struct db_session *others_next(struct others *others, int64_t now_ms)
         bool expired =
             pulse_expires_ms(others->pulse, other->session.slot, other->session.id) + EXPIRY_SLACK_MS <= now_ms;
         if (expired && other->look_ms == NEVER_MS)
-            other->look_ms = now_ms + rank_delay_ms(others, other);
+            other->look_ms = now_ms + delay_ms(others, other);
         if (other->look_ms > now_ms)
             continue;
         bool over = expired || pulse_unlocked(others->pulse, other->session.id);

@@ -1,13 +1,17 @@
 /* others.h: the other sessions of the namespace, and how the death of one is noticed.
  *
  *  - a pidfd on its process is readable the moment it dies (pidfd_open(2)). If its kernel lock is free then, the
- * session
- *    is over. If a guard still holds the lock, the guard ends the session when the last descendant is gone; should the
- *    guard be killed, too, the lock is free: it is looked at again, in growing steps, until the heartbeat decides;
+ * session is over. If a guard still holds the lock, the guard ends the session when the last descendant is gone; should
+ * the guard be killed, too, the lock is free: it is looked at again, in growing steps, until the heartbeat decides;
  *  - where there can be no pidfd (another pid namespace), its lock is looked at each time the bell rings;
  *  - its heartbeat is too old: a timer for the first that could be.
  *
- * Who sees it ends the session, the holder of the oldest session first, the others a little later if it is still there.
+ * Sessions stand in a ring, in the order of their numbers, and each is watched by the few that come after it: so a
+ * thousand of them cost each process a few descriptors, and a death wakes a few processes, not all. The next one after
+ * the dead one ends its session, the others a little later if it is still there. Who sees a death looks for others that
+ * came with it: of one process, of one machine's OOM killer. If all that watch a session stand still, its heartbeat
+ * decides. A client without a session, which only looks, has no place in the ring: it watches the oldest ones, after
+ * all others.
  */
 #ifndef LOCAL_OTHERS_H
 #define LOCAL_OTHERS_H
@@ -15,10 +19,12 @@
 #include "engine/local/db.h"
 #include "engine/local/pulse.h"
 
-#define OTHERS_WATCHED_MAX 256 /* pidfds of one client; beyond it, the lock and the heartbeat decide */
+#define OTHERS_NEIGHBOURS 8 /* how many watch a session */
+#define OTHERS_OBSERVED 64  /* how many a client without a session watches */
 
 struct other {
     struct db_session session;
+    size_t distance; /* how many stand between it and our own session; see others_set */
     int pidfd;       /* -1: none */
     bool orphaned;   /* its process is dead */
     int64_t look_ms; /* when to look at it again; NEVER_MS */
@@ -29,7 +35,8 @@ struct others {
     struct pulse *pulse;
     int poll_fd; /* an epoll of the pidfds: readable when one of them dies */
     struct other *list;
-    size_t count, watched;
+    size_t count; /* in the order of their numbers */
+    bool in_ring; /* we have a session */
     uint64_t pid_namespace;
     uint64_t own[64]; /* sessions of this client */
     size_t own_count;
