@@ -19,7 +19,7 @@
 #include "engine/local/db.h"
 #include "engine/local/pulse.h"
 
-#define OTHERS_NEIGHBOURS 8 /* how many watch a session */
+#define OTHERS_NEIGHBOURS 4 /* how many watch a session */
 #define OTHERS_OBSERVED 64  /* how many a client without a session watches */
 
 struct other {
