@@ -31,6 +31,7 @@ static void untell(struct update *todo, const struct contest *contest)
 
 static void contest_free(struct core *core, struct contest *contest)
 {
+    core->parked_count -= contest->parked_ms != 0;
     if (core->todo != NULL)
         untell(core->todo, contest);
     timer_remove(core, contest);
@@ -75,10 +76,31 @@ uint64_t ticket_new(struct core *core, uint32_t owner)
 
 /* ---- contests come and go ---- */
 
+/* A program that takes a lock, or stands, again and again need not ask for the view each time. */
+static struct contest *take_parked(struct core *core, enum contest_kind kind, const char *name, void *user)
+{
+    for (size_t i = 0; core->parked_count > 0 && name != NULL && i < core->contest_count; i++) {
+        struct contest *contest = core->contests[i];
+        if (contest == NULL || contest->parked_ms == 0 || contest->kind != kind || strcmp(contest->name, name) != 0)
+            continue;
+        core->parked_count--;
+        contest->parked_ms = 0;
+        contest->forgotten = false;
+        contest->retell = true;
+        contest->user = user;
+        contest_mark(core, contest);
+        return contest;
+    }
+    return NULL;
+}
+
 struct contest *core_observe(struct core *core, enum contest_kind kind, const char *name, void *user,
                              struct baton_error *err)
 {
     size_t index = 0;
+    struct contest *parked = take_parked(core, kind, name, user);
+    if (parked != NULL)
+        return parked;
     if (core->contest_room > core->contest_count)
         index = core->contest_count;
     else
@@ -159,6 +181,23 @@ void core_forget(struct core *core, struct contest *contest)
     contest_mark(core, contest);
 }
 
+/* Keep an election or a lock that nobody has any more, with its view, for whoever wants it next. (A task is wanted
+ * once.) */
+static bool park(struct core *core, struct contest *contest)
+{
+    if (contest->parked_ms == 0) {
+        if (contest->kind == CONTEST_TASK || contest->name == NULL || !contest->view.ready ||
+            core->parked_count == PARKED_MAX)
+            return false;
+        core->parked_count++;
+        contest->parked_ms = core->now_ms + PARKED_MS;
+    }
+    if (core->now_ms >= contest->parked_ms)
+        return false;
+    contest_wake(core, contest, contest->parked_ms);
+    return true;
+}
+
 /* A forgotten contest goes when nothing of it can come to life any more: it does not stand, and a presence whose
  * creation was never answered cannot appear behind its back (it could while the session lives). */
 static void contest_sweep(struct core *core, struct contest *contest)
@@ -171,11 +210,16 @@ static void contest_sweep(struct core *core, struct contest *contest)
     }
     if (session_valid(core) && (contest->presence.ticket != 0 || contest->presence.unknown))
         return;
+    if (contest->parked_ms == 0) {
+        untell(core->todo, contest);
+        todo_tell(core, TELL_GONE, NULL, "%s", "")->user = contest->user;
+        contest->user = NULL;
+    }
+    if (park(core, contest))
+        return;
     if (contest->watch != 0)
         todo_add(core, ACTION_UNWATCH)->watch = contest->watch;
-    void *user = contest->user;
     contest_free(core, contest);
-    todo_tell(core, TELL_GONE, NULL, "%s", "")->user = user;
 }
 
 void contest_mark(struct core *core, struct contest *contest)
@@ -231,7 +275,7 @@ static void changed(struct core *core, const struct event *happened)
     if (!rule(core, RULE_VIEW_IN_ORDER) && happened->batch->revision < contest->view.revision)
         contest->view.revision = 0;
     if (!view_apply(&contest->view, happened->batch)) {
-        if (contest->view.overflown)
+        if (contest->view.overflown && contest->parked_ms == 0)
             todo_tell(core, TELL_TROUBLE, contest, "more than %d records under one prefix: not looked at",
                       VIEW_RECORDS_MAX)
                 ->code = BATON_FULL;
@@ -240,7 +284,8 @@ static void changed(struct core *core, const struct event *happened)
     read_view(core, contest);
     attempt_seen(&contest->presence, &contest->view);
     attempt_seen(&contest->decision, &contest->view);
-    todo_tell(core, TELL_CHANGED, contest, "%s", "");
+    if (contest->parked_ms == 0)
+        todo_tell(core, TELL_CHANGED, contest, "%s", "");
     contest_mark(core, contest);
 }
 
@@ -349,6 +394,9 @@ void core_step(struct core *core, const struct event *happened, struct update *t
             continue;
         contest->dirty = false;
         watch(core, contest);
+        if (contest->retell && contest->view.ready)
+            todo_tell(core, TELL_CHANGED, contest, "%s", "");
+        contest->retell = false;
         contest_step(core, contest);
         contest_sweep(core, contest);
     }

@@ -71,6 +71,8 @@ struct contest {
     uint32_t index; /* in core->contests */
     enum contest_kind kind;
     bool dirty, forgotten;
+    bool retell;       /* it was taken over with a view that is ready: whoever has it now is to be told */
+    int64_t parked_ms; /* nobody has it; it is kept, with its view, until then. 0: somebody has it */
 
     bool standing, resigning;
     bool presence_seen;
@@ -120,6 +122,9 @@ struct request {
     bool written, force;
 };
 
+#define PARKED_MAX 16  /* contests whose view is kept for the next who wants one; */
+#define PARKED_MS 2000 /* ... for so long */
+
 struct core {
     struct core_options options;
     int64_t now_ms, wall_ms;
@@ -128,7 +133,7 @@ struct core {
     struct session session;
     struct contest **contests; /* by index; NULL: a free place */
     size_t contest_count, contest_room;
-    size_t standing_count;
+    size_t standing_count, parked_count;
     uint32_t stop_max_ms;    /* the largest stop_ms of all candidacies */
     struct contest **timers; /* a heap by wake_ms */
     size_t timer_count, timer_room;

@@ -198,12 +198,23 @@ static int enter(struct world *world, int n, struct baton_error *err)
     IMPOSSIBLE("kind %d", (int)world->config.kind);
 }
 
+/* A program may give its handle back and take another one. */
+static void renew_handle(struct world *world, struct sim_node *node)
+{
+    if (world->config.kind == SIM_TASK || !rng_chance(&world->rng, 300))
+        return;
+    enum contest_kind kind = contest_kind(node->election);
+    core_forget(node->core, node->election);
+    node->election = core_observe(node->core, kind, ELECTION, node, NULL);
+}
+
 static void stand(struct world *world, int n)
 {
     struct sim_node *node = &world->nodes[n];
     keep_session(world, node);
     if (node->standing)
         return;
+    renew_handle(world, node);
     node->standing = true;
     struct baton_error err;
     if (enter(world, n, &err) < 0)
