@@ -2,7 +2,7 @@
 
   command   `baton lock X -- true` next to `flock X true`, in turns (local)
   rate      one client that acquires and releases a lock nobody else wants, next to as many bare writes of the same
-            engine in turns; local: and next to flock(2), and to PostgreSQL's advisory locks (one session, a Unix socket)
+            engine in turns; local: and next to flock(2), and to PostgreSQL's advisory locks (one session)
   line      many clients of one process wait; the lock goes from one to the next: writes, and the time of a hand-over
 
 Each prints what is asked of it ("kept", "MISSED").

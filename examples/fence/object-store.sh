@@ -4,8 +4,8 @@
 #     BATON_TERM=7 object-store.sh https://store/bucket/state FILE
 #
 # For any store that does a PUT only if the object is still the one that was read: HTTP's If-Match and If-None-Match
-# (RFC 9110, section 13), as WebDAV servers, S3 and what speaks its language do. The term is the object's first line; where
-# the store has metadata (x-amz-meta-baton-term), keep it there. Whoever writes must write so, and readers skip the line.
+# (RFC 9110, section 13), as WebDAV servers, S3 and what speaks its language do. The term is the object's first line;
+# where the store has metadata (x-amz-meta-baton-term), keep it there. Whoever writes must write so; readers skip it.
 #
 # A writer that stands still between its look and its PUT finds another ETag when it goes on: 412, nothing is written.
 # Then it looks again, and sees the newer term. Exit status: 75 when the term is over.
