@@ -1,5 +1,5 @@
--- redis.lua: write to Redis unless a writer of a newer term was there. A script runs by itself, so the look and the write
--- are one step.
+-- redis.lua: write to Redis unless a writer of a newer term was there. A script runs by itself, so the look and the
+-- write are one step.
 --
 --     redis-cli --eval redis.lua {db-writer}:state {db-writer}:term , $BATON_TERM "the new state"
 --

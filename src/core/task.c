@@ -295,6 +295,8 @@ void task_look(struct core *core, struct contest *contest)
 static void begin(struct core *core, struct contest *contest, const struct view_record *own)
 {
     contest->role = ROLE_LEADING;
+    if (contest->queue.try_only)
+        contest->queue.until_ms = NEVER_MS; /* the engine has answered: that was the limit for */
     contest->term = own->created;
     todo_tell(core, TELL_LEAD, contest, "%s", "")->term = contest->term;
 }
