@@ -37,6 +37,7 @@
     RULE(TASK_RESULT_COMPARES, "a result is recorded on top of one's own claim only")                                  \
     RULE(TASK_RESULT_IS_FINAL, "what is done is not done again")                                                       \
     RULE(TASK_AT_MOST_ONCE, "what was lost is begun again only if both workers allow it")                              \
+    RULE(TASK_ENTRY_WORKS_ONCE, "an entry that has worked does not work again, also when its claim is forgotten")      \
     RULE(TASK_RESULT_BEFORE_REMOVAL, "the result is recorded before the worker's entry is removed")
 
 enum core_rule {

@@ -143,6 +143,7 @@ void task_ended(struct core *core, struct contest *contest, const struct task_re
         return;
     todo_tell(core, TELL_FOLLOW, contest, "%s", "")->term = contest->term;
     contest->role = ROLE_STOPPED;
+    contest->spent_term = contest->term;     /* this entry does not work again, also when its claim is forgotten */
     contest->decision = (struct attempt){0}; /* the claim was seen */
     task->ended = true;
     task->result = (struct claim){.state = result->state, .status = result->status};
@@ -324,7 +325,8 @@ static bool is_due(struct core *core, struct contest *contest)
 static void take_up(struct core *core, struct contest *contest, const struct view_record *own)
 {
     const struct task *task = &contest->task;
-    if (task->claim != NULL && strcmp(task->claim->cid, contest->cid) == 0) {
+    bool own_claim = task->claim != NULL && strcmp(task->claim->cid, contest->cid) == 0;
+    if ((own_claim || contest->spent_term != 0) && rule(core, RULE_TASK_ENTRY_WORKS_ONCE)) {
         contest_remove_presence(core, contest); /* it has had its turn: at the end of the queue again */
         return;
     }

@@ -372,3 +372,32 @@ def test_an_engine_that_cannot_be_reached(world):
     assert told.code == 75 and "the engine does not answer" in told.err
     told = world.run("once", "list", "--timeout=300ms", env=env)
     assert told.code in (69, 75) and "127.0.0.1:1" in told.err
+
+
+# ---- an engine that loses writes and answers
+
+
+@pytest.mark.parametrize("faults", ["lose=0.4", "drop=0.4", "lose=0.3,drop=0.3,delay=5,jitter=20"])
+def test_at_most_once_whatever_is_lost(place, faults):
+    """Instances that are killed in between, and an engine that loses what it is told and what it answers."""
+    script = 'echo "$BATON_NAME" >>log; exit 3'
+    processes = []
+    for number in range(6):
+        for name in range(4):
+            env = {"BATON_FAULTS": f"{faults},seed={10 * number + name + 1}"}
+            processes.append((number, once(place, "--ttl=2s", "--grace=200ms", key=f"t{number}", script=script,
+                                           env=env)))
+        if number % 2 == 0:
+            processes[-4][1].signal(signal.SIGKILL)
+            del processes[-4]
+    ends = {}
+    for number, process in processes:
+        ends.setdefault(number, set()).add(process.wait_exit(60))
+    assert len(log_of(place)) == len(set(log_of(place))), log_of(place)  # none ran twice
+    for number, told in ends.items():
+        # All of one task were told the same; but who has lost its session at the end says so (125).
+        assert told <= {3, 125}, (number, told)
+        state = show(place, f"t{number}")
+        assert state["state"] in ("failed", "lost"), state
+        if state["state"] == "lost":
+            assert told == {125}, (state, told)

@@ -76,12 +76,12 @@ static void check_decision(struct world *world, const char *value)
 void check_stored(struct world *world, const struct baton_write *write)
 {
     struct checkers *checkers = world->checkers;
-    if (write->kind != BATON_WRITE_PUT)
-        return;
     if (world->config.kind == SIM_TASK) {
         check_task_stored(world, write);
         return;
     }
+    if (write->kind != BATON_WRITE_PUT)
+        return;
     const char *cid = strstr(write->key, "/candidates/");
     if (cid != NULL) {
         cid += strlen("/candidates/");

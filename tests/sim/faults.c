@@ -92,6 +92,18 @@ static void delete_decision(struct world *world)
     engine_stored(world);
 }
 
+/* Without force: not what is being done. */
+static void forget_task(struct world *world, int n)
+{
+    struct sim_node *node = &world->nodes[n];
+    if (!node->up || node->paused_until_us > world->now_us)
+        return;
+    int64_t until_ms = node_clock_ms(world, node) + rng_range(&world->rng, 500, 20000);
+    world_note(world, "operator at n%d: forget t%u", n, node->task);
+    core_forget_task(node->core, node->election, ++world->order, false, until_ms);
+    node_step(world, n, &(struct event){.kind = EVENT_TICK});
+}
+
 static void remove_holder(struct world *world)
 {
     struct baton_batch batch;
@@ -164,7 +176,10 @@ static void one_fault(struct world *world, enum fault fault)
         return;
     }
     case FAULT_DELETE:
-        delete_decision(world);
+        if (world->config.kind == SIM_TASK)
+            forget_task(world, n);
+        else
+            delete_decision(world);
         return;
     case FAULT_REMOVE:
         remove_holder(world);
@@ -237,7 +252,9 @@ void faults_init(struct world *world)
         world->weights[i] = rng_chance(&world->rng, 350) ? 0 : (int)rng_range(&world->rng, 1, 10);
     world->weights[FAULT_REMOVE] = world_keeps(world, WORLD_ENTRY_IS_ITS_OWNERS) ? 0 : 5;
     if (world->config.kind != SIM_ELECTION)
-        world->weights[FAULT_TRANSFER] = world->weights[FAULT_HOLD] = world->weights[FAULT_DELETE] = 0;
+        world->weights[FAULT_TRANSFER] = world->weights[FAULT_HOLD] = 0;
+    if (world->config.kind == SIM_LOCK)
+        world->weights[FAULT_DELETE] = 0;
     world->weights[FAULT_PAUSE]++; /* never none at all */
     if (world->weights[FAULT_RESTART] > 2)
         world->weights[FAULT_RESTART] = 2;

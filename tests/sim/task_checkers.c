@@ -22,6 +22,7 @@ struct task_record {
 struct seen_task {
     struct task_record record;  /* as it is stored */
     bool begun;                 /* the work by the stored claim */
+    bool forgotten;             /* once: then some may be told of before, some of after */
     bool told;                  /* somebody was told how it ended: */
     struct task_record outcome; /* ... so */
     uint64_t token;             /* of the last worker */
@@ -104,6 +105,14 @@ static const char *end_follows(const struct world *world, const struct seen_task
     return NULL;
 }
 
+/* Nobody forgets what is being done. */
+static void check_worker_gone(struct world *world, unsigned number)
+{
+    for (int n = 0; n < world->node_count; n++)
+        if (world->nodes[n].task == number && node_active(world, &world->nodes[n]))
+            world_fail(world, "X: t%u is forgotten while n%d works on it", number, n);
+}
+
 void check_task_stored(struct world *world, const struct baton_write *write)
 {
     unsigned number;
@@ -112,6 +121,15 @@ void check_task_stored(struct world *world, const struct baton_write *write)
         return;
     struct seen_task *task = seen(world, number);
     struct task_record next;
+    if (write->kind == BATON_WRITE_REMOVE) {
+        if (is(&task->record, "running") && task->begun && !world->config.wild)
+            check_worker_gone(world, number);
+        world_note(world, "t%u is forgotten", number);
+        task->record = (struct task_record){0};
+        task->begun = false;
+        task->forgotten = true;
+        return;
+    }
     read_record(write->value, &next);
     next.since_us = is(&next, "running") ? world->now_us : task->record.since_us;
     const char *wrong = is(&next, "running") ? claim_follows(task, &next, task_policy(world, number).retries)
@@ -153,7 +171,7 @@ void check_outcome(struct world *world, int n, enum baton_code code)
     struct seen_task *task = seen(world, node->task);
     struct task_policy policy = task_policy(world, node->task);
     node->waits_since_us = NEVER_MS;
-    if (code != BATON_OK || policy.mixed)
+    if (code != BATON_OK || policy.mixed || task->forgotten)
         return;
     if (!is(&task->record, "done") && !is(&task->record, "failed") && !is(&task->record, "lost"))
         world_fail(world, "R: n%d is told that t%u is settled, which is %s", n, node->task, task->record.state);
