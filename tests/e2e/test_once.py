@@ -45,7 +45,7 @@ def wait_show(world, key="migrate", **fields):
         assert time.monotonic() < deadline, (fields, seen)
 
 
-UP = "echo up; echo run >>log; exec sleep 1000"
+UP = "echo run >>log; echo up; exec sleep 1000"
 
 
 # ---- once
