@@ -55,12 +55,11 @@ struct baton_election {
     bool standing, all;
     bool freed;    /* by the program: nothing is told of it any more */
     bool troubled; /* trouble of this election was told */
-    bool want_stopped, want_resign, want_ended;
-    struct task_result *result; /* of a task: with want_ended */
-    bool recording;             /* of a task: how the work ended is not recorded yet */
-    bool stopping;              /* told STOP, and no FOLLOW yet */
-    int64_t stop_until_ms;      /* which it was told */
-    unsigned requests;          /* not answered yet */
+    bool want_stopped, want_resign;
+    bool recording;        /* of a task: how the work ended is not recorded yet */
+    bool stopping;         /* told STOP, and no FOLLOW yet */
+    int64_t stop_until_ms; /* which it was told */
+    unsigned requests;     /* not answered yet */
     struct queued *kept[KEPT_PLACES];
     bool asking; /* in the client's list of those that want something */
     struct baton_election *asking_next;
@@ -173,8 +172,6 @@ void election_gone(struct baton_election *e);            /* the core has freed i
 
 /* A number for a request about `e`. false: it cannot be made, and is answered at once. */
 bool election_request(struct baton_election *e, const char *what, uint64_t *ret_number);
-/* What the result of a task is kept in. */
-void task_result_free(struct task_result *result);
 
 /* client.c */
 bool client_is_ours(const struct baton *b); /* false in a forked child */

@@ -350,19 +350,16 @@ static void on_closed(void *ctx)
 
 /* ---- what the program asks ---- */
 
-/* The next wish, or false. First what a task has come to; then a resignation: who is told to stop is not freed by it,
- * and can answer. */
+/* The next wish, or false. A resignation first: who is told to stop is not freed by it, and can answer. */
 static bool next_wish(struct baton *b, struct event *ret)
 {
     pthread_mutex_lock(&b->mutex);
     struct baton_election *handle = b->asking;
     if (handle != NULL) {
-        *ret = (struct event){.contest = handle->core, .result = handle->result};
-        ret->kind = handle->want_ended ? EVENT_ENDED : handle->want_resign ? EVENT_RESIGN : EVENT_STOPPED;
-        *(handle->want_ended    ? &handle->want_ended
-          : handle->want_resign ? &handle->want_resign
-                                : &handle->want_stopped) = false;
-        if (!handle->want_resign && !handle->want_stopped) {
+        bool *want = handle->want_resign ? &handle->want_resign : &handle->want_stopped;
+        *ret = (struct event){.kind = handle->want_resign ? EVENT_RESIGN : EVENT_STOPPED, .contest = handle->core};
+        *want = false;
+        if (!handle->want_stopped) {
             b->asking = handle->asking_next;
             handle->asking = false;
         }

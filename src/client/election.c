@@ -63,7 +63,6 @@ void election_gone(struct baton_election *e)
     *e->place = e->next;
     if (e->next != NULL)
         e->next->place = e->place;
-    task_result_free(e->result);
     free(e->name);
     free(e);
 }

@@ -117,34 +117,19 @@ static void fill(struct baton_lock_status *status, const char *name, const struc
         status->trouble = mem_text(entries->order.trouble->text);
 }
 
-static int compare_status(const void *left, const void *right)
-{
-    return strcmp(((const struct baton_lock_status *)left)->name, ((const struct baton_lock_status *)right)->name);
-}
-
-/* Every lock that has an entry: the view is in the order of keys, so each one's records are together. */
 static void fill_all(const struct view *view, struct baton_lock_status **ret, size_t *ret_count)
 {
-    struct baton_lock_status *all = NULL;
-    size_t count = 0, room = 0;
+    struct view_name *names = view_names(view, ret_count);
     struct entries entries = {0};
-    char last[NAME_MAX_BYTES + 1] = "";
-    for (size_t i = 0; view_next_name(view, &i, last);) {
-        if (count == room) {
-            room = room > 0 ? 2 * room : 8;
-            all = mem_grow(all, room * sizeof(*all));
-        }
-        memset(&all[count], 0, sizeof(*all));
-        char *prefix = key_lock_prefix(last);
+    *ret = mem_new((*ret_count + 1) * sizeof(**ret));
+    for (size_t i = 0; i < *ret_count; i++) {
+        char *prefix = key_lock_prefix(names[i].text);
         entries_read(&entries, view, prefix, false);
         free(prefix);
-        fill(&all[count++], last, view, &entries);
+        fill(&(*ret)[i], names[i].text, view, &entries);
     }
     entries_release(&entries);
-    if (count > 0)
-        qsort(all, count, sizeof(*all), compare_status);
-    *ret = all;
-    *ret_count = count;
+    free(names);
 }
 
 bool baton_lock_known(const struct baton_lock *lock)

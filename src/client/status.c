@@ -61,33 +61,17 @@ static void fill(struct baton_status *status, const char *name, const struct vie
         status->trouble = mem_text(roster->order.trouble->text);
 }
 
-static int compare_names(const void *left, const void *right)
-{
-    return strcmp(((const struct baton_status *)left)->name, ((const struct baton_status *)right)->name);
-}
-
-/* Every election that has a record: the view is in the order of keys, so each one's records are together. */
 static void fill_all(const struct view *view, struct baton_status **ret, size_t *ret_count)
 {
-    struct baton_status *all = NULL;
-    size_t count = 0, room = 0;
+    struct view_name *names = view_names(view, ret_count);
     struct roster roster = {0};
-    char last[NAME_MAX_BYTES + 1] = "";
-    for (size_t i = 0; view_next_name(view, &i, last);) {
-        if (count == room) {
-            room = room > 0 ? 2 * room : 8;
-            all = mem_grow(all, room * sizeof(*all));
-        }
-        memset(&all[count], 0, sizeof(*all));
-        roster_read(&roster, view, last);
-        fill(&all[count++], last, view, &roster);
+    *ret = mem_new((*ret_count + 1) * sizeof(**ret));
+    for (size_t i = 0; i < *ret_count; i++) {
+        roster_read(&roster, view, names[i].text);
+        fill(&(*ret)[i], names[i].text, view, &roster);
     }
     roster_release(&roster);
-    /* Keys are in order with the slash after the name: "a-b/" is before "a/". */
-    if (count > 0)
-        qsort(all, count, sizeof(*all), compare_names);
-    *ret = all;
-    *ret_count = count;
+    free(names);
 }
 
 int baton_status(const struct baton_election *e, struct baton_status **ret, size_t *ret_count, struct baton_error *err)

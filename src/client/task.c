@@ -77,25 +77,13 @@ bool baton_works(const struct baton_task *task, uint64_t *ret_token)
 
 /* ---- the result ---- */
 
-void task_result_free(struct task_result *result)
-{
-    if (result == NULL)
-        return;
-    free(result->out.bytes);
-    free(result->err.bytes);
-    free(result);
-}
-
+/* The end of it. */
 static struct claim_output keep(const char *bytes, size_t size, uint64_t left_out)
 {
-    struct claim_output output = {0};
-    if (bytes == NULL)
-        return output;
     size_t over = size > CLAIM_OUTPUT_MAX ? size - CLAIM_OUTPUT_MAX : 0;
-    output.size = size - over;
-    output.bytes = mem_text_n(bytes + over, output.size);
-    output.left_out = left_out + over;
-    return output;
+    if (bytes == NULL)
+        return (struct claim_output){0};
+    return (struct claim_output){.bytes = (char *)bytes + over, .size = size - over, .left_out = left_out + over};
 }
 
 void baton_done(struct baton_task *task, const struct baton_task_result *result)
@@ -104,21 +92,16 @@ void baton_done(struct baton_task *task, const struct baton_task_result *result)
     struct baton *b = handle->client;
     if (!client_is_ours(b))
         return;
-    struct task_result *kept = mem_new(sizeof(*kept));
-    kept->state = result->status == 0 ? CLAIM_DONE : result->status > 0 ? CLAIM_FAILED : CLAIM_FREE;
-    kept->status = result->status > 0 ? result->status : 0;
-    kept->out = keep(result->out, result->out_size, result->out_left_out);
-    kept->err = keep(result->err, result->err_size, result->err_left_out);
+    const struct task_result ended = {.state = result->status == 0  ? CLAIM_DONE
+                                               : result->status > 0 ? CLAIM_FAILED
+                                                                    : CLAIM_FREE,
+                                      .status = result->status > 0 ? result->status : 0,
+                                      .out = keep(result->out, result->out_size, result->out_left_out),
+                                      .err = keep(result->err, result->err_size, result->err_left_out)};
     pthread_mutex_lock(&b->mutex);
-    if (!handle->want_ended) {
-        task_result_free(handle->result);
-        handle->result = kept;
-        kept = NULL;
-        handle->recording = atomic_load(&handle->term) != 0 || handle->stopping;
-        election_ask(handle, &handle->want_ended);
-    }
+    handle->recording = handle->recording || atomic_load(&handle->term) != 0 || handle->stopping;
+    core_ended(b->core, handle->core, &ended);
     pthread_mutex_unlock(&b->mutex);
-    task_result_free(kept);
     client_wake(b);
 }
 

@@ -141,9 +141,8 @@ void contest_answered_stop(struct core *core)
 
 void contest_stopped(struct core *core, struct contest *contest)
 {
-    const struct task_result lost = {.state = CLAIM_LOST};
     if (contest->kind == CONTEST_TASK)
-        task_ended(core, contest, &lost);
+        task_stopped(core, contest);
     if (contest->role != ROLE_STOPPING)
         return;
     todo_tell(core, TELL_FOLLOW, contest, "%s", "")->term = contest->term;

@@ -338,9 +338,6 @@ static void take_in(struct core *core, const struct event *happened)
     case EVENT_RESIGN:
         contest_resign(core, happened->contest);
         return;
-    case EVENT_ENDED:
-        task_ended(core, happened->contest, happened->result);
-        return;
     }
     IMPOSSIBLE("event %d", (int)happened->kind);
 }

@@ -44,15 +44,7 @@ enum event_kind {
     EVENT_CHANGED,         /* watch; batch */
     EVENT_ALIVE,           /* the program makes progress */
     EVENT_STOPPED,         /* contest: the program answers that it has stopped */
-    EVENT_RESIGN,          /* contest: the program ends its candidacy, releases the lock, does not want the task */
-    EVENT_ENDED            /* contest: the program has ended its work on the task, with `result` */
-};
-
-/* How the work on a task has ended. */
-struct task_result {
-    enum claim_state state; /* CLAIM_DONE, CLAIM_FAILED; CLAIM_LOST: nobody knows how far it came */
-    int32_t status;
-    struct claim_output out, err; /* bytes NULL: not kept */
+    EVENT_RESIGN           /* contest: the program ends its candidacy, releases the lock, does not want the task */
 };
 
 /* Every pointer is valid for the call only. */
@@ -65,7 +57,6 @@ struct event {
     const struct baton_reply *reply;
     const struct baton_batch *batch;
     struct contest *contest;
-    const struct task_result *result;
 };
 
 /* ---- what to do ---- */
@@ -166,11 +157,21 @@ struct task_options {
 };
 
 /* Want a task that is observed to be done. -1: it is wanted already (BATON_CONFLICT). Whoever is the first in the queue
- * claims it and is told TELL_LEAD; it answers EVENT_ENDED. It is over with TELL_OUTCOME: BATON_OK (it is settled: the
+ * claims it and is told TELL_LEAD; it answers by core_ended. It is over with TELL_OUTCOME: BATON_OK (it is settled: the
  * view shows how), BATON_CONFLICT (try_only: others do it), BATON_TIMEOUT, BATON_INVALID (others mean something else by
  * this key), BATON_LOST (this one did it, and its result could not be recorded), BATON_CORRUPT, BATON_NEWER,
  * BATON_CLOSED (it was resigned). Of a task that is settled nothing is written, and no session is opened. */
 int core_once(struct core *core, struct contest *task, const struct task_options *options, struct baton_error *err);
+
+/* How the work on a task has ended. */
+struct task_result {
+    enum claim_state state; /* CLAIM_DONE, CLAIM_FAILED; CLAIM_FREE: it was not begun */
+    int32_t status;
+    struct claim_output out, err; /* bytes NULL: not kept; copied */
+};
+/* The program has ended its work. It counts from now on, whatever comes between this and the next step. (EVENT_STOPPED
+ * without it: nobody knows how far the work came.) */
+void core_ended(struct core *core, struct contest *task, const struct task_result *result);
 
 /* Forget a contest that does not stand (a standing one is resigned first). */
 void core_forget(struct core *core, struct contest *contest);

@@ -54,6 +54,7 @@ struct task {
     const struct claim *claim;              /* NULL: there is none, or it cannot be read */
     bool looking;                           /* it has not asked for a session yet: perhaps there is nothing to do */
     bool claiming;                          /* a claim by `claim_cid` was sent, and may take effect */
+    bool told_end;                          /* the program has ended its work: `result` */
     bool ended;                             /* the work by `claim_cid` is over: `result` is to be recorded */
     uint64_t claim_at;                      /* the revision that this claim is compared with */
     char claim_cid[CID_MAX_BYTES];
@@ -220,7 +221,7 @@ void task_look(struct core *core, struct contest *task);
 void task_step(struct core *core, struct contest *task); /* with a session, and its entry in the view */
 /* The session is over, or it gives up: a claim of its own may be on its way that nobody will work by. */
 void task_abandon(struct contest *task);
-void task_ended(struct core *core, struct contest *task, const struct task_result *result);
+void task_stopped(struct core *core, struct contest *task); /* the program has answered a stop */
 
 /* request.c */
 struct request *request_of_ticket(struct core *core, uint64_t ticket);

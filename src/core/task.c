@@ -136,25 +136,51 @@ static void end_claim(struct core *core, struct contest *contest, enum claim_sta
 
 /* ---- the work is over ---- */
 
-void task_ended(struct core *core, struct contest *contest, const struct task_result *result)
+static bool is_working(const struct contest *contest)
+{
+    return contest->role == ROLE_LEADING || contest->role == ROLE_STOPPING;
+}
+
+static struct claim_output output_copy(const struct claim_output *from)
+{
+    struct claim_output output = *from;
+    output.bytes = from->bytes != NULL ? mem_text_n(from->bytes, from->size) : NULL;
+    return output;
+}
+
+void core_ended(struct core *core, struct contest *contest, const struct task_result *result)
 {
     struct task *task = &contest->task;
-    if (task->ended || (contest->role != ROLE_LEADING && contest->role != ROLE_STOPPING))
+    if (task->told_end || !is_working(contest))
         return;
+    task->told_end = true;
+    task->result = (struct claim){.state = result->state, .status = result->status};
+    task->result.out = output_copy(&result->out);
+    task->result.err = output_copy(&result->err);
+    contest_mark(core, contest);
+}
+
+/* The work is over; how, is in task->result. */
+static void end_work(struct core *core, struct contest *contest)
+{
+    struct task *task = &contest->task;
     todo_tell(core, TELL_FOLLOW, contest, "%s", "")->term = contest->term;
     contest->role = ROLE_STOPPED;
     contest->spent_term = contest->term;     /* this entry does not work again, also when its claim is forgotten */
     contest->decision = (struct attempt){0}; /* the claim was seen */
+    task->told_end = false;
     task->ended = true;
-    task->result = (struct claim){.state = result->state, .status = result->status};
-    task->result.out = result->out;
-    if (result->out.bytes != NULL)
-        task->result.out.bytes = mem_text_n(result->out.bytes, result->out.size);
-    task->result.err = result->err;
-    if (result->err.bytes != NULL)
-        task->result.err.bytes = mem_text_n(result->err.bytes, result->err.size);
     contest_answered_stop(core);
     contest_mark(core, contest);
+}
+
+void task_stopped(struct core *core, struct contest *contest)
+{
+    if (!is_working(contest))
+        return;
+    if (!contest->task.told_end)
+        contest->task.result = (struct claim){.state = CLAIM_LOST};
+    end_work(core, contest);
 }
 
 void task_abandon(struct contest *contest)
@@ -274,6 +300,8 @@ static bool tried(struct core *core, struct contest *contest)
 void task_look(struct core *core, struct contest *contest)
 {
     struct task *task = &contest->task;
+    if (task->told_end && is_working(contest))
+        end_work(core, contest);
     if (task->ended && contest->view.ready)
         report(core, contest);
     if (task->ended || contest->role != ROLE_FOLLOWING || contest->resigning)

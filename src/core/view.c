@@ -241,17 +241,33 @@ static bool next_name(char next[NAME_MAX_BYTES + 1], enum key_kind kind, const c
     return true;
 }
 
-bool view_next_name(const struct view *view, size_t *at, char last[NAME_MAX_BYTES + 1])
+static int compare_names(const void *left, const void *right)
 {
-    for (; *at < view->count; (*at)++) {
+    return strcmp(((const struct view_name *)left)->text, ((const struct view_name *)right)->text);
+}
+
+/* Each one's records are together in the order of keys; but that has the slash after the name: "a-b/" is before "a/".
+ */
+struct view_name *view_names(const struct view *view, size_t *ret_count)
+{
+    struct view_name *names = NULL;
+    size_t count = 0, room = 0;
+    for (size_t i = 0; i < view->count; i++) {
         const char *name, *cid;
         size_t length;
-        char next[NAME_MAX_BYTES + 1];
-        enum key_kind kind = key_split(view->records[*at]->key, &name, &length, &cid);
-        if (kind == KEY_OTHER || !next_name(next, kind, name, length) || strcmp(last, next) == 0)
+        struct view_name next;
+        enum key_kind kind = key_split(view->records[i]->key, &name, &length, &cid);
+        if (kind == KEY_OTHER || !next_name(next.text, kind, name, length) ||
+            (count > 0 && strcmp(names[count - 1].text, next.text) == 0))
             continue;
-        text_copy(last, NAME_MAX_BYTES + 1, next);
-        return true;
+        if (count == room) {
+            room = room > 0 ? 2 * room : 8;
+            names = mem_grow(names, room * sizeof(*names));
+        }
+        names[count++] = next;
     }
-    return false;
+    if (count > 0)
+        qsort(names, count, sizeof(*names), compare_names);
+    *ret_count = count;
+    return names;
 }

@@ -52,9 +52,12 @@ void view_release(struct view *view);
 /* Move the view by a batch. A batch that would move it back (an older revision) is dropped: false. */
 bool view_apply(struct view *view, const struct baton_batch *batch);
 
-/* In a view of all elections, locks or tasks: the next name (of a task: its key), from the record at *at on, that is
- * not `last`; it is put there. false: there is none. Begin with *at 0 and last "". */
-bool view_next_name(const struct view *view, size_t *at, char last[NAME_MAX_BYTES + 1]);
+/* In a view of all elections, locks or tasks: their names (of tasks: their keys), each once, in order. On the heap,
+ * *ret_count of them. */
+struct view_name {
+    char text[NAME_MAX_BYTES + 1];
+};
+struct view_name *view_names(const struct view *view, size_t *ret_count);
 
 /* May it stand in an order: a candidate that can be read; an entry of a lock or a task, also one that cannot (it
  * holds its place). */

@@ -61,5 +61,6 @@ void task_finish(struct world *world, int n)
         result.state = CLAIM_FAILED;
         result.status = (int32_t)rng_range(&world->rng, 1, 255);
     }
-    node_step(world, n, &(struct event){.kind = EVENT_ENDED, .contest = node->election, .result = &result});
+    core_ended(node->core, node->election, &result);
+    node_step(world, n, &(struct event){.kind = EVENT_TICK});
 }
