@@ -25,8 +25,8 @@ from cluster import Cluster  # noqa: E402 pylint: disable=wrong-import-position
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BATON = os.path.abspath(os.environ.get("BATON_BIN", os.path.join(TOP, "build", "baton")))
-# A shell ignores these for what it runs in the background, as nohup(1) does, and so would all that the tests start. What
-# is caught here is not ignored there.
+# A shell ignores these for what it runs in the background, as nohup(1) does, and so would all that the tests start.
+# What is caught here is not ignored there.
 for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
     if signal.getsignal(number) == signal.SIG_IGN:
         signal.signal(number, lambda *_: None)
