@@ -255,7 +255,7 @@ struct view_name *view_names(const struct view *view, size_t *ret_count)
     for (size_t i = 0; i < view->count; i++) {
         const char *name, *cid;
         size_t length;
-        struct view_name next;
+        struct view_name next = {0};
         enum key_kind kind = key_split(view->records[i]->key, &name, &length, &cid);
         if (kind == KEY_OTHER || !next_name(next.text, kind, name, length) ||
             (count > 0 && strcmp(names[count - 1].text, next.text) == 0))
