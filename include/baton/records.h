@@ -54,7 +54,13 @@ struct baton_write {
     const char *value;    /* of a put; NULL for a removal */
     uint64_t session;     /* of a put: bind the record to this session; 0: lasting */
     uint64_t if_revision; /* the record's present revision; 0: it must not exist; BATON_REVISION_ANY: whatever it is */
+    /* It may be answered before it is on a disk: a loss of power may undo it, together with all that came after it.
+     * An engine that makes use of this ends all sessions with that loss, lets nothing that was sent before take
+     * effect after it, and then goes on at a revision that is at least BATON_REVISION_LEAP above all it still has. */
+    bool may_be_lost;
 };
+
+#define BATON_REVISION_LEAP (UINT64_C(1) << 24)
 
 enum baton_answer {
     BATON_ANSWER_DONE,     /* it took effect, at `revision` (a removal of what was not there is done, too) */

@@ -126,7 +126,8 @@ int baton_guard_testament(struct baton_guard *guard, const char *text, struct ba
     char *key = mem_text_n(text + key_at, (size_t)(value - text) - (size_t)key_at);
     guard->ops->guard_testament(
         guard->guard,
-        &(struct baton_write){.kind = BATON_WRITE_PUT, .key = key, .value = value + 1, .if_revision = revision});
+        &(struct baton_write){
+            .kind = BATON_WRITE_PUT, .key = key, .value = value + 1, .if_revision = revision, .may_be_lost = true});
     free(key);
     return 0;
 }

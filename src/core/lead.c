@@ -86,15 +86,25 @@ static void predict_cid(char *cid, size_t size)
     snprintf(cid, size, "%.100s-%u", base, number);
 }
 
+/* Decisions may be lost with the power (baton_write.may_be_lost), and each has cost a revision. If so, this view is far
+ * ahead of the decision that is left, by more than were lost; and so is the next term ahead of the one that is left. (It
+ * is, too, when so much else was written since that decision, which does no harm.) */
+static uint64_t term_step(const struct core *core, const struct contest *election)
+{
+    uint64_t ahead = election->view.revision - election->roster.leader_record->revision;
+    return ahead >= BATON_REVISION_LEAP && rule(core, RULE_TERM_LEAPS) ? ahead : 1;
+}
+
 static uint64_t term_after(const struct core *core, const struct contest *election)
 {
     const struct decision *decision = election->roster.decision;
+    uint64_t step = term_step(core, election);
     if (decision->term > 0)
-        return rule(core, RULE_TERM_GROWS) ? decision->term + 1 : decision->term;
+        return rule(core, RULE_TERM_GROWS) ? decision->term + step : decision->term;
     if (!rule(core, RULE_FIRST_TERM_FROM_REVISION))
         return 1;
     /* Each term costs a revision, so every term of a decision that was deleted is below this one. */
-    return election->roster.leader_record->revision + 1;
+    return election->roster.leader_record->revision + step;
 }
 
 /* Where there is no decision, the first one names nobody and has no term: "must not exist" is true again after a
@@ -104,7 +114,8 @@ static void begin_decision(struct core *core, struct contest *election)
 {
     todo_write(core, &election->decision, election->index, BATON_WRITE_PUT, key_leader(election->name),
                decision_next(NULL, "", "", 0, "", core->wall_ms), 0,
-               rule(core, RULE_FIRST_CLAIM_COMPARES) ? 0 : BATON_REVISION_ANY);
+               rule(core, RULE_FIRST_CLAIM_COMPARES) ? 0 : BATON_REVISION_ANY)
+        ->write.may_be_lost = true;
 }
 
 /* One decision, on top of the one that the view shows. */
@@ -121,7 +132,8 @@ static void decide(struct core *core, struct contest *election, const char *cid,
     }
     todo_write(core, &election->decision, election->index, BATON_WRITE_PUT, key_leader(election->name),
                decision_next(before->value, cid, id, term, reason, core->wall_ms), 0,
-               compare ? before->revision : BATON_REVISION_ANY);
+               compare ? before->revision : BATON_REVISION_ANY)
+        ->write.may_be_lost = true;
 }
 
 bool election_testament(const struct core *core, const struct contest *election, struct baton_write *ret)
@@ -142,6 +154,7 @@ bool election_testament(const struct core *core, const struct contest *election,
         .key = key_leader(election->name),
         .value = decision_next(before->value, cid, next->candidate->id, term, "death", core->wall_ms),
         .if_revision = rule(core, RULE_HANDOVER_COMPARES) ? before->revision : BATON_REVISION_ANY,
+        .may_be_lost = true,
     };
     return true;
 }

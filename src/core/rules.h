@@ -24,6 +24,7 @@
     RULE(CID_IS_FRESH, "a candidate's id is never used again")                                                         \
     RULE(TERM_GROWS, "a new decision has a larger term than the one before")                                           \
     RULE(FIRST_TERM_FROM_REVISION, "the first term is above the revision of the decision before it")                   \
+    RULE(TERM_LEAPS, "where terms may have been lost with the power, the next one is above all of them")               \
     RULE(VIEW_IN_ORDER, "a view never goes back")                                                                      \
     RULE(PRESENCE_IS_BOUND, "a presence vanishes with its session")                                                    \
     RULE(HOLD_BY_VIEW, "a lock is held by an entry that the view shows, not by an answer")                             \

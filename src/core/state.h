@@ -166,9 +166,10 @@ static inline uint32_t ticket_owner(uint64_t ticket)
 struct action *todo_add(struct core *core, enum action_kind kind);
 struct action *todo_tell(struct core *core, enum tell_kind tell, struct contest *election, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
-/* A write for `owner`: key and value (may be NULL) are taken over. Fills attempt->ticket. */
-void todo_write(struct core *core, struct attempt *attempt, uint32_t owner, enum baton_write_kind kind, char *key,
-                char *value, uint64_t session, uint64_t if_revision);
+/* A write for `owner`: key and value (may be NULL) are taken over. Fills attempt->ticket. The action may be filled
+ * further. */
+struct action *todo_write(struct core *core, struct attempt *attempt, uint32_t owner, enum baton_write_kind kind,
+                          char *key, char *value, uint64_t session, uint64_t if_revision);
 
 /* ---- between the files ---- */
 

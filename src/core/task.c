@@ -380,8 +380,14 @@ static void wait_in_line(struct core *core, struct contest *contest)
         return;
     }
     if (task->claim != NULL && task->claim->state == CLAIM_RUNNING && strcmp(task->claim->cid, contest->cid) == 0) {
-        if (!contest_fading(core, contest))
+        if (contest->spent_term != 0 && rule(core, RULE_TASK_ENTRY_WORKS_ONCE)) {
+            /* The claim that it has worked by was forgotten, and "must not exist" was true again for a second copy of
+             * it that was still under way: give it back. */
+            task_abandon(contest);
+            contest_mark(core, contest);
+        } else if (!contest_fading(core, contest)) {
             begin(core, contest, entries->order.records[place]);
+        }
     } else if (is_open(core, contest)) {
         take_up(core, contest, entries->order.records[place]);
     } else if (task->claim != NULL && task->claim->state == CLAIM_RUNNING && !worker_present(contest) &&

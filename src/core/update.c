@@ -57,13 +57,14 @@ struct action *todo_tell(struct core *core, enum tell_kind tell, struct contest 
     return action;
 }
 
-void todo_write(struct core *core, struct attempt *attempt, uint32_t owner, enum baton_write_kind kind, char *key,
-                char *value, uint64_t session, uint64_t if_revision)
+struct action *todo_write(struct core *core, struct attempt *attempt, uint32_t owner, enum baton_write_kind kind,
+                          char *key, char *value, uint64_t session, uint64_t if_revision)
 {
     struct action *action = todo_add(core, ACTION_WRITE);
     action->ticket = attempt->ticket = ticket_new(core, owner);
     action->write =
         (struct baton_write){.kind = kind, .key = key, .value = value, .session = session, .if_revision = if_revision};
+    return action;
 }
 
 const char *tell_name(enum tell_kind tell)

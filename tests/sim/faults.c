@@ -19,6 +19,7 @@ enum fault {
     FAULT_HOLD,       /* an operator holds the election */
     FAULT_RESIGN,     /* a candidate resigns, and stands again */
     FAULT_DELETE,     /* an operator deletes a decision that names nobody */
+    FAULT_POWER,      /* the power is lost: all nodes and the engine are on one machine */
     FAULT_REMOVE,     /* an operator removes the entry of a holder */
     FAULT_KINDS
 };
@@ -90,6 +91,16 @@ static void delete_decision(struct world *world)
     store_write(world->engine.store, &write, &reply);
     check_stored(world, &write);
     engine_stored(world);
+}
+
+static void lose_power(struct world *world)
+{
+    world_note(world, "the power is lost");
+    for (int n = 0; n < world->node_count; n++) {
+        node_crash(world, n);
+        world_plan(world, world->now_us + rng_range(&world->rng, 1000, 20 * SECOND_US), HAPPEN_START)->node = n;
+    }
+    engine_lose_power(world);
 }
 
 /* Without force: not what is being done. */
@@ -181,6 +192,9 @@ static void one_fault(struct world *world, enum fault fault)
         else
             delete_decision(world);
         return;
+    case FAULT_POWER:
+        lose_power(world);
+        return;
     case FAULT_REMOVE:
         remove_holder(world);
         return;
@@ -256,6 +270,8 @@ void faults_init(struct world *world)
     if (world->config.kind == SIM_LOCK)
         world->weights[FAULT_DELETE] = 0;
     world->weights[FAULT_PAUSE]++; /* never none at all */
+    if (world->weights[FAULT_POWER] > 2)
+        world->weights[FAULT_POWER] = 2;
     if (world->weights[FAULT_RESTART] > 2)
         world->weights[FAULT_RESTART] = 2;
     world->faulty = false;

@@ -313,6 +313,14 @@ void engine_restart(struct world *world, int64_t down_us)
         engine_break_watches(world, n);
 }
 
+/* All runs on one machine, and it is off: nobody lives, nothing is under way, and what was not on the disk is gone. */
+void engine_lose_power(struct world *world)
+{
+    world->boot++;
+    world->engine.session_count = 0;
+    store_lose_power(world->engine.store);
+}
+
 static int64_t granted_ms(const struct world *world, uint32_t ttl_ms)
 {
     return world_keeps(world, WORLD_SESSION_LIVES_ITS_TTL) ? ttl_ms : ttl_ms / 2;
@@ -327,6 +335,9 @@ static void apply_write(struct world *world, struct happening *request, struct b
                request->write.kind == BATON_WRITE_PUT ? "puts" : "removes", request->key,
                (long long)request->write.if_revision, (int)reply->answer, (unsigned long long)reply->revision);
     if (reply->answer == BATON_ANSWER_DONE) {
+        /* What may be lost is on the disk only when something else is, or by chance. */
+        if (request->write.session == 0 && (!request->write.may_be_lost || rng_chance(&world->rng, 100)))
+            store_sync(world->engine.store);
         check_stored(world, &request->write);
         engine_stored(world);
     }
@@ -410,6 +421,8 @@ static void apply(struct world *world, struct happening *request)
 
 void engine_happen(struct world *world, struct happening *happening)
 {
+    if (happening->boot != world->boot && happening->kind != HAPPEN_SEND_VIEW)
+        return;
     switch (happening->kind) {
     case HAPPEN_REQUEST:
         apply(world, happening);

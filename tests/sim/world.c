@@ -97,6 +97,7 @@ struct happening *world_plan(struct world *world, int64_t at_us, enum happening_
     happening->order = ++world->order;
     happening->kind = kind;
     happening->node = -1;
+    happening->boot = world->boot;
     heap_add(world, happening);
     return happening;
 }

@@ -117,6 +117,7 @@ struct happening {
     enum happening_kind kind;
     int node;
     unsigned incarnation; /* of the node's process: what was meant for a dead one is dropped */
+    unsigned boot;        /* of the machine: what was under way when the power was lost is dropped */
     uint64_t token;       /* by kind: a version, a watch, a session, a term */
     enum action_kind request;
     uint64_t ticket, session, watch;
@@ -211,7 +212,8 @@ struct world {
     struct sim_result *result;
     bool faulty; /* a phase with faults */
     int64_t phase_end_us;
-    int weights[12]; /* of each fault, by the seed */
+    unsigned boot;   /* how often the power was lost */
+    int weights[16]; /* of each fault, by the seed */
     int loss;        /* per mille of messages, in a faulty phase */
     bool held;
     enum lock_kind lock_kind;
@@ -254,6 +256,7 @@ void engine_happen(struct world *world, struct happening *happening);
 void engine_stored(struct world *world); /* something changed: watches are sent to */
 void engine_restart(struct world *world, int64_t down_us);
 void engine_break_watches(struct world *world, int n);
+void engine_lose_power(struct world *world);
 
 /* faults.c */
 void faults_init(struct world *world);

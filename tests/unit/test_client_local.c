@@ -105,6 +105,33 @@ static void edit_record(const struct stage *stage, const char *key, const char *
     sqlite3_close(handle);
 }
 
+/* Decisions of the last moments before a loss of power may be gone. What is left is an old one, and no term that was
+ * given after it may come again. */
+static void test_terms_leap_over_what_a_loss_of_power_may_have_taken(void **state)
+{
+    const struct stage *stage = *state;
+    char path[128];
+    struct baton *a = stage_open(stage, "a", 0);
+    struct baton_election *e = stage_stand(a, "writer", 0);
+    uint64_t before = stage_expect(a, e, BATON_LEAD).term;
+    baton_close(a);
+    sqlite3 *db;
+    snprintf(path, sizeof(path), "%s/baton.db", stage->folder);
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, "UPDATE meta SET value = 12345 WHERE name = 'boot'", NULL, NULL, NULL),
+                     SQLITE_OK);
+    sqlite3_close(db);
+    a = stage_open(stage, "a", 0);
+    e = stage_stand(a, "writer", 0);
+    uint64_t after = stage_expect(a, e, BATON_LEAD).term;
+    assert_true(after >= before + (1 << 24));
+    baton_resign(e);
+    stage_wait(a, e, BATON_RESIGNED);
+    e = stage_stand(a, "writer", 0);
+    assert_int_equal(stage_expect(a, e, BATON_LEAD).term, after + 2); /* and then one by one: "nobody", and again a */
+    baton_close(a);
+}
+
 static void test_deeply_nested_record_harms_nobody(void **state)
 {
     struct baton *a = stage_open(*state, "a", 0);
@@ -130,6 +157,7 @@ int main(void)
         STORY(test_close_keeps_its_bound_when_the_engine_cannot_write),
 #endif
         STORY(test_trouble_is_told_once_and_so_is_its_end),
+        STORY(test_terms_leap_over_what_a_loss_of_power_may_have_taken),
         STORY(test_deeply_nested_record_harms_nobody),
     };
     return cmocka_run_group_tests_name("local", tests, NULL, NULL);

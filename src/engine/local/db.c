@@ -17,7 +17,6 @@
 #define SCHEMA_VERSION 1
 #define LOG_REVISIONS 10000 /* changes are kept for so many revisions; who is further behind begins again */
 #define LOG_PRUNE_EVERY 512
-#define BOOT_JUMP (1LL << 24)  /* more revisions than SQLite can lose: it syncs the WAL at each checkpoint */
 #define WAL_PAGES 500          /* after so many pages SQLite begins again at the WAL's beginning */
 #define WAL_BYTES (33 * 65536) /* a little more than these pages, with their headers */
 #define BUSY_MS 5000           /* writers wait for the writer's lock, not for this; only recovery may need it */
@@ -323,8 +322,9 @@ static int after_boot(struct db *db, const char *folder, struct baton_error *err
         return -1;
     bool first = stored == 0;
     if (!first) {
-        db->revision += BOOT_JUMP;
-        db->last_session += BOOT_JUMP;
+        /* SQLite syncs the WAL at each checkpoint, which is after 1000 pages: fewer revisions than that are lost. */
+        db->revision += BATON_REVISION_LEAP;
+        db->last_session += BATON_REVISION_LEAP;
     }
     if (drop_all_sessions(db, err) < 0 || meta_set(db, "boot", boot, err) < 0 ||
         meta_set(db, "last_session", db->last_session, err) < 0 ||

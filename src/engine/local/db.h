@@ -1,8 +1,8 @@
 /* db.h: the records of a namespace in SQLite. Synchronous; used by one thread at a time (the worker, or a guard).
  *
- * Durability: a lasting record is on the disk before its write is answered (synchronous=FULL), so no decision, and no
- * term, is ever given twice. Bound records and sessions do not outlive a boot and are not waited for; the first to open
- * the namespace after a boot drops them, and moves the revision and the session ids on by more than can have been lost.
+ * Durability: a lasting record is on the disk before its write is answered (synchronous=FULL), unless the write says
+ * that it may be lost. Bound records and sessions do not outlive a boot and are not waited for; the first to open the
+ * namespace after a boot drops them, and moves the revision and the session ids on by more than can have been lost.
  */
 #ifndef LOCAL_DB_H
 #define LOCAL_DB_H

@@ -66,12 +66,12 @@ void local_guard_testament(struct baton_engine_guard *guard, const struct baton_
     write_replace(&guard->testament, write);
 }
 
-/* The testament and the end, in one transaction; a decision is waited for until it is on the disk. */
+/* The testament and the end, in one transaction. */
 static int end_in_store(struct baton_engine_guard *guard, struct baton_error *err)
 {
     int slot;
     struct baton_reply reply;
-    if (db_begin(guard->db, guard->testament.key != NULL, err) < 0)
+    if (db_begin(guard->db, guard->testament.key != NULL && !guard->testament.may_be_lost, err) < 0)
         return -1;
     if ((guard->testament.key != NULL && db_write(guard->db, &guard->testament, &reply, err) < 0) ||
         db_session_end(guard->db, guard->session, &slot, err) < 0) {

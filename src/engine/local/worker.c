@@ -146,10 +146,12 @@ static void skip_idle(struct worker *worker, struct job *jobs)
             job->idle = db_session_exists(worker->db, job->session, NULL) == 0;
 }
 
-/* A decision must be on the disk before it is answered; presence and sessions need not: a presence whose removal is
- * lost is dropped after the boot, with all others. */
+/* What lasts is on the disk before it is answered, unless its writer can bear the loss; presence and sessions need not
+ * be: a presence whose removal is lost is dropped after the boot, with all others. */
 static bool durable(const struct worker *worker, const struct job *job)
 {
+    if (job->write.may_be_lost)
+        return false;
     if (job->kind != JOB_WRITE || (job->write.kind == BATON_WRITE_PUT && job->write.session != 0))
         return false;
     return job->write.kind == BATON_WRITE_PUT || !db_is_bound(worker->db, job->write.key);

@@ -20,6 +20,9 @@ struct store {
     uint64_t compacted;         /* the history holds every change after this revision */
     struct baton_change *batch; /* the last answer of store_read; borrows its text */
     size_t batch_room;
+    struct baton_record *synced; /* what lasts, as of store_sync; owns its text */
+    size_t synced_count;
+    uint64_t synced_revision;
 };
 
 #define GROW(array, count, room)                                                                                       \
@@ -41,18 +44,24 @@ static void change_release(struct baton_change *change)
     free((char *)change->record.value);
 }
 
+static void records_release(struct baton_record *records, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        free((char *)records[i].key);
+        free((char *)records[i].value);
+    }
+    free(records);
+}
+
 void store_free(struct store *store)
 {
     if (store == NULL)
         return;
-    for (size_t i = 0; i < store->record_count; i++) {
-        free((char *)store->records[i].key);
-        free((char *)store->records[i].value);
-    }
+    records_release(store->records, store->record_count);
+    records_release(store->synced, store->synced_count);
     for (size_t i = 0; i < store->history_count; i++)
         change_release(&store->history[i]);
     free(store->sessions);
-    free(store->records);
     free(store->history);
     free(store->batch);
     free(store);
@@ -257,6 +266,36 @@ bool store_read(struct store *store, const char *prefix, uint64_t after, uint64_
             batch_add(store, ret, change->kind, &change->record);
     }
     return ret->count > 0;
+}
+
+void store_sync(struct store *store)
+{
+    records_release(store->synced, store->synced_count);
+    store->synced = mem_new((store->record_count + 1) * sizeof(*store->synced));
+    store->synced_count = 0;
+    for (size_t i = 0; i < store->record_count; i++) {
+        struct baton_record record = store->records[i];
+        if (record.session != 0)
+            continue;
+        record.key = mem_text(record.key);
+        record.value = mem_text(record.value);
+        store->synced[store->synced_count++] = record;
+    }
+    store->synced_revision = store->revision;
+}
+
+void store_lose_power(struct store *store)
+{
+    records_release(store->records, store->record_count);
+    store->records = store->synced;
+    store->record_count = store->record_room = store->synced_count;
+    store->synced = NULL;
+    store->synced_count = 0;
+    store->session_count = 0;
+    store->last_session += BATON_REVISION_LEAP;
+    store->revision = store->synced_revision + BATON_REVISION_LEAP;
+    store_compact(store);
+    store_sync(store);
 }
 
 void store_compact(struct store *store)

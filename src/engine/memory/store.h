@@ -35,6 +35,12 @@ const struct baton_record *store_get(const struct store *store, const char *key)
  * the prefix changed in between (the batch then only carries the revision). */
 bool store_read(struct store *store, const char *prefix, uint64_t after, uint64_t upto, struct baton_batch *ret);
 
+/* What lasts is on the disk now: a loss of power does not undo it any more. */
+void store_sync(struct store *store);
+/* The power is lost: all sessions are over, what lasts is as it was at the last store_sync, and revisions go on above
+ * all that were lost. A watcher begins again. */
+void store_lose_power(struct store *store);
+
 /* Forget the history up to the present revision, so that a watcher that is behind begins again. */
 void store_compact(struct store *store);
 
