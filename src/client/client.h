@@ -89,7 +89,7 @@ struct queued {
 struct queue {
     struct queued *first, *last;
     struct queued *kept[KEPT_PLACES];
-    bool rung; /* the descriptor is readable */
+    bool rung; /* the descriptor is readable, or will be at once */
 };
 
 /* A function that another thread wants run on the loop, and waits for. */
@@ -201,5 +201,7 @@ struct queued *queue_add(struct baton *b, enum baton_event_kind kind, struct bat
                          const char *text);
 void queue_forget(struct baton *b, const struct baton_election *election);
 void queue_release(struct baton *b);
+/* Without the mutex, on the loop's thread: make the descriptor readable if there is something. */
+void queue_ring(struct baton *b);
 
 #endif

@@ -291,14 +291,23 @@ static void on_session_opened(void *ctx, uint64_t ticket, uint64_t session, uint
     step(ctx,
          &(struct event){
              .kind = EVENT_SESSION_OPENED, .ticket = ticket, .session = session, .ttl_ms = ttl_ms, .reply = &reply});
+    queue_ring(ctx);
 }
 
 static void on_session_renewed(void *ctx, uint64_t ticket, const struct baton_reply *reply)
 {
     step(ctx, &(struct event){.kind = EVENT_SESSION_RENEWED, .ticket = ticket, .reply = reply});
+    queue_ring(ctx);
 }
 
 static void maybe_close(struct baton *b);
+
+/* What a callback ends with: whoever waits for what was told is woken when all that it asks for is under way. */
+static void finish(struct baton *b)
+{
+    queue_ring(b);
+    maybe_close(b);
+}
 
 static void on_session_ended(void *ctx, uint64_t session)
 {
@@ -309,7 +318,7 @@ static void on_session_ended(void *ctx, uint64_t session)
         b->ending = 0;
         b->ended = true;
     }
-    maybe_close(b);
+    finish(b);
 }
 
 static void on_written(void *ctx, uint64_t ticket, const struct baton_reply *reply)
@@ -317,13 +326,13 @@ static void on_written(void *ctx, uint64_t ticket, const struct baton_reply *rep
     if (reply->answer == BATON_ANSWER_DONE)
         done(ctx);
     step(ctx, &(struct event){.kind = EVENT_WRITTEN, .ticket = ticket, .reply = reply});
-    maybe_close(ctx);
+    finish(ctx);
 }
 
 static void on_changed(void *ctx, uint64_t watch, const struct baton_batch *batch)
 {
     step(ctx, &(struct event){.kind = EVENT_CHANGED, .watch = watch, .batch = batch});
-    maybe_close(ctx);
+    finish(ctx);
 }
 
 static void on_trouble(void *ctx, const struct baton_error *err)
@@ -336,6 +345,7 @@ static void on_trouble(void *ctx, const struct baton_error *err)
     else
         maybe_recovered(b);
     pthread_mutex_unlock(&b->mutex);
+    queue_ring(b);
 }
 
 static void on_closed(void *ctx)
@@ -470,7 +480,7 @@ static void on_asked(uv_async_t *handle)
     take_wishes(b);
     take_calls(b);
     step(b, &(struct event){.kind = EVENT_TICK});
-    maybe_close(b);
+    finish(b);
 }
 
 static void on_due(uv_poll_t *handle, int status, int events)
@@ -479,7 +489,7 @@ static void on_due(uv_poll_t *handle, int status, int events)
     uint64_t times;
     (void)!read(b->due_fd, &times, sizeof(times));
     step(b, &(struct event){.kind = EVENT_TICK});
-    maybe_close(b);
+    finish(b);
 }
 
 /* ---- the thread ---- */

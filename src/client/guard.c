@@ -47,6 +47,7 @@ static void tell(struct baton *b, enum baton_code code, const char *text)
         queue_add(b, BATON_TROUBLE, NULL, words)->code = code;
     b->guard.told = true;
     pthread_mutex_unlock(&b->mutex);
+    queue_ring(b);
 }
 
 /* ---- the process ---- */

@@ -55,17 +55,26 @@ static const struct {
     [BATON_OUTCOME] = {KEPT_NOWHERE, false, KEPT_NOWHERE},
 };
 
-/* Keep the descriptor readable exactly while there is something. */
-static void ring(struct baton *b)
+void queue_ring(struct baton *b)
 {
     uint64_t count = 1;
-    bool something = b->queue.first != NULL;
-    if (something == b->queue.rung)
-        return;
-    ssize_t moved = something ? write(b->event_fd, &count, sizeof(count)) : read(b->event_fd, &count, sizeof(count));
-    if (moved != sizeof(count))
+    pthread_mutex_lock(&b->mutex);
+    bool now = b->queue.first != NULL && !b->queue.rung;
+    b->queue.rung = b->queue.rung || now;
+    pthread_mutex_unlock(&b->mutex);
+    /* Without the mutex: whoever is woken wants it at once. It may find the queue empty, if it has looked before. */
+    if (now && write(b->event_fd, &count, sizeof(count)) != sizeof(count))
         IMPOSSIBLE("an eventfd that is ours alone: %d", errno);
-    b->queue.rung = something;
+}
+
+/* Nothing is left: the descriptor is not readable, but for a ring that is on its way. */
+static void silence(struct baton *b)
+{
+    uint64_t count;
+    if (b->queue.first != NULL)
+        return;
+    (void)!read(b->event_fd, &count, sizeof(count));
+    b->queue.rung = false;
 }
 
 static void append(struct queue *queue, struct queued *queued)
@@ -128,7 +137,6 @@ struct queued *queue_add(struct baton *b, enum baton_event_kind kind, struct bat
     }
     free(queued->text);
     queued->text = text[0] != '\0' ? mem_text(text) : NULL;
-    ring(b);
     return queued;
 }
 
@@ -139,7 +147,7 @@ void queue_forget(struct baton *b, const struct baton_election *election)
         if (queued->election == election)
             drop(&b->queue, queued);
     }
-    ring(b);
+    silence(b);
 }
 
 void queue_release(struct baton *b)
@@ -170,8 +178,8 @@ bool baton_next(struct baton *b, struct baton_event *ret)
             ret->election = queued->election;
         text_copy(ret->text, sizeof(ret->text), queued->text != NULL ? queued->text : "");
         drop(&b->queue, b->queue.first);
-        ring(b);
     }
+    silence(b);
     pthread_mutex_unlock(&b->mutex);
     return any;
 }

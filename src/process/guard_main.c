@@ -22,7 +22,8 @@
 /* The engine may be unreachable: it is tried again until the session has ended by itself, and a little longer, since an
  * engine may look for sessions that are over only now and then (etcd: every 500 ms). */
 #define END_LATE_MS 1000
-#define OPEN_AFTER_MS 20 /* of quiet */
+#define GIVE_WAY_MS 2
+#define QUIET_MS 20 /* then what can be done ahead is done: nobody is waiting for this process or for its core */
 
 struct watch {
     int fd, supervisor_pidfd, signal_fd, timer_fd;
@@ -30,6 +31,7 @@ struct watch {
     struct cgroup cgroup;
     pid_t ready; /* the next command, forked but for its exec; only while none runs. 0: none */
     int ready_order, ready_report;
+    bool to_prepare; /* it should be forked, in a quiet time */
     pid_t command; /* 0: it does not run */
     bool any;      /* descendants may be left */
     bool killing;  /* SIGKILL was sent to all: again at each death, until none is left */
@@ -229,8 +231,8 @@ static void stop_command(struct watch *watch, int number)
 
 /* ---- the end ---- */
 
-/* To prepare for the end takes a few ms, in which the command could have begun: it is done when there is nothing else
- * to do, or when it is needed. The descriptor, which holds the place, is here at once. */
+/* To prepare for the end takes a few ms, in which the command could have begun: it is done in a quiet time, or when it
+ * is needed. The descriptor, which holds the place, is here at once. */
 static void take_lifeline(struct watch *watch, const struct order *order, int fd)
 {
     baton_guard_free(watch->guard);
@@ -267,6 +269,8 @@ static void end_session(struct watch *watch)
     int64_t left_ms = watch->deadline_ms == NEVER_MS ? 0 : watch->deadline_ms - now_ms;
     if (baton_guard_end(watch->guard, END_LATE_MS + (uint32_t)(left_ms > 0 ? left_ms : 0), &err) < 0)
         say_trouble(watch, "the session could not be ended", &err);
+    /* Whoever was woken by that may wait for this very core: what is left to do here has time. */
+    (void)poll(NULL, 0, GIVE_WAY_MS);
     baton_guard_free(watch->guard);
     watch->guard = NULL;
 }
@@ -278,8 +282,7 @@ static void gone(struct watch *watch)
     say(watch, &(struct guard_message){.news = GUARD_GONE, .by_guard = watch->orphaned});
     if (watch->orphaned)
         end_session(watch);
-    if (!watch->dead_supervisor)
-        (void)prepare(watch); /* or when it is needed */
+    watch->to_prepare = !watch->dead_supervisor;
 }
 
 static void died(void *ctx, pid_t pid, int status)
@@ -312,9 +315,8 @@ static void supervisor_died(struct watch *watch)
 {
     watch->dead_supervisor = watch->orphaned = true;
     if (watch->any)
-        kill_all(watch);
-    reap(watch);
-    if (!watch->any)
+        kill_all(watch); /* the last death ends the session */
+    else
         end_session(watch);
 }
 
@@ -462,6 +464,20 @@ static void watch_init(struct watch *watch)
     (void)prepare(watch);
 }
 
+/* Is there something that can be done ahead? */
+static bool is_unprepared(const struct watch *watch)
+{
+    return watch->has_lifeline || watch->to_prepare;
+}
+
+static void prepare_all(struct watch *watch)
+{
+    open_lifeline(watch);
+    if (watch->to_prepare && !watch->any)
+        (void)prepare(watch); /* if it cannot be forked now, it is when it is needed */
+    watch->to_prepare = false;
+}
+
 void guard_main(int fd, int supervisor_pidfd, char *const *argv)
 {
     struct watch watch = {.fd = fd, .supervisor_pidfd = supervisor_pidfd, .argv = argv};
@@ -474,9 +490,9 @@ void guard_main(int fd, int supervisor_pidfd, char *const *argv)
         set_timer(&watch);
         if (watch.dead_supervisor)
             polled[0].fd = polled[1].fd = -1;
-        int ready = poll(polled, COUNT_OF(polled), watch.has_lifeline ? OPEN_AFTER_MS : -1);
+        int ready = poll(polled, COUNT_OF(polled), is_unprepared(&watch) ? QUIET_MS : -1);
         if (ready == 0)
-            open_lifeline(&watch);
+            prepare_all(&watch);
         if (ready <= 0)
             continue;
         if (polled[0].revents != 0)
