@@ -92,6 +92,13 @@ struct baton_engine_ops {
     void (*watch)(struct baton_engine *engine, uint64_t watch, const char *prefix);
     void (*unwatch)(struct baton_engine *engine, uint64_t watch);
 
+    /* Let a view rest: nobody minds if all that happens to it from now on is kept back until one of these keys is
+     * written or removed, after the revision that was told last. Then it goes on, from where it was or with a `reset`,
+     * and does not rest any more. It may always go on sooner; but if `slow` is not NULL it must go on, too, when a
+     * session of this client is renewed, and the record at `slow` was written after the revision that was told last,
+     * or is not there. Without keys: go on now, if it rests. NULL in the table: views never rest. */
+    void (*rest)(struct baton_engine *engine, uint64_t watch, const struct baton_rest *rest);
+
     /* The guard's part: synchronous, in another process, no loop. guard_open takes over `fd` (also on failure) and
      * prepares what can be prepared; guard_end ends the session: all its bound records vanish, the others are told.
      * Ending a session that is over already is done, too. */

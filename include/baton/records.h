@@ -62,6 +62,14 @@ struct baton_write {
 
 #define BATON_REVISION_LEAP (UINT64_C(1) << 24)
 
+/* What wakes a view that rests: see engine.h. */
+#define BATON_REST_KEYS_MAX 8
+struct baton_rest {
+    const char *const *keys;
+    size_t count; /* at most BATON_REST_KEYS_MAX; 0: it is not to rest any more */
+    const char *slow;
+};
+
 enum baton_answer {
     BATON_ANSWER_DONE,     /* it took effect, at `revision` (a removal of what was not there is done, too) */
     BATON_ANSWER_CONFLICT, /* it had no effect: the record was not at `if_revision` */

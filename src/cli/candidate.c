@@ -53,6 +53,7 @@ int candidate_stand(const struct candidate *candidate, struct baton *client, con
     baton_stand_options_init(&stand);
     stand.priority = candidate->priority;
     stand.preempt = candidate->preempt;
+    stand.attentive = candidate->attentive;
     stand.stop_ms = needs_time ? candidate->grace_ms + candidate->slack_ms : 0;
     return baton_stand(client, name, &stand, ret, err);
 }

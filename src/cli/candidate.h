@@ -17,6 +17,7 @@ struct candidate {
     const char *url, *id, *address;
     int32_t priority;
     bool preempt, json;
+    bool attentive; /* it tells each change */
     uint32_t ttl_ms;
     uint32_t grace_ms; /* UINT32_MAX: not given */
     uint32_t slack_ms;

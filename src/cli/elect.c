@@ -276,6 +276,7 @@ static int run(int argc, char **argv)
     struct baton_error err;
     shell_init(&elect.hook);
     candidate_init(&elect.candidate);
+    elect.candidate.attentive = true;
     int status = parse(argc, argv, &elect);
     if (status != CLI_GO)
         return status;

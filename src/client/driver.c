@@ -209,6 +209,13 @@ static void perform(struct baton *b, const struct action *action)
     case ACTION_UNWATCH:
         b->ops->unwatch(b->engine, action->watch);
         return;
+    case ACTION_REST:
+        if (b->ops->rest != NULL)
+            b->ops->rest(b->engine, action->watch,
+                         &(struct baton_rest){.keys = (const char *const *)action->keys,
+                                              .count = action->key_count,
+                                              .slow = action->write.key});
+        return;
     case ACTION_WRITE:
         b->ops->write(b->engine, action->ticket, &action->write);
         return;

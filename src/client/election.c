@@ -121,8 +121,10 @@ int baton_stand(struct baton *b, const char *name, const struct baton_stand_opti
     struct baton_election *handle = election_handle(b, CONTEST_ELECTION, name, err);
     if (handle == NULL)
         goto out;
-    struct stand_options stand = {
-        .priority = options->priority, .preempt = options->preempt, .stop_ms = options->stop_ms};
+    struct stand_options stand = {.priority = options->priority,
+                                  .preempt = options->preempt,
+                                  .attentive = options->attentive,
+                                  .stop_ms = options->stop_ms};
     core_stand(b->core, handle->core, &stand, NULL);
     election_stands(handle, options->stop_ms);
     *ret = handle;

@@ -281,6 +281,7 @@ static void changed(struct core *core, const struct event *happened)
                 ->code = BATON_FULL;
         return;
     }
+    contest->resting = false;
     read_view(core, contest);
     attempt_seen(&contest->presence, &contest->view);
     attempt_seen(&contest->decision, &contest->view);
@@ -395,6 +396,7 @@ void core_step(struct core *core, const struct event *happened, struct update *t
             todo_tell(core, TELL_CHANGED, contest, "%s", "");
         contest->retell = false;
         contest_step(core, contest);
+        contest_rest(core, contest);
         contest_sweep(core, contest);
     }
     core->dirty_count = 0;

@@ -27,7 +27,8 @@ struct core_options {
     uint32_t ttl_ms;      /* asked for; the engine may grant more */
     uint32_t step_ms;     /* by how much candidates stagger their claims: a few round trips */
     uint32_t watchdog_ms; /* renew only while EVENT_ALIVE comes at least this often; 0: always */
-    uint32_t broken;      /* simulation only: a bit for each rule of rules.h that is switched off */
+    uint32_t attentive;   /* so many ahead keep a candidate or an entry from letting its view rest; 0: the usual */
+    uint64_t broken;      /* simulation only: a bit for each rule of rules.h that is switched off */
 };
 
 struct core *core_new(const struct core_options *options);
@@ -67,6 +68,7 @@ enum action_kind {
     ACTION_SESSION_END,   /* session */
     ACTION_WATCH,         /* watch, write.key: the prefix */
     ACTION_UNWATCH,       /* watch */
+    ACTION_REST,          /* watch, keys, write.key: the slow one, or NULL. No keys: it is not to rest any more */
     ACTION_WRITE,         /* ticket, write */
     ACTION_TELL           /* tell, contest and the rest */
 };
@@ -95,6 +97,8 @@ struct action {
     uint64_t ticket, session, watch;
     uint32_t ttl_ms;
     struct baton_write write; /* its key and value are the action's own */
+    char *keys[BATON_REST_KEYS_MAX];
+    size_t key_count;
     enum tell_kind tell;
     struct contest *contest;
     void *user;
@@ -125,6 +129,7 @@ enum contest_kind { CONTEST_ELECTION, CONTEST_LOCK, CONTEST_TASK };
 struct stand_options {
     int32_t priority;
     bool preempt;
+    bool attentive;   /* its view never rests */
     uint32_t stop_ms; /* what a stop may take; 0: the program asks before each use and needs no time */
 };
 

@@ -87,8 +87,8 @@ static void predict_cid(char *cid, size_t size)
 }
 
 /* Decisions may be lost with the power (baton_write.may_be_lost), and each has cost a revision. If so, this view is far
- * ahead of the decision that is left, by more than were lost; and so is the next term ahead of the one that is left. (It
- * is, too, when so much else was written since that decision, which does no harm.) */
+ * ahead of the decision that is left, by more than were lost; and so is the next term ahead of the one that is left.
+ * (It is, too, when so much else was written since that decision, which does no harm.) */
 static uint64_t term_step(const struct core *core, const struct contest *election)
 {
     uint64_t ahead = election->view.revision - election->roster.leader_record->revision;

@@ -80,6 +80,14 @@ struct request *request_of_ticket(struct core *core, uint64_t ticket)
     return NULL;
 }
 
+bool requests_about(const struct core *core, const struct contest *contest)
+{
+    for (size_t i = 0; i < core->request_count; i++)
+        if (core->requests[i].number != 0 && core->requests[i].election == contest)
+            return true;
+    return false;
+}
+
 void requests_forget(struct core *core, const struct contest *election)
 {
     for (size_t i = 0; i < core->request_count; i++) {

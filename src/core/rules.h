@@ -26,11 +26,13 @@
     RULE(FIRST_TERM_FROM_REVISION, "the first term is above the revision of the decision before it")                   \
     RULE(TERM_LEAPS, "where terms may have been lost with the power, the next one is above all of them")               \
     RULE(VIEW_IN_ORDER, "a view never goes back")                                                                      \
+    RULE(REST_LOOKS, "a candidate that rests looks at the decision now and then")                                      \
     RULE(PRESENCE_IS_BOUND, "a presence vanishes with its session")                                                    \
     RULE(HOLD_BY_VIEW, "a lock is held by an entry that the view shows, not by an answer")                             \
     RULE(HOLD_BY_AGE, "entries stand in the order in which they were made")                                            \
     RULE(HOLD_BY_ALL_SLOTS, "an entry respects the slots of every entry ahead of it")                                  \
     RULE(STOP_BEFORE_REMOVAL, "the holder has stopped before its entry is removed")                                    \
+    RULE(REST_BEHIND, "who lets its view rest does so only until those ahead go")                                      \
     RULE(GHOST_IS_REMOVED, "an entry that appears after it was given up is removed")                                   \
     RULE(TASK_CLAIM_AT_HEAD, "a task is claimed by the first in its queue only")                                       \
     RULE(TASK_CLAIM_COMPARES, "a task is claimed by compare-and-set on its claim's revision")                          \

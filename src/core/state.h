@@ -72,6 +72,7 @@ struct contest {
     uint32_t index; /* in core->contests */
     enum contest_kind kind;
     bool dirty, forgotten;
+    bool resting;      /* the view may stand still until those ahead go; see rest.c */
     bool retell;       /* it was taken over with a view that is ready: whoever has it now is to be told */
     int64_t parked_ms; /* nobody has it; it is kept, with its view, until then. 0: somebody has it */
 
@@ -147,7 +148,7 @@ struct core {
 
 static inline bool rule(const struct core *core, enum core_rule rule)
 {
-    return (core->options.broken & (1U << rule)) == 0;
+    return (core->options.broken & (UINT64_C(1) << rule)) == 0;
 }
 
 /* ---- tickets (core.c): whose write it is, and a number that is not used again ---- */
@@ -206,6 +207,9 @@ void contest_wait_for_stopped(struct core *core, struct contest *contest);
 const struct view_record *contest_presence(const struct contest *contest); /* its own, in the view, or NULL */
 void contest_remove_presence(struct core *core, struct contest *contest);
 
+/* rest.c: may its view stand still? */
+void contest_rest(struct core *core, struct contest *contest);
+
 /* lead.c: a candidate: leads, stops, hands over, claims */
 void election_lead(struct core *core, struct contest *election);
 bool election_leaves_early(const struct contest *election); /* stopped, and nobody is there to be named: it may go */
@@ -230,6 +234,7 @@ void request_answered(struct core *core, struct request *request, const struct b
 void requests_step(struct core *core);
 int64_t requests_wake(const struct core *core);
 bool requests_need_session(const struct core *core);
+bool requests_about(const struct core *core, const struct contest *contest);
 void requests_forget(struct core *core, const struct contest *election);
 
 /* timers.c */

@@ -14,6 +14,8 @@ void update_clear(struct update *update)
     for (size_t i = 0; i < update->count; i++) {
         free((char *)update->actions[i].write.key);
         free((char *)update->actions[i].write.value);
+        for (size_t k = 0; k < update->actions[i].key_count; k++)
+            free(update->actions[i].keys[k]);
         free(update->actions[i].text);
     }
     update->count = 0;

@@ -410,6 +410,11 @@ static void faults_unwatch(struct baton_engine *engine, uint64_t watch)
     engine->inner_ops->unwatch(engine->inner, watch);
 }
 
+static void faults_rest(struct baton_engine *engine, uint64_t watch, const struct baton_rest *rest)
+{
+    engine->inner_ops->rest(engine->inner, watch, rest);
+}
+
 /* ---- wrapping ---- */
 
 static void fill(struct baton_engine_ops *ops)
@@ -423,6 +428,8 @@ static void fill(struct baton_engine_ops *ops)
     ops->write = faults_write;
     ops->watch = faults_watch;
     ops->unwatch = faults_unwatch;
+    if (ops->rest != NULL)
+        ops->rest = faults_rest;
 }
 
 int faults_maybe(const struct baton_engine_ops **ops, struct baton_error *err)

@@ -236,6 +236,16 @@ static void trace_unwatch(struct baton_engine *engine, uint64_t watch)
     engine->inner_ops->unwatch(engine->inner, watch);
 }
 
+static void trace_rest(struct baton_engine *engine, uint64_t watch, const struct baton_rest *rest)
+{
+    char keys[KEYS_SHOWN * 40] = "";
+    for (size_t i = 0; i < rest->count; i++)
+        snprintf(keys + strlen(keys), sizeof(keys) - strlen(keys), " %s", rest->keys[i]);
+    say("> rest %llx %s%s%s%s", (unsigned long long)watch, rest->count > 0 ? "until" : "no more", keys,
+        rest->slow != NULL ? ", at times " : "", rest->slow != NULL ? rest->slow : "");
+    engine->inner_ops->rest(engine->inner, watch, rest);
+}
+
 /* ---- wrapping ---- */
 
 static int open_trace(const char *asked, struct baton_error *err)
@@ -264,6 +274,8 @@ static void fill(struct baton_engine_ops *ops)
     ops->write = trace_write;
     ops->watch = trace_watch;
     ops->unwatch = trace_unwatch;
+    if (ops->rest != NULL)
+        ops->rest = trace_rest;
 }
 
 int trace_maybe(const struct baton_engine_ops **ops, struct baton_error *err)

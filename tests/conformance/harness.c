@@ -361,6 +361,21 @@ void client_unwatch(struct client *client, unsigned watch)
     client->inside = false;
 }
 
+void client_rest(struct client *client, unsigned watch, const char *key, const char *slow)
+{
+    if (client->ops->rest == NULL)
+        return;
+    bool inside = client->inside; /* also from inside a callback */
+    char *copies[] = {mem_text(key), mem_text(slow)};
+    client->inside = true;
+    client->ops->rest(
+        client->engine, watch,
+        &(struct baton_rest){.keys = (const char *const *)copies, .count = key != NULL, .slow = copies[1]});
+    client->inside = inside;
+    free(copies[0]);
+    free(copies[1]);
+}
+
 struct awaited {
     struct client *client;
     uint64_t number;

@@ -67,6 +67,8 @@ uint64_t client_renew(struct client *client, uint64_t session);
 void client_session_end(struct client *client, uint64_t session);
 void client_watch(struct client *client, unsigned watch, const char *prefix);
 void client_unwatch(struct client *client, unsigned watch);
+/* Let it rest until `key` (NULL: no more), and look at `slow` at times; if the engine can. */
+void client_rest(struct client *client, unsigned watch, const char *key, const char *slow);
 
 /* Requests, and the wait for their answer. */
 const struct baton_reply *put(struct client *client, const char *key, const char *value, uint64_t session,

@@ -23,7 +23,8 @@ struct options {
     uint64_t first, last;
     int minutes, nodes, jobs;
     double seconds; /* stop beginning new seeds after this; 0: no limit */
-    uint32_t broken, broken_around;
+    uint64_t broken;
+    uint32_t broken_around;
     enum sim_kind kind;
     bool wild, trace, mutations, hash;
 };
@@ -67,10 +68,10 @@ static struct sim_config config_of(const struct options *options, uint64_t seed)
                                .trace = options->trace ? stdout : NULL};
 }
 
-static void break_rule(uint32_t *broken, uint32_t *broken_around, unsigned rule)
+static void break_rule(uint64_t *broken, uint32_t *broken_around, unsigned rule)
 {
     if (rule < RULE_COUNT)
-        *broken |= 1U << rule;
+        *broken |= UINT64_C(1) << rule;
     else
         *broken_around |= 1U << (rule - RULE_COUNT);
 }
@@ -182,6 +183,8 @@ static bool mutation_found(const struct options *options, unsigned rule, struct 
         struct sim_config config = config_of(options, seed);
         break_rule(&config.broken, &config.broken_around, rule);
         config.kind = kind_of_rule(rule);
+        if (rule == RULE_REST_LOOKS)
+            config.nodes = NODES_MAX; /* only in a crowd does anybody rest long enough */
         sim_run(&config, ret);
         *ret_seed = seed;
         if (ret->failure[0] != '\0')

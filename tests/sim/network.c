@@ -91,6 +91,7 @@ static void watch_open(struct world *world, int n, const struct action *action)
         if (watch->open)
             continue;
         batch_copy_free(watch->old);
+        rest_end(&watch->rest);
         *watch =
             (struct sim_watch){.open = true, .connected = true, .id = action->watch, .incarnation = node->incarnation};
         text_copy(watch->prefix, sizeof(watch->prefix), action->write.key);
@@ -101,6 +102,56 @@ static void watch_open(struct world *world, int n, const struct action *action)
         return;
     }
     world_fail(world, "n%d opens more than %d watches", n, WATCHES_MAX);
+}
+
+static struct sim_watch *watch_find(struct sim_node *node, uint64_t id, int *ret_w)
+{
+    for (int w = 0; w < WATCHES_MAX; w++) {
+        *ret_w = w;
+        if (node->watches[w].open && node->watches[w].id == id)
+            return &node->watches[w];
+    }
+    return NULL;
+}
+
+static void plan_send(struct world *world, int n, int w);
+
+static void watch_rest(struct world *world, int n, const struct action *action)
+{
+    int w;
+    struct sim_watch *watch = watch_find(&world->nodes[n], action->watch, &w);
+    if (watch == NULL)
+        return;
+    world_note(world, "n%d: watch %d %s", n, w, action->key_count > 0 ? "rests" : "does not rest");
+    rest_begin(&watch->rest, &(struct baton_rest){.keys = (const char *const *)action->keys,
+                                                  .count = action->key_count,
+                                                  .slow = action->write.key});
+    plan_send(world, n, w); /* something may have happened since */
+}
+
+void engine_wake_watch(struct world *world, int n, uint64_t id)
+{
+    int w;
+    struct sim_watch *watch = watch_find(&world->nodes[n], id, &w);
+    if (watch == NULL || watch->rest.count == 0)
+        return;
+    rest_end(&watch->rest);
+    plan_send(world, n, w);
+}
+
+/* A session of this node is renewed: what it wants to see at times, is there something new? */
+static void look_at_slow(struct world *world, int n)
+{
+    for (int w = 0; w < WATCHES_MAX; w++) {
+        struct sim_watch *watch = &world->nodes[n].watches[w];
+        if (!watch->open || watch->rest.slow == NULL)
+            continue;
+        const struct baton_record *record = store_get(world->engine.store, watch->rest.slow);
+        if (record != NULL && record->revision <= watch->sent)
+            continue;
+        rest_end(&watch->rest);
+        plan_send(world, n, w);
+    }
 }
 
 void network_send(struct world *world, int n, const struct action *action)
@@ -114,6 +165,9 @@ void network_send(struct world *world, int n, const struct action *action)
         for (int w = 0; w < WATCHES_MAX; w++)
             if (node->watches[w].open && node->watches[w].id == action->watch)
                 node->watches[w].open = false;
+        return;
+    case ACTION_REST:
+        watch_rest(world, n, action);
         return;
     default:
         break;
@@ -233,6 +287,9 @@ static void send_view(struct world *world, int n, int w)
     }
     struct baton_batch batch;
     bool something = store_read(world->engine.store, watch->prefix, watch->sent, 0, &batch);
+    if (watch->rest.count > 0 && (!something || !rest_ends_by(&watch->rest, &batch)) && !rng_chance(&world->rng, 20))
+        return; /* (it may go on sooner) */
+    rest_end(&watch->rest);
     watch->sent = batch.revision;
     if (!something)
         return;
@@ -354,6 +411,8 @@ static void apply_renew(struct world *world, struct happening *request, struct b
     int64_t expires_ms = engine_clock_ms(world) + granted_ms(world, session->ttl_ms);
     if (expires_ms > session->expires_ms)
         session->expires_ms = expires_ms;
+    if (world->nodes[request->node].incarnation == request->incarnation)
+        look_at_slow(world, request->node);
 }
 
 static void apply_open(struct world *world, struct happening *request, struct happening *answer)

@@ -239,6 +239,7 @@ void node_start(struct world *world, int n)
                                    .host = node->id,
                                    .ttl_ms = node->ttl_ms,
                                    .step_ms = 150,
+                                   .attentive = node->attentive,
                                    .broken = world->config.broken};
     node->core = core_new(&options);
     node->waits_since_us = NEVER_MS;
@@ -282,6 +283,7 @@ void node_happen(struct world *world, struct happening *happening)
         node_step(world, n, &happening->event);
         return;
     case HAPPEN_BATCH:
+        engine_wake_watch(world, n, happening->watch);
         node_step(world, n,
                   &(struct event){.kind = EVENT_CHANGED, .watch = happening->watch, .batch = &happening->copy->batch});
         return;

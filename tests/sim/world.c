@@ -192,6 +192,8 @@ static void world_init(struct world *world)
         node->options.stop_ms = rng_chance(rng, 300) ? 0 : (uint32_t)rng_range(rng, 100, ttl_ms / 3);
         node->options.priority = rng_chance(rng, 200) ? (int32_t)rng_range(rng, -3, 3) : 0;
         node->options.preempt = rng_chance(rng, 100);
+        node->options.attentive = rng_chance(rng, 100);
+        node->attentive = (uint32_t)rng_range(rng, 1, 3);
         update_init(&node->todo);
         struct happening *start = world_plan(world, rng_range(rng, 0, 3 * SECOND_US), HAPPEN_START);
         start->node = n;
@@ -210,8 +212,10 @@ static void world_release(struct world *world)
         core_free(world->nodes[n].core);
         node_forget_testament(&world->nodes[n]);
         update_release(&world->nodes[n].todo);
-        for (int w = 0; w < WATCHES_MAX; w++)
+        for (int w = 0; w < WATCHES_MAX; w++) {
             batch_copy_free(world->nodes[n].watches[w].old);
+            rest_end(&world->nodes[n].watches[w].rest);
+        }
     }
     store_free(world->engine.store);
     checkers_free(world->checkers);

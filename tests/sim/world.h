@@ -13,6 +13,7 @@
 
 #include "core/core.h"
 #include "engine/memory/store.h"
+#include "engine/rest.h"
 
 #define NODES_MAX 7
 #define SECOND_US 1000000LL
@@ -45,7 +46,7 @@ struct sim_config {
     uint64_t seed;
     int minutes;            /* simulated */
     int nodes;              /* 0: 3 to 7, by the seed */
-    uint32_t broken;        /* rules of the core that are switched off */
+    uint64_t broken;        /* rules of the core that are switched off */
     uint32_t broken_around; /* rules of the world around it that are switched off: enum world_rule */
     enum sim_kind kind;
     bool wild;   /* clock rates beyond the bound: only F and T must hold */
@@ -143,6 +144,7 @@ struct sim_watch {
     int64_t last_at_us;     /* in order: nothing arrives before what was sent before */
     bool sending;           /* a HAPPEN_SEND_VIEW is on its way */
     struct batch_copy *old; /* an earlier batch, to be repeated */
+    struct rest rest;       /* until when it need not be sent to */
 };
 
 enum program_state { PROGRAM_IDLE, PROGRAM_WORKING, PROGRAM_STOPPING };
@@ -160,6 +162,7 @@ struct sim_node {
     char id[16];
     struct stand_options options;
     uint32_t ttl_ms;
+    uint32_t attentive;
     uint64_t tick_version;
     /* the program, and the supervisor that kills it by the deadline */
     enum program_state program;
@@ -256,6 +259,8 @@ void engine_happen(struct world *world, struct happening *happening);
 void engine_stored(struct world *world); /* something changed: watches are sent to */
 void engine_restart(struct world *world, int64_t down_us);
 void engine_break_watches(struct world *world, int n);
+/* What was sent to a watch has arrived: it does not rest any more. */
+void engine_wake_watch(struct world *world, int n, uint64_t watch);
 void engine_lose_power(struct world *world);
 
 /* faults.c */

@@ -13,6 +13,7 @@
 #include "base/base.h"
 #include "base/clock.h"
 #include "engine/memory/store.h"
+#include "engine/rest.h"
 #include "engine/write.h"
 
 #define TTL_MIN_MS 100
@@ -53,6 +54,7 @@ struct watch {
     uint64_t serial; /* the caller may use an id again: what was read for the one before is not for this one */
     char *prefix;
     bool told;
+    struct rest rest;
 };
 
 struct baton_engine {
@@ -201,7 +203,11 @@ static void read_watches(struct baton_engine *engine)
         struct baton_batch batch;
         if (watch->told && watch->seen == revision)
             continue;
-        if (store_read(store, watch->prefix, watch->seen, 0, &batch)) {
+        bool changed = store_read(store, watch->prefix, watch->seen, 0, &batch);
+        if (watch->rest.count > 0 && (!changed || !rest_ends_by(&watch->rest, &batch)))
+            continue;
+        rest_end(&watch->rest);
+        if (changed) {
             struct answer *answer = answer_new(ANSWER_CHANGED, watch->id);
             answer->session = watch->serial;
             batch_copy(&answer->batch, &batch);
@@ -326,6 +332,7 @@ static void on_closed(uv_handle_t *handle)
     }
     for (struct watch *watch = engine->watches, *next; watch != NULL; watch = next) {
         next = watch->next;
+        rest_end(&watch->rest);
         free(watch->prefix);
         free(watch);
     }
@@ -363,6 +370,18 @@ static void memory_session_open(struct baton_engine *engine, uint64_t ticket, ui
     pthread_mutex_unlock(&mutex);
 }
 
+/* Under the mutex: a session of this client was renewed. */
+static void look_at_slow(struct baton_engine *engine)
+{
+    for (struct watch *watch = engine->watches; watch != NULL; watch = watch->next) {
+        if (watch->rest.slow == NULL)
+            continue;
+        const struct baton_record *record = store_get(engine->space->store, watch->rest.slow);
+        if (record == NULL || record->revision > watch->seen)
+            rest_end(&watch->rest);
+    }
+}
+
 static void memory_session_renew(struct baton_engine *engine, uint64_t ticket, uint64_t id)
 {
     struct answer *answer = answer_new(ANSWER_RENEWED, ticket);
@@ -373,6 +392,7 @@ static void memory_session_renew(struct baton_engine *engine, uint64_t ticket, u
         session->renewed_ms = clock_now_ms();
     else
         error_set(&answer->reply.error, BATON_LOST, "memory: session %llu is over", (unsigned long long)id);
+    look_at_slow(engine);
     answer_add(engine, answer);
     pthread_mutex_unlock(&mutex);
 }
@@ -424,6 +444,14 @@ static void memory_watch(struct baton_engine *engine, uint64_t id, const char *p
     uv_async_send(&engine->wake);
 }
 
+static void memory_rest(struct baton_engine *engine, uint64_t id, const struct baton_rest *rest)
+{
+    for (struct watch *watch = engine->watches; watch != NULL; watch = watch->next)
+        if (watch->id == id)
+            rest_begin(&watch->rest, rest);
+    uv_async_send(&engine->wake);
+}
+
 static void memory_unwatch(struct baton_engine *engine, uint64_t id)
 {
     for (struct watch **at = &engine->watches; *at != NULL; at = &(*at)->next) {
@@ -431,6 +459,7 @@ static void memory_unwatch(struct baton_engine *engine, uint64_t id)
             continue;
         struct watch *watch = *at;
         *at = watch->next;
+        rest_end(&watch->rest);
         free(watch->prefix);
         free(watch);
         return;
@@ -496,6 +525,7 @@ const struct baton_engine_ops engine_memory = {
     .write = memory_write,
     .watch = memory_watch,
     .unwatch = memory_unwatch,
+    .rest = memory_rest,
     .guard_open = memory_guard_open,
     .guard_end = memory_guard_end,
     .guard_close = memory_guard_close,
