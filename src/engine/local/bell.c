@@ -22,16 +22,57 @@ uint32_t bell_ring_own(bell_word *own)
     return before;
 }
 
-static long wait_once(bell_word *bell, uint32_t heard, bell_word *own, uint32_t own_heard, const struct timespec *until)
+/* FNV-1a. */
+unsigned bell_of_key(const char *key)
 {
-    struct futex_waitv both[] = {
-        {.uaddr = (uintptr_t)bell, .val = heard, .flags = FUTEX_32},
-        {.uaddr = (uintptr_t)own, .val = own_heard, .flags = FUTEX_32 | FUTEX_PRIVATE_FLAG},
-    };
-    return syscall(SYS_futex_waitv, both, 2, 0, until, CLOCK_MONOTONIC);
+    uint32_t hash = 0x811c9dc5;
+    for (; *key != '\0'; key++)
+        hash = (hash ^ (unsigned char)*key) * 0x01000193;
+    return hash % KEY_BELLS;
 }
 
-enum bell_answer bell_wait(bell_word *bell, uint32_t heard, bell_word *own, uint32_t own_heard, int limit_ms)
+void ear_add(struct ear *ear, bell_word *bell)
+{
+    ear->bells[ear->count] = bell;
+    ear->heard[ear->count++] = atomic_load(bell);
+}
+
+bool ear_listen(struct ear *ear)
+{
+    bool rung = false;
+    for (size_t i = 0; i < ear->count; i++) {
+        uint32_t rings = atomic_load(ear->bells[i]);
+        rung = rung || rings != ear->heard[i];
+        ear->heard[i] = rings;
+    }
+    return rung;
+}
+
+void ear_ignore(struct ear *ear, const bell_word *bell, uint32_t before)
+{
+    for (size_t i = 0; i < ear->count; i++)
+        if (ear->bells[i] == bell && ear->heard[i] == before)
+            ear->heard[i]++;
+}
+
+static bool is_silent(const struct ear *ear)
+{
+    for (size_t i = 0; i < ear->count; i++)
+        if (atomic_load(ear->bells[i]) != ear->heard[i])
+            return false;
+    return true;
+}
+
+static long wait_once(const struct ear *ear, bell_word *own, uint32_t own_heard, const struct timespec *until)
+{
+    struct futex_waitv all[EAR_BELLS_MAX + 1] = {
+        {.uaddr = (uintptr_t)own, .val = own_heard, .flags = FUTEX_32 | FUTEX_PRIVATE_FLAG}};
+    for (size_t i = 0; i < ear->count; i++)
+        all[i + 1] = (struct futex_waitv){.uaddr = (uintptr_t)ear->bells[i], .val = ear->heard[i], .flags = FUTEX_32};
+    return syscall(SYS_futex_waitv, all, ear->count + 1, 0, until, CLOCK_MONOTONIC);
+}
+
+enum bell_answer ear_wait(const struct ear *ear, bell_word *own, uint32_t own_heard, int limit_ms)
 {
     struct timespec until;
     clock_gettime(CLOCK_MONOTONIC, &until);
@@ -41,8 +82,8 @@ enum bell_answer bell_wait(bell_word *bell, uint32_t heard, bell_word *own, uint
         until.tv_sec++;
         until.tv_nsec -= 1000000000;
     }
-    while (atomic_load(bell) == heard && atomic_load(own) == own_heard) {
-        if (wait_once(bell, heard, own, own_heard, limit_ms >= 0 ? &until : NULL) >= 0)
+    while (is_silent(ear) && atomic_load(own) == own_heard) {
+        if (wait_once(ear, own, own_heard, limit_ms >= 0 ? &until : NULL) >= 0)
             continue;
         if (errno == ETIMEDOUT)
             return BELL_SILENT;
@@ -54,5 +95,7 @@ enum bell_answer bell_wait(bell_word *bell, uint32_t heard, bell_word *own, uint
 
 bool bell_can_wait(bell_word *bell, bell_word *own, uint32_t own_before)
 {
-    return wait_once(bell, atomic_load(bell), own, own_before, NULL) >= 0 || errno == EAGAIN || errno == EINTR;
+    struct ear ear = {0};
+    ear_add(&ear, bell);
+    return wait_once(&ear, own, own_before, NULL) >= 0 || errno == EAGAIN || errno == EINTR;
 }

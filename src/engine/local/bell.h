@@ -1,6 +1,8 @@
-/* bell.h: the word in the shared mapping that tells all processes of a namespace that something has changed.
+/* bell.h: words in the shared mapping that tell the processes of a namespace that something has changed.
  *
- * A ring is an addition and a futex wake-up; who waits sleeps in the kernel. (inotify would do, too, but the kernel
+ * There is the bell that rings for each change, and there are KEY_BELLS that ring for a change of one of the keys that
+ * share it: who waits for some keys only is not woken by all the others. A ring is an addition and a futex wake-up; who
+ * waits sleeps in the kernel. (inotify would do, too, but the kernel
  * takes up to tens of milliseconds to close such a descriptor, and until then a process that was killed is not seen
  * as dead.)
  */
@@ -9,6 +11,7 @@
 
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 typedef _Atomic uint32_t bell_word;
@@ -17,10 +20,29 @@ typedef _Atomic uint32_t bell_word;
 uint32_t bell_ring(bell_word *bell);
 uint32_t bell_ring_own(bell_word *own);
 
-/* Sleep until the shared word is not `heard`, or the own one not `own_heard`, or limit_ms (-1: none) are over. BROKEN:
+#define KEY_BELLS 1024
+/* The bell of a key, below KEY_BELLS. */
+unsigned bell_of_key(const char *key);
+
+/* Which bells somebody listens to, and what was heard of each. */
+#define EAR_BELLS_MAX 32
+struct ear {
+    bell_word *bells[EAR_BELLS_MAX];
+    uint32_t heard[EAR_BELLS_MAX];
+    size_t count;
+};
+
+/* Listen to this one, too; what it has rung so far is heard. */
+void ear_add(struct ear *ear, bell_word *bell);
+/* Has one of them rung since it was heard? Now it is heard. */
+bool ear_listen(struct ear *ear);
+/* This one was rung by the listener itself: it is no news, unless others have rung as well. */
+void ear_ignore(struct ear *ear, const bell_word *bell, uint32_t before);
+
+/* Sleep until one of the bells was rung, or the own word is not `own_heard`, or limit_ms (-1: none) are over. BROKEN:
  * the kernel cannot (ENOSYS: it needs Linux 5.16, futex_waitv(2)); errno says why. */
 enum bell_answer { BELL_RUNG, BELL_SILENT, BELL_BROKEN };
-enum bell_answer bell_wait(bell_word *bell, uint32_t heard, bell_word *own, uint32_t own_heard, int limit_ms);
+enum bell_answer ear_wait(const struct ear *ear, bell_word *own, uint32_t own_heard, int limit_ms);
 
 /* Can the kernel do that? `own` must not be `own_before` any more: this does not sleep. */
 bool bell_can_wait(bell_word *bell, bell_word *own, uint32_t own_before);

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/base.h"
+#include "engine/local/bell.h"
 #include "engine/local/folder.h"
 
 #define APPLICATION_ID 0x6261746e /* "batn" */
@@ -80,7 +81,8 @@ struct db {
     int writer_fd;
     bool durable; /* the present setting of synchronous */
     uint64_t revision, sessions_version, last_session, first_logged;
-    bool wrote, moved_sessions; /* in this transaction */
+    bool wrote, moved_sessions;       /* in this transaction */
+    uint64_t changed[KEY_BELLS / 64]; /* ... the bells of what was */
 };
 
 /* ---- errors and statements ---- */
@@ -452,6 +454,7 @@ int db_begin(struct db *db, bool durable, struct baton_error *err)
         db->durable = durable;
     }
     db->wrote = db->moved_sessions = false;
+    memset(db->changed, 0, sizeof(db->changed));
     if (run(db, BEGIN_WRITE, err) < 0)
         goto fail;
     if (load_meta(db, err) == 0)
@@ -512,6 +515,8 @@ static int log_change(struct db *db, enum baton_change_kind kind, const struct b
     sqlite3_bind_int64(statement, 5, (sqlite3_int64)record->created);
     sqlite3_bind_int64(statement, 6, (sqlite3_int64)record->session);
     db->wrote = true;
+    unsigned bell = bell_of_key(record->key);
+    db->changed[bell / 64] |= UINT64_C(1) << (bell % 64);
     return run(db, LOG, err);
 }
 
@@ -548,6 +553,11 @@ bool db_is_bound(struct db *db, const char *key)
 bool db_changed(const struct db *db)
 {
     return db->wrote || db->moved_sessions;
+}
+
+const uint64_t *db_changed_keys(const struct db *db)
+{
+    return db->changed;
 }
 
 static bool illegal(const struct baton_write *write, struct baton_reply *ret)

@@ -42,6 +42,8 @@ int db_session_exists(struct db *db, uint64_t session, struct baton_error *err);
 bool db_is_bound(struct db *db, const char *key);
 /* Did the last transaction change anything that others look at? */
 bool db_changed(const struct db *db);
+/* The bells of the keys that it changed: a bit each. */
+const uint64_t *db_changed_keys(const struct db *db);
 
 /* A state to read, all of one revision. */
 int db_read_begin(struct db *db, struct baton_error *err);

@@ -88,6 +88,6 @@ int local_guard_end(struct baton_engine_guard *guard, uint32_t timeout_ms, struc
     pulse_end(&guard->pulse, guard->slot, guard->session);
     if (guard->lock_fd >= 0)
         pulse_unlock(guard->lock_fd, guard->session);
-    (void)bell_ring(&guard->pulse.header->bell);
+    pulse_ring(&guard->pulse, db_changed_keys(guard->db), NULL);
     return result;
 }

@@ -46,6 +46,10 @@ struct baton_engine {
     uv_poll_t death, due;
     int due_fd;
     bool looking;        /* a JOB_LOOK is under way */
+    bool telling;        /* outcomes are being told */
+    uint64_t followed;   /* watches.rest_moves */
+    bool resting;        /* the worker is woken by some keys only */
+    uint32_t looked;     /* the bell, when it was last asked to look */
     int closing;         /* handles that are still to close */
     int64_t retry_ms;    /* look again after trouble */
     struct job *rewatch; /* watches that could not be read */
@@ -111,6 +115,61 @@ static void on_death(uv_poll_t *handle, int status, int events)
     reap_all(engine);
 }
 
+/* ---- rest ---- */
+
+#define RESTING_MAX 8 /* of a client with more views, none rests */
+
+/* The bells of all keys that the views wait for, each once; 0: not all of them rest, or there are too many. */
+static size_t bells_of_rest(const struct baton_engine *engine, unsigned bells[EAR_BELLS_MAX])
+{
+    const struct watches *watches = &engine->watches;
+    size_t count = 0;
+    if (watches->count == 0 || watches->count > RESTING_MAX || watches->resting < watches->count)
+        return 0;
+    for (size_t i = 0; i < watches->bucket_count; i++) {
+        for (const struct watch *watch = watches->buckets[i]; watch != NULL; watch = watch->next) {
+            for (size_t k = 0; k < watch->rest.count; k++) {
+                unsigned bell = bell_of_key(watch->rest.keys[k]);
+                size_t at = 0;
+                while (at < count && bells[at] != bell)
+                    at++;
+                if (at == EAR_BELLS_MAX)
+                    return 0;
+                bells[at] = bell;
+                count += at == count;
+            }
+        }
+    }
+    return count;
+}
+
+/* The worker listens to what the views want to hear. */
+static void follow_rest(struct baton_engine *engine)
+{
+    if (engine->telling || engine->followed == engine->watches.rest_moves)
+        return;
+    engine->followed = engine->watches.rest_moves;
+    struct job *job = job_new(JOB_LISTEN);
+    job->key_count = bells_of_rest(engine, job->keys);
+    bool rests = job->key_count > 0;
+    if (!rests && !engine->resting) {
+        job_free(job);
+        return;
+    }
+    engine->resting = rests;
+    worker_add(engine->worker, job);
+}
+
+/* At a renewal: has anything happened? */
+static void look_while_resting(struct baton_engine *engine)
+{
+    uint32_t rings = atomic_load(&engine->pulse.header->bell);
+    if (!engine->resting || rings == engine->looked)
+        return;
+    engine->looked = rings;
+    look(engine);
+}
+
 /* ---- outcomes ---- */
 
 static struct own_session *own_session(struct baton_engine *engine, uint64_t id)
@@ -168,6 +227,7 @@ static void watch_read(struct baton_engine *engine, struct job *job)
         return;
     }
     watch->ready = true;
+    watches_rest(&engine->watches, watch, NULL);
     engine->callbacks.changed(engine->ctx, job->watch, &job->batch);
 }
 
@@ -176,6 +236,7 @@ static void rewatch_all(struct baton_engine *engine)
     for (size_t i = 0; i < engine->watches.bucket_count; i++) {
         for (struct watch *watch = engine->watches.buckets[i]; watch != NULL; watch = watch->next) {
             watch->ready = false;
+            watches_rest(&engine->watches, watch, NULL);
             struct job *job = job_new(JOB_WATCH);
             job->watch = watch->id;
             job->text = mem_text(watch->prefix);
@@ -208,6 +269,8 @@ static void tell(struct baton_engine *engine, struct job *job)
     switch (job->kind) {
     case JOB_LOOK:
         engine->looking = false;
+        return;
+    case JOB_LISTEN:
         return;
     case JOB_WATCH:
         watch_read(engine, job);
@@ -255,14 +318,18 @@ static void on_outcome(uv_async_t *handle)
 {
     struct baton_engine *engine = handle->data;
     struct job *next;
+    engine->telling = true;
     for (struct job *job = worker_take(engine->worker); job != NULL; job = next) {
         next = job->next;
         if (engine->closing == 0)
             tell(engine, job);
         job_free(job);
     }
-    if (engine->closing == 0)
-        reap_all(engine);
+    engine->telling = false;
+    if (engine->closing > 0)
+        return;
+    follow_rest(engine);
+    reap_all(engine);
 }
 
 static void wake(void *ctx)
@@ -385,6 +452,7 @@ static void local_session_renew(struct baton_engine *engine, uint64_t ticket, ui
                   (unsigned long long)session);
     }
     worker_answer(engine->worker, job);
+    look_while_resting(engine);
 }
 
 static void local_session_end(struct baton_engine *engine, uint64_t session)
@@ -435,6 +503,16 @@ static void local_unwatch(struct baton_engine *engine, uint64_t watch)
     watches_remove(&engine->watches, watch);
 }
 
+static void local_rest(struct baton_engine *engine, uint64_t id, const struct baton_rest *rest)
+{
+    if (engine->watches.count > RESTING_MAX && (rest->count > 0 || engine->watches.resting == 0))
+        return;
+    struct watch *watch = watches_by_id(&engine->watches, id);
+    if (watch != NULL && watch->ready)
+        watches_rest(&engine->watches, watch, rest);
+    follow_rest(engine);
+}
+
 const struct baton_engine_ops engine_local = {
     .abi = BATON_ENGINE_ABI,
     .scheme = "local",
@@ -451,6 +529,7 @@ const struct baton_engine_ops engine_local = {
     .write = local_write,
     .watch = local_watch,
     .unwatch = local_unwatch,
+    .rest = local_rest,
     .guard_open = local_guard_open,
     .guard_end = local_guard_end,
     .guard_close = local_guard_close,

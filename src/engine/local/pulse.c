@@ -14,7 +14,8 @@
 #include "base/clock.h"
 #include "engine/local/folder.h"
 
-#define PULSE_BYTES (sizeof(struct pulse_header) + PULSE_SLOTS * sizeof(struct pulse_slot))
+#define PULSE_BYTES                                                                                                    \
+    (sizeof(struct pulse_header) + KEY_BELLS * sizeof(bell_word) + PULSE_SLOTS * sizeof(struct pulse_slot))
 
 int pulse_open(struct pulse *pulse, const char *folder, struct baton_error *err)
 {
@@ -39,7 +40,8 @@ int pulse_open(struct pulse *pulse, const char *folder, struct baton_error *err)
         goto fail;
     }
     pulse->header = memory;
-    pulse->slots = (struct pulse_slot *)(void *)(pulse->header + 1);
+    pulse->key_bells = (bell_word *)(void *)(pulse->header + 1);
+    pulse->slots = (struct pulse_slot *)(void *)(pulse->key_bells + KEY_BELLS);
     close(fd);
     pulse->lock_fd = folder_file(folder, "sessions", err);
     if (pulse->lock_fd >= 0)
@@ -60,6 +62,24 @@ void pulse_close(struct pulse *pulse)
         close(pulse->lock_fd);
     free(pulse->folder);
     *pulse = (struct pulse){.lock_fd = -1};
+}
+
+void pulse_ring(struct pulse *pulse, const uint64_t keys[KEY_BELLS / 64], struct ear *own)
+{
+    for (unsigned bell = 0; bell < KEY_BELLS; bell++) {
+        if (keys[bell / 64] == 0) {
+            bell += 63;
+            continue;
+        }
+        if ((keys[bell / 64] >> (bell % 64) & 1) == 0)
+            continue;
+        uint32_t before = bell_ring(&pulse->key_bells[bell]);
+        if (own != NULL)
+            ear_ignore(own, &pulse->key_bells[bell], before);
+    }
+    uint32_t before = bell_ring(&pulse->header->bell);
+    if (own != NULL)
+        ear_ignore(own, &pulse->header->bell, before);
 }
 
 bool pulse_removed(const struct pulse *pulse)

@@ -32,6 +32,7 @@ struct pulse_header {
 
 struct pulse {
     struct pulse_header *header;
+    bell_word *key_bells; /* KEY_BELLS */
     struct pulse_slot *slots;
     int lock_fd; /* for looking at locks; never locks */
     char *folder;
@@ -39,6 +40,10 @@ struct pulse {
 
 int pulse_open(struct pulse *pulse, const char *folder, struct baton_error *err);
 void pulse_close(struct pulse *pulse);
+
+/* Tell the others: the bell, and each key bell that is set in `keys`. What `own` (may be NULL) listens to is no news to
+ * it. */
+void pulse_ring(struct pulse *pulse, const uint64_t keys[KEY_BELLS / 64], struct ear *own);
 
 /* The directory's files were deleted: whoever opens it now begins a namespace of its own. */
 bool pulse_removed(const struct pulse *pulse);

@@ -24,8 +24,22 @@ void watches_init(struct watches *watches)
     watches->buckets = mem_new(watches->bucket_count * sizeof(struct watch *));
 }
 
+void watches_rest(struct watches *watches, struct watch *watch, const struct baton_rest *rest)
+{
+    if (watch->rest.count == 0 && (rest == NULL || rest->count == 0))
+        return;
+    watches->rest_moves++;
+    watches->resting -= watch->rest.count > 0;
+    if (rest != NULL)
+        rest_begin(&watch->rest, rest);
+    else
+        rest_end(&watch->rest);
+    watches->resting += watch->rest.count > 0;
+}
+
 static void watch_free(struct watch *watch)
 {
+    rest_end(&watch->rest);
     free(watch->prefix);
     free(watch->picked);
     free(watch);
@@ -82,6 +96,15 @@ struct watch *watches_find(const struct watches *watches, uint64_t id, const cha
     return watch;
 }
 
+struct watch *watches_by_id(const struct watches *watches, uint64_t id)
+{
+    for (size_t i = 0; i < watches->bucket_count; i++)
+        for (struct watch *watch = watches->buckets[i]; watch != NULL; watch = watch->next)
+            if (watch->id == id)
+                return watch;
+    return NULL;
+}
+
 void watches_remove(struct watches *watches, uint64_t id)
 {
     for (size_t i = 0; i < watches->bucket_count; i++) {
@@ -90,6 +113,7 @@ void watches_remove(struct watches *watches, uint64_t id)
                 continue;
             struct watch *watch = *at;
             *at = watch->next;
+            watches_rest(watches, watch, NULL);
             watch_free(watch);
             watches->count--;
             return;
@@ -152,6 +176,7 @@ void watches_tell(struct watches *watches, const struct baton_batch *batch,
         for (size_t j = 0; j < watch->picked_count; j++)
             parts[i].changes[j] = batch->changes[watch->picked[j]];
         watch->picked_count = 0;
+        watches_rest(watches, watch, NULL);
     }
     for (size_t i = 0; i < touched.count; i++) {
         struct baton_batch part = {.revision = batch->revision, .changes = parts[i].changes, .count = parts[i].count};

@@ -36,7 +36,7 @@ struct worker {
     /* the worker's own */
     uint64_t seen; /* every watch has been told up to this revision */
     bool seen_any, troubled;
-    uint32_t heard; /* the bell, as it was last looked at */
+    struct ear ear; /* the bell, or the bells of some keys */
     uint64_t sessions_version;
     int pid;
     uint64_t pid_start, pid_namespace;
@@ -340,14 +340,24 @@ static void tell_trouble(struct worker *worker, struct queue *out, const struct 
     queue_add(out, outcome);
 }
 
+static void listen_to_what_was_asked(struct worker *worker, const struct job *jobs)
+{
+    for (const struct job *job = jobs; job != NULL; job = job->next) {
+        if (job->kind != JOB_LISTEN)
+            continue;
+        worker->ear.count = 0;
+        for (size_t i = 0; i < job->key_count; i++)
+            ear_add(&worker->ear, &worker->pulse->key_bells[job->keys[i]]);
+        if (job->key_count == 0)
+            ear_add(&worker->ear, &worker->pulse->header->bell);
+    }
+}
+
 static void work(struct worker *worker, struct job *jobs, bool rung)
 {
-    if (do_writes(worker, jobs)) {
-        /* One's own ring is no news, unless others have rung as well. */
-        uint32_t before = bell_ring(&worker->pulse->header->bell);
-        if (before == worker->heard)
-            worker->heard = before + 1;
-    }
+    if (do_writes(worker, jobs))
+        pulse_ring(worker->pulse, db_changed_keys(worker->db), &worker->ear);
+    listen_to_what_was_asked(worker, jobs); /* before the look: so nothing falls in between */
     struct queue read, out;
     queue_init(&read);
     queue_init(&out);
@@ -388,20 +398,19 @@ static void reap_unseen(struct worker *worker)
     }
     free(sessions);
     if (do_writes(worker, jobs))
-        (void)bell_ring(&worker->pulse->header->bell);
+        pulse_ring(worker->pulse, db_changed_keys(worker->db), NULL);
     jobs_free(jobs);
 }
 
 /* Until there is something to do. The first time that it takes longer, the disk is made ready: a command that is over
  * at once does not pay for that. */
-static void rest(struct worker *worker, uint32_t rings, uint32_t works)
+static void rest(struct worker *worker, uint32_t works)
 {
-    bell_word *bell = &worker->pulse->header->bell;
-    if (!worker->warm && bell_wait(bell, rings, &worker->work, works, WARM_AFTER_MS) == BELL_SILENT) {
+    if (!worker->warm && ear_wait(&worker->ear, &worker->work, works, WARM_AFTER_MS) == BELL_SILENT) {
         db_warm(worker->db);
         worker->warm = true;
     }
-    (void)bell_wait(bell, rings, &worker->work, works, -1);
+    (void)ear_wait(&worker->ear, &worker->work, works, -1);
 }
 
 static void *run(void *context)
@@ -411,9 +420,8 @@ static void *run(void *context)
     reap_unseen(worker);
     for (;;) {
         /* What is heard before the look is part of the look. */
-        uint32_t rings = atomic_load(&worker->pulse->header->bell), works = atomic_load(&worker->work);
-        bool rung = rings != worker->heard;
-        worker->heard = rings;
+        bool rung = ear_listen(&worker->ear);
+        uint32_t works = atomic_load(&worker->work);
         pthread_mutex_lock(&worker->mutex);
         bool quit = worker->quit;
         struct job *jobs = quit ? NULL : queue_take(&worker->jobs);
@@ -424,7 +432,7 @@ static void *run(void *context)
         if (quit)
             return NULL;
         if (jobs == NULL && !rung)
-            rest(worker, rings, works);
+            rest(worker, works);
         else if (pulse_removed(worker->pulse))
             refuse(worker, jobs);
         else
@@ -479,7 +487,7 @@ struct worker *worker_start(const char *folder, struct pulse *pulse, void (*wake
     worker->pulse = pulse;
     worker->wake = wake;
     worker->ctx = ctx;
-    worker->heard = atomic_load(&pulse->header->bell);
+    ear_add(&worker->ear, &pulse->header->bell);
     worker->sessions_version = UINT64_MAX;
     queue_init(&worker->jobs);
     queue_init(&worker->outcomes);

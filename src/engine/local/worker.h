@@ -13,6 +13,7 @@
 
 enum job_kind {
     JOB_LOOK,    /* look for changes: the bell has rung */
+    JOB_LISTEN,  /* keys: be woken by these key bells only; none: by each change again */
     JOB_WATCH,   /* watch, text: the prefix */
     JOB_WRITE,   /* ticket, write */
     JOB_OPEN,    /* ticket, ttl_ms */
@@ -35,6 +36,8 @@ struct job {
     int slot;
     char *text, *value;
     struct baton_write write;
+    unsigned keys[EAR_BELLS_MAX];
+    size_t key_count;
     /* the outcome */
     struct baton_reply reply;
     struct baton_batch batch;
