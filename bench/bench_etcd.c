@@ -342,6 +342,7 @@ static int run_line(const char *url, int waiters, int turns)
         baton_unlock(locks[i]);
         wait_for(&members[i + 1], BATON_ACQUIRED);
         printf("%s%.3f", i > 0 ? ", " : "", now_ms() - begin);
+        baton_lock_free(locks[i]);
     }
     uint64_t writes = raw_write(&raw, "{}", BATON_REVISION_ANY) - before - 1;
     printf("], \"writes\": %llu, \"turns\": %d}\n", (unsigned long long)writes, turns);

@@ -125,7 +125,7 @@ struct request {
 };
 
 #define PARKED_MAX 16  /* contests whose view is kept for the next who wants one; */
-#define PARKED_MS 2000 /* ... for so long */
+#define PARKED_MS 200 /* ... for so long: it is woken by each change meanwhile */
 
 struct core {
     struct core_options options;

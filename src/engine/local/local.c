@@ -48,7 +48,7 @@ struct baton_engine {
     bool looking;        /* a JOB_LOOK is under way */
     bool telling;        /* outcomes are being told */
     uint64_t followed;   /* watches.rest_moves */
-    bool resting;        /* the worker is woken by some keys only */
+    int listens_to;      /* the worker, what */
     uint32_t looked;     /* the bell, when it was last asked to look */
     int closing;         /* handles that are still to close */
     int64_t retry_ms;    /* look again after trouble */
@@ -124,7 +124,7 @@ static size_t bells_of_rest(const struct baton_engine *engine, unsigned bells[EA
 {
     const struct watches *watches = &engine->watches;
     size_t count = 0;
-    if (watches->count == 0 || watches->count > RESTING_MAX || watches->resting < watches->count)
+    if (watches->count > RESTING_MAX || watches->resting < watches->count)
         return 0;
     for (size_t i = 0; i < watches->bucket_count; i++) {
         for (const struct watch *watch = watches->buckets[i]; watch != NULL; watch = watch->next) {
@@ -151,20 +151,31 @@ static void follow_rest(struct baton_engine *engine)
     engine->followed = engine->watches.rest_moves;
     struct job *job = job_new(JOB_LISTEN);
     job->key_count = bells_of_rest(engine, job->keys);
-    bool rests = job->key_count > 0;
-    if (!rests && !engine->resting) {
+    job->listen_to = engine->watches.count == 0 ? LISTEN_TO_NOTHING
+                     : job->key_count > 0       ? LISTEN_TO_KEYS
+                                                : LISTEN_TO_ALL;
+    if (job->listen_to == LISTEN_TO_ALL && engine->listens_to == LISTEN_TO_ALL) {
         job_free(job);
         return;
     }
-    engine->resting = rests;
+    engine->listens_to = job->listen_to;
     worker_add(engine->worker, job);
+}
+
+static bool is_looked_at(const struct watches *watches)
+{
+    for (size_t i = 0; i < watches->bucket_count; i++)
+        for (const struct watch *watch = watches->buckets[i]; watch != NULL; watch = watch->next)
+            if (watch->rest.slow != NULL)
+                return true;
+    return false;
 }
 
 /* At a renewal: has anything happened? */
 static void look_while_resting(struct baton_engine *engine)
 {
     uint32_t rings = atomic_load(&engine->pulse.header->bell);
-    if (!engine->resting || rings == engine->looked)
+    if (engine->listens_to != LISTEN_TO_KEYS || rings == engine->looked || !is_looked_at(&engine->watches))
         return;
     engine->looked = rings;
     look(engine);
@@ -188,10 +199,7 @@ static void forget_own(struct baton_engine *engine, uint64_t id)
     pulse_unlock(own->fd, id);
     close(own->fd);
     *own = (struct own_session){.fd = -1};
-    struct others *others = &engine->others;
-    for (size_t i = 0; i < others->own_count; i++)
-        if (others->own[i] == id)
-            others->own[i] = others->own[--others->own_count];
+    others_own(&engine->others, id, false);
 }
 
 static void session_opened(struct baton_engine *engine, struct job *job)
@@ -209,7 +217,7 @@ static void session_opened(struct baton_engine *engine, struct job *job)
     }
     *own = (struct own_session){.id = job->session, .slot = job->slot, .fd = job->fd};
     job->fd = -1;
-    engine->others.own[engine->others.own_count++] = own->id;
+    others_own(&engine->others, own->id, true);
     engine->callbacks.session_opened(engine->ctx, job->ticket, own->id, job->ttl_ms, NULL);
 }
 
@@ -415,6 +423,7 @@ static int local_open(const char *url, uv_loop_t *loop, const struct baton_engin
     if (engine->worker == NULL)
         goto fail_async;
     start_handles(engine, loop);
+    follow_rest(engine);
     look(engine);
     *ret = engine;
     return 0;
@@ -492,6 +501,7 @@ static void local_write(struct baton_engine *engine, uint64_t ticket, const stru
 static void local_watch(struct baton_engine *engine, uint64_t watch, const char *prefix)
 {
     watches_add(&engine->watches, watch, prefix);
+    follow_rest(engine);
     struct job *job = job_new(JOB_WATCH);
     job->watch = watch;
     job->text = mem_text(prefix);
@@ -501,6 +511,7 @@ static void local_watch(struct baton_engine *engine, uint64_t watch, const char 
 static void local_unwatch(struct baton_engine *engine, uint64_t watch)
 {
     watches_remove(&engine->watches, watch);
+    follow_rest(engine);
 }
 
 static void local_rest(struct baton_engine *engine, uint64_t id, const struct baton_rest *rest)

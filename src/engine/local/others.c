@@ -22,6 +22,8 @@ int others_init(struct others *others, struct pulse *pulse, struct baton_error *
     if (others->poll_fd < 0)
         return error_errno(err, errno, "local: cannot make an epoll descriptor");
     others->pid_namespace = process_namespace();
+    others->pid = getpid();
+    others->pid_start = process_start(others->pid);
     return 0;
 }
 
@@ -49,6 +51,8 @@ static void other_watch(struct others *others, struct other *other)
 {
     if (other->session.pid_namespace != others->pid_namespace)
         return;
+    if (other->session.pid == others->pid && other->session.pid_start == others->pid_start)
+        return; /* it dies with us */
     int fd = (int)syscall(SYS_pidfd_open, other->session.pid, 0);
     bool gone = fd < 0 && errno == ESRCH;
     if (fd >= 0 && process_start(other->session.pid) != other->session.pid_start) {
@@ -109,6 +113,32 @@ static bool is_near(const struct others *others, const struct other *other)
     return other->distance < (others->in_ring ? OTHERS_NEIGHBOURS : OTHERS_OBSERVED);
 }
 
+/* Watch those that are near, and those only. */
+static void settle(struct others *others)
+{
+    measure(others);
+    for (size_t i = 0; i < others->count; i++) {
+        struct other *other = &others->list[i];
+        /* One's own is here for its heartbeat: a client that is alone must see, too, that it was not renewed. */
+        if (!is_near(others, other) || is_own(others, other->session.id))
+            other_close(other);
+        else if (other->pidfd < 0 && !other->orphaned)
+            other_watch(others, other);
+    }
+}
+
+void others_own(struct others *others, uint64_t session, bool open)
+{
+    if (open) {
+        others->own[others->own_count++] = session;
+    } else {
+        for (size_t i = 0; i < others->own_count; i++)
+            if (others->own[i] == session)
+                others->own[i] = others->own[--others->own_count];
+    }
+    settle(others);
+}
+
 void others_set(struct others *others, const struct db_session *sessions, size_t count)
 {
     struct other *before = others->list, *list = mem_new((count + 1) * sizeof(*list));
@@ -127,14 +157,7 @@ void others_set(struct others *others, const struct db_session *sessions, size_t
     free(before);
     others->list = list;
     others->count = count;
-    measure(others);
-    for (size_t i = 0; i < count; i++) {
-        /* One's own is here for its heartbeat: a client that is alone must see, too, that it was not renewed. */
-        if (!is_near(others, &list[i]) || is_own(others, list[i].session.id))
-            other_close(&list[i]);
-        else if (list[i].pidfd < 0 && !list[i].orphaned)
-            other_watch(others, &list[i]);
-    }
+    settle(others);
 }
 
 /* The next one after it acts first. */

@@ -37,7 +37,8 @@ struct others {
     struct other *list;
     size_t count; /* in the order of their numbers */
     bool in_ring; /* we have a session */
-    uint64_t pid_namespace;
+    uint64_t pid_namespace, pid_start;
+    int pid;
     uint64_t own[64]; /* sessions of this client */
     size_t own_count;
 };
@@ -45,6 +46,8 @@ struct others {
 int others_init(struct others *others, struct pulse *pulse, struct baton_error *err);
 void others_release(struct others *others);
 
+/* A session of this client begins (at most as many as there is room for in `own`), or ends. */
+void others_own(struct others *others, uint64_t session, bool open);
 /* These are the sessions now. */
 void others_set(struct others *others, const struct db_session *sessions, size_t count);
 /* One of the pidfds is readable. */

@@ -20,7 +20,7 @@ static uint64_t hash_of(const char *text)
 
 void watches_init(struct watches *watches)
 {
-    *watches = (struct watches){.bucket_count = 16};
+    *watches = (struct watches){.bucket_count = 16, .rest_moves = 1};
     watches->buckets = mem_new(watches->bucket_count * sizeof(struct watch *));
 }
 
@@ -84,6 +84,7 @@ struct watch *watches_add(struct watches *watches, uint64_t id, const char *pref
     struct watch **bucket = &watches->buckets[hash_of(prefix) & (watches->bucket_count - 1)];
     watch->next = *bucket;
     *bucket = watch;
+    watches->rest_moves += watches->count == 0;
     watches->count++;
     return watch;
 }
@@ -116,6 +117,7 @@ void watches_remove(struct watches *watches, uint64_t id)
             watches_rest(watches, watch, NULL);
             watch_free(watch);
             watches->count--;
+            watches->rest_moves += watches->count == 0;
             return;
         }
     }

@@ -18,7 +18,7 @@ struct watches {
     struct watch **buckets;
     size_t bucket_count, count;
     size_t resting;      /* that rest */
-    uint64_t rest_moves; /* how often that has changed */
+    uint64_t rest_moves; /* how often that has changed, or they have become none or some */
 };
 
 void watches_init(struct watches *watches);

@@ -348,7 +348,7 @@ static void listen_to_what_was_asked(struct worker *worker, const struct job *jo
         worker->ear.count = 0;
         for (size_t i = 0; i < job->key_count; i++)
             ear_add(&worker->ear, &worker->pulse->key_bells[job->keys[i]]);
-        if (job->key_count == 0)
+        if (job->listen_to == LISTEN_TO_ALL)
             ear_add(&worker->ear, &worker->pulse->header->bell);
     }
 }

@@ -13,7 +13,7 @@
 
 enum job_kind {
     JOB_LOOK,    /* look for changes: the bell has rung */
-    JOB_LISTEN,  /* keys: be woken by these key bells only; none: by each change again */
+    JOB_LISTEN,  /* listen_to, keys: what to be woken by from now on */
     JOB_WATCH,   /* watch, text: the prefix */
     JOB_WRITE,   /* ticket, write */
     JOB_OPEN,    /* ticket, ttl_ms */
@@ -36,6 +36,7 @@ struct job {
     int slot;
     char *text, *value;
     struct baton_write write;
+    enum { LISTEN_TO_ALL, LISTEN_TO_KEYS, LISTEN_TO_NOTHING } listen_to;
     unsigned keys[EAR_BELLS_MAX];
     size_t key_count;
     /* the outcome */
