@@ -210,6 +210,7 @@ __attribute__((visibility("default"))) const struct baton_engine_ops baton_engin
     .write = etcd_write,
     .watch = views_add,
     .unwatch = views_remove,
+    .rest = views_rest,
     .guard_open = etcd_guard_open,
     .guard_end = etcd_guard_end,
     .guard_close = etcd_guard_close,

@@ -12,6 +12,7 @@
 #include "engine/etcd/etcd.pb-c.h"
 #include "engine/etcd/link.h"
 #include "engine/etcd/status.h"
+#include "engine/rest.h"
 
 /* Not a record: put for each session, whose number is the revision of that put. */
 #define SESSION_KEY "session"
@@ -41,6 +42,7 @@ struct views {
     void *by_number;                    /* a tree (tsearch(3)) */
     int64_t last_number;
     unsigned reading;
+    size_t count, resting;
     uv_timer_t retry;
 };
 
@@ -89,6 +91,8 @@ void sessions_release(struct baton_engine *engine);
 void views_init(struct baton_engine *engine, uv_loop_t *loop);
 void views_add(struct baton_engine *engine, uint64_t watch, const char *prefix);
 void views_remove(struct baton_engine *engine, uint64_t watch);
+void views_rest(struct baton_engine *engine, uint64_t watch, const struct baton_rest *asked);
+void views_look(struct baton_engine *engine); /* a session is renewed: those that rest look at what they want to */
 void views_up(struct baton_engine *engine);
 void views_down(struct baton_engine *engine);
 void views_message(struct baton_engine *engine, const uint8_t *message, size_t length);

@@ -181,6 +181,7 @@ void sessions_renew(struct baton_engine *engine, uint64_t ticket, uint64_t id)
     renewal.id = (int64_t)id;
     request->session = id;
     link_call(engine->link, "Lease/LeaseKeepAlive", &renewal.base, limit_ms, on_renewed, request);
+    views_look(engine);
 }
 
 /* ---- end ---- */

@@ -9,6 +9,9 @@
  *
  * Numbers of watchers are ours (watch_id) and never used again in a stream, so what is told late of a view that is not
  * wanted any more is not taken for another's.
+ *
+ * A view that rests has a watcher for each key that wakes it instead of the one for its prefix. All of them begin after
+ * the revision that was told last, and so does the one for the prefix when the view goes on.
  */
 #include <search.h>
 #include <stdio.h>
@@ -22,18 +25,28 @@
 #define REFUSED_MS 1000 /* until another try after a refusal; a person has to do something */
 #define RETRY_MS 100    /* ... after what is over by itself: a new leader was elected meanwhile */
 
-enum view_state { VIEW_IDLE, VIEW_WANTED, VIEW_READING, VIEW_WATCHED, VIEW_REFUSED };
+#define RESTING_MAX 8 /* of a client with more views, none begins to rest */
+
+enum view_state { VIEW_IDLE, VIEW_WANTED, VIEW_READING, VIEW_WATCHED, VIEW_RESTING, VIEW_REFUSED };
 
 struct changes {
     struct baton_change *list;
     size_t count, room;
 };
 
+struct watcher {
+    int64_t number; /* 0: it is not there */
+    struct view *view;
+};
+
 struct view {
     struct view *next, *wanted_next;
     struct baton_engine *engine;
-    uint64_t watch; /* the caller's number */
-    int64_t number; /* of its watcher; 0: none */
+    uint64_t watch;         /* the caller's number */
+    struct watcher watcher; /* of its prefix */
+    struct rest rest;
+    struct watcher alarms[BATON_REST_KEYS_MAX]; /* of the keys that wake it */
+    bool looking;                               /* at rest.slow */
     enum view_state state;
     char *prefix;              /* in etcd */
     uint64_t revision;         /* that was told last */
@@ -144,22 +157,29 @@ static void tell(struct view *view, bool reset, uint64_t revision, struct change
 
 static int compare_numbers(const void *a, const void *b)
 {
-    const struct view *one = a, *two = b;
+    const struct watcher *one = a, *two = b;
     return (one->number > two->number) - (one->number < two->number);
 }
 
-static struct view *find_number(struct baton_engine *engine, int64_t number)
+static struct watcher *find_number(struct baton_engine *engine, int64_t number)
 {
-    struct view key = {.number = number};
+    struct watcher key = {.number = number};
     void *found = tfind(&key, &engine->views.by_number, compare_numbers);
-    return found != NULL ? *(struct view **)found : NULL;
+    return found != NULL ? *(struct watcher **)found : NULL;
 }
 
-static void number_drop(struct view *view)
+static void number_drop(struct view *view, struct watcher *watcher)
 {
-    if (view->number != 0)
-        tdelete(view, &view->engine->views.by_number, compare_numbers);
-    view->number = 0;
+    if (watcher->number != 0)
+        tdelete(watcher, &view->engine->views.by_number, compare_numbers);
+    watcher->number = 0;
+}
+
+static void numbers_drop(struct view *view)
+{
+    number_drop(view, &view->watcher);
+    for (size_t i = 0; i < COUNT_OF(view->alarms); i++)
+        number_drop(view, &view->alarms[i]);
 }
 
 /* The first key behind all that begin with the prefix. */
@@ -170,36 +190,51 @@ static char *range_end(const char *prefix)
     return end;
 }
 
-static void watcher_begin(struct view *view)
+/* Of one key (end NULL), or of all from it up to `end`; of what comes now (after 0), or of all after a revision. */
+static void watcher_ask(struct view *view, struct watcher *watcher, const char *key, const char *end, uint64_t after)
 {
     struct baton_engine *engine = view->engine;
     Etcdserverpb__WatchCreateRequest create = ETCDSERVERPB__WATCH_CREATE_REQUEST__INIT;
     Etcdserverpb__WatchRequest request = ETCDSERVERPB__WATCH_REQUEST__INIT;
-    char *end = range_end(view->prefix);
-    view->number = ++engine->views.last_number;
-    view->created = false;
-    (void)tsearch(view, &engine->views.by_number, compare_numbers);
-    create.key = etcd_bytes(view->prefix);
-    create.range_end = etcd_bytes(end);
-    create.watch_id = view->number;
+    watcher->number = ++engine->views.last_number;
+    watcher->view = view;
+    (void)tsearch(watcher, &engine->views.by_number, compare_numbers);
+    create.key = etcd_bytes(key);
+    if (end != NULL)
+        create.range_end = etcd_bytes(end);
+    create.watch_id = watcher->number;
+    create.start_revision = after > 0 ? (int64_t)after + 1 : 0;
     request.request_union_case = ETCDSERVERPB__WATCH_REQUEST__REQUEST_UNION_CREATE_REQUEST;
     request.create_request = &create;
     link_stream(engine->link, "Watch/Watch", &request.base);
+}
+
+static void watcher_begin(struct view *view, uint64_t after)
+{
+    char *end = range_end(view->prefix);
+    view->created = false;
+    watcher_ask(view, &view->watcher, view->prefix, end, after);
     free(end);
 }
 
-static void watcher_end(struct view *view)
+static void watcher_cancel(struct view *view, struct watcher *watcher)
 {
-    struct baton_engine *engine = view->engine;
-    if (view->number == 0)
+    if (watcher->number == 0)
         return;
     Etcdserverpb__WatchCancelRequest cancel = ETCDSERVERPB__WATCH_CANCEL_REQUEST__INIT;
     Etcdserverpb__WatchRequest request = ETCDSERVERPB__WATCH_REQUEST__INIT;
-    cancel.watch_id = view->number;
+    cancel.watch_id = watcher->number;
     request.request_union_case = ETCDSERVERPB__WATCH_REQUEST__REQUEST_UNION_CANCEL_REQUEST;
     request.cancel_request = &cancel;
-    link_stream(engine->link, "Watch/Watch", &request.base);
-    number_drop(view);
+    link_stream(view->engine->link, "Watch/Watch", &request.base);
+    number_drop(view, watcher);
+}
+
+static void watchers_end(struct view *view)
+{
+    watcher_cancel(view, &view->watcher);
+    for (size_t i = 0; i < COUNT_OF(view->alarms); i++)
+        watcher_cancel(view, &view->alarms[i]);
 }
 
 /* ---- reading ---- */
@@ -208,7 +243,10 @@ static void read_end(struct view *view, enum view_state state)
 {
     if (view->state == VIEW_READING)
         view->engine->views.reading--;
+    view->engine->views.resting -= view->state == VIEW_RESTING;
     view->state = state;
+    view->looking = false;
+    rest_end(&view->rest);
     free(view->from);
     view->from = NULL;
     clear_changes(&view->all);
@@ -226,7 +264,7 @@ static void on_retry(uv_timer_t *timer)
 
 static void read_later(struct view *view, uint64_t wait_ms)
 {
-    watcher_end(view);
+    watchers_end(view);
     read_end(view, VIEW_REFUSED);
     uv_timer_start(&view->engine->views.retry, on_retry, wait_ms, 0);
 }
@@ -295,7 +333,7 @@ static void maybe_begin(struct view *view)
     if (went_back(view, view->reading))
         return;
     struct changes all = view->all, since = view->since;
-    int64_t number = view->number;
+    int64_t number = view->watcher.number;
     view->all = view->since = (struct changes){0};
     read_end(view, VIEW_WATCHED);
     if (engine->views.troubled)
@@ -305,7 +343,8 @@ static void maybe_begin(struct view *view)
     while (seen < since.count && since.list[seen].record.revision <= view->reading)
         seen++;
     tell(view, true, view->reading, &all, 0);
-    if (seen < since.count && find_number(engine, number) == view)
+    /* (It may be gone now, or rest: then what comes after it is told by other watchers.) */
+    if (seen < since.count && find_number(engine, number) != NULL)
         tell(view, false, since.list[since.count - 1].record.revision, &since, seen);
     clear_changes(&since);
 }
@@ -362,8 +401,85 @@ static void read_more(struct baton_engine *engine)
     while (link_is_up(engine->link) && views->reading < READING_MAX && (view = next_wanted(views)) != NULL) {
         view->state = VIEW_READING;
         views->reading++;
-        watcher_begin(view);
+        watcher_begin(view, 0);
         read_again(view);
+    }
+}
+
+/* ---- rest ---- */
+
+static void rest(struct view *view, const struct baton_rest *asked)
+{
+    struct baton_engine *engine = view->engine;
+    engine->views.resting++;
+    view->state = VIEW_RESTING;
+    rest_begin(&view->rest, asked);
+    for (size_t i = 0; i < view->rest.count; i++) {
+        char *key = etcd_key(engine, view->rest.keys[i]);
+        watcher_ask(view, &view->alarms[i], key, NULL, view->revision);
+        free(key);
+    }
+    watcher_cancel(view, &view->watcher);
+}
+
+/* From where it was. (etcd may take 100 ms to tell what is past; nobody is in a hurry.) */
+static void go_on(struct view *view)
+{
+    link_forget(view->engine->link, view);
+    watchers_end(view);
+    read_end(view, VIEW_WATCHED);
+    watcher_begin(view, view->revision);
+}
+
+void views_rest(struct baton_engine *engine, uint64_t watch, const struct baton_rest *asked)
+{
+    struct views *views = &engine->views;
+    if (asked->count > 0 ? views->count > RESTING_MAX : views->resting == 0)
+        return;
+    struct view *view = views->first;
+    while (view != NULL && view->watch != watch)
+        view = view->next;
+    if (view == NULL)
+        return;
+    if (asked->count > 0 && view->state == VIEW_WATCHED) {
+        rest(view, asked);
+    } else if (asked->count == 0 && view->state == VIEW_RESTING) {
+        link_forget(engine->link, view);
+        watchers_end(view);
+        read_end(view, VIEW_IDLE);
+        want(view); /* quicker than what is past */
+        read_more(engine);
+    }
+}
+
+static void on_looked(void *ctx, const struct grpc_result *result)
+{
+    struct view *view = ctx;
+    Etcdserverpb__RangeResponse *answer = NULL;
+    view->looking = false;
+    if (result->status == GRPC_OK && result->message != NULL)
+        answer = etcdserverpb__range_response__unpack(NULL, result->length, result->message);
+    if (answer == NULL)
+        return; /* the next renewal looks again */
+    if (answer->n_kvs == 0 || (uint64_t)answer->kvs[0]->mod_revision > view->revision)
+        go_on(view);
+    etcdserverpb__range_response__free_unpacked(answer, NULL);
+}
+
+void views_look(struct baton_engine *engine)
+{
+    if (engine->views.resting == 0)
+        return;
+    for (struct view *view = engine->views.first; view != NULL; view = view->next) {
+        if (view->state != VIEW_RESTING || view->rest.slow == NULL || view->looking || !link_is_up(engine->link))
+            continue;
+        Etcdserverpb__RangeRequest range = ETCDSERVERPB__RANGE_REQUEST__INIT;
+        char *key = etcd_key(engine, view->rest.slow);
+        range.key = etcd_bytes(key);
+        range.keys_only = true;
+        view->looking = true;
+        link_call(engine->link, "KV/Range", &range.base, LINK_LIMIT_MS, on_looked, view);
+        free(key);
     }
 }
 
@@ -373,7 +489,7 @@ static void watcher_ended(struct view *view, const Etcdserverpb__WatchResponse *
 {
     struct baton_engine *engine = view->engine;
     link_forget(engine->link, view);
-    number_drop(view);
+    watchers_end(view);
     if (told->compact_revision > 0) {
         read_end(view, VIEW_IDLE);
         want(view);
@@ -412,12 +528,17 @@ void views_message(struct baton_engine *engine, const uint8_t *message, size_t l
         link_drop(engine->link, "it sent what is not a watch's answer");
         return;
     }
-    struct view *view = find_number(engine, told->watch_id);
+    struct watcher *watcher = find_number(engine, told->watch_id);
+    struct view *view = watcher != NULL ? watcher->view : NULL;
     if (view == NULL) {
         ; /* of one that is not wanted any more */
     } else if (told->canceled) {
+        number_drop(view, watcher);
         watcher_ended(view, told);
-    } else if (told->created && told->header != NULL) {
+    } else if (watcher != &view->watcher) {
+        if (told->n_events > 0)
+            go_on(view);
+    } else if (view->state == VIEW_READING && told->created && told->header != NULL) {
         view->created = true;
         view->after = (uint64_t)told->header->revision;
         maybe_begin(view);
@@ -445,6 +566,7 @@ void views_add(struct baton_engine *engine, uint64_t watch, const char *prefix)
     view->prefix = etcd_key(engine, prefix);
     view->next = engine->views.first;
     engine->views.first = view;
+    engine->views.count++;
     want(view);
     read_more(engine);
 }
@@ -468,9 +590,10 @@ void views_remove(struct baton_engine *engine, uint64_t watch)
         if (view->state == VIEW_WANTED)
             want_no_more(view);
         link_forget(engine->link, view);
-        watcher_end(view);
+        watchers_end(view);
         read_end(view, VIEW_IDLE);
         view_free(view);
+        engine->views.count--;
         read_more(engine);
         return;
     }
@@ -487,9 +610,9 @@ void views_up(struct baton_engine *engine)
 void views_down(struct baton_engine *engine)
 {
     for (struct view *view = engine->views.first; view != NULL; view = view->next) {
-        number_drop(view);
+        numbers_drop(view);
         link_forget(engine->link, view);
-        if (view->state == VIEW_WATCHED || view->state == VIEW_READING)
+        if (view->state == VIEW_WATCHED || view->state == VIEW_READING || view->state == VIEW_RESTING)
             read_end(view, VIEW_IDLE);
     }
 }
@@ -499,7 +622,8 @@ void views_release(struct baton_engine *engine)
     while (engine->views.first != NULL) {
         struct view *view = engine->views.first;
         engine->views.first = view->next;
-        number_drop(view);
+        numbers_drop(view);
+        rest_end(&view->rest);
         view_free(view);
     }
 }
