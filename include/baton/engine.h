@@ -68,6 +68,8 @@ struct baton_engine_ops {
     uint32_t step_ms; /* a few round trips: by how much candidates stagger their claims */
     /* The death of a session's process ends the session at once, without a guard: the kernel tells. */
     bool sees_deaths;
+    /* With `rest`: a view takes some time to go on (etcd: 100 ms), so it should have some left when it is woken. */
+    bool goes_on_late;
 
     /* Check the URL and begin. Fails at once for what cannot become right by waiting (a malformed URL, a damaged or
      * read-only store); an engine that cannot be reached now opens, says so by `trouble`, and goes on trying.

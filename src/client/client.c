@@ -174,6 +174,7 @@ int baton_open(const struct baton_options *options, struct baton **ret, struct b
                                               .host = host,
                                               .ttl_ms = options->ttl_ms,
                                               .step_ms = b->ops->step_ms,
+                                              .attentive = b->ops->goes_on_late ? ATTENTIVE_LATE : ATTENTIVE,
                                               .watchdog_ms = options->watchdog_ms});
     if (driver_start(b, err) < 0)
         goto fail;

@@ -19,6 +19,11 @@
 #define CONTESTS_MAX 65536
 #define REQUESTS_MAX 1024 /* operator's requests under way, in one client */
 
+/* The first few in a line do not rest: some of them may be dead, or stand still; and more of them where a view takes
+ * some time to go on, while the line moves. */
+#define ATTENTIVE 4
+#define ATTENTIVE_LATE 8
+
 struct core;
 struct contest;
 
@@ -27,7 +32,7 @@ struct core_options {
     uint32_t ttl_ms;      /* asked for; the engine may grant more */
     uint32_t step_ms;     /* by how much candidates stagger their claims: a few round trips */
     uint32_t watchdog_ms; /* renew only while EVENT_ALIVE comes at least this often; 0: always */
-    uint32_t attentive;   /* so many ahead keep a candidate or an entry from letting its view rest; 0: the usual */
+    uint32_t attentive;   /* with so many ahead of it, a candidate or an entry lets its view rest; 0: ATTENTIVE */
     uint64_t broken;      /* simulation only: a bit for each rule of rules.h that is switched off */
 };
 

@@ -18,8 +18,6 @@
 
 #include "core/state.h"
 
-#define ATTENTIVE 4 /* the first few do not rest: some of them may be dead, or stand still */
-
 struct keys {
     const char *list[BATON_REST_KEYS_MAX];
     size_t count;

@@ -151,6 +151,25 @@ static void test_limits_of_keys_and_values(void **state)
     free(value);
 }
 
+/* What comes in several pieces is told when the last one is there, not when something else comes: engines ask their
+ * servers after some seconds of silence whether they are there. */
+static void test_long_changes_are_told_at_once(void **state)
+{
+    struct world *w = *state;
+    char *value = mem_new(BATON_VALUE_MAX + 1);
+    client_watch(w->b, 0, "e/");
+    wait_view(w->b, 0, 0);
+    int64_t begin_ms = clock_now_ms();
+    for (size_t length = 1000; length < BATON_VALUE_MAX; length += 1000) {
+        memset(value, 'v', length);
+        expect_done(put(w->a, "e/long", value, 0, ANY));
+        wait_view(w->b, 0, w->a->done_revision);
+        assert_int_equal(strlen(view_get(w->b, 0, "e/long")->value), length);
+    }
+    assert_true(clock_now_ms() - begin_ms < WAIT_MS / 2);
+    free(value);
+}
+
 static bool all_answered(void *ctx)
 {
     const struct client *client = ctx;
@@ -985,6 +1004,7 @@ int main(int argc, char **argv)
         T(test_a_removal_of_nothing_is_done),
         T(test_created_stays_until_the_record_is_made_again),
         T(test_limits_of_keys_and_values),
+        T(test_long_changes_are_told_at_once),
         T(test_each_request_is_answered_once),
         T(test_no_increment_is_lost_between_two_writers),
         T(test_a_watch_begins_with_everything_and_goes_on_with_changes),

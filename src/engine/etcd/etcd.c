@@ -211,6 +211,7 @@ __attribute__((visibility("default"))) const struct baton_engine_ops baton_engin
     .watch = views_add,
     .unwatch = views_remove,
     .rest = views_rest,
+    .goes_on_late = true,
     .guard_open = etcd_guard_open,
     .guard_end = etcd_guard_end,
     .guard_close = etcd_guard_close,

@@ -91,13 +91,28 @@ static void on_poll_closed(uv_handle_t *handle)
 
 /* ---- libcurl on the loop (curl.se/libcurl/c/libcurl-multi.html, "multi_socket") ---- */
 
+/* libcurl (7.88) reads what has come in pieces, and may leave the last one of a large message in a buffer of its own,
+ * of which the socket knows nothing: it is asked again until it has nothing more to tell. */
+static void act(struct link *link, curl_socket_t socket, int flags)
+{
+    int running;
+    bool heard = link->heard;
+    do {
+        link->heard = false;
+        curl_multi_socket_action(link->multi, socket, flags, &running);
+        heard = heard || link->heard;
+        flags = CURL_CSELECT_IN;
+    } while (link->heard);
+    link->heard = heard;
+}
+
 static void on_socket_ready(uv_poll_t *poll, int status, int events)
 {
     struct watched *watched = poll->data;
     struct link *link = watched->link;
-    int flags = status < 0 ? CURL_CSELECT_ERR : 0, running;
+    int flags = status < 0 ? CURL_CSELECT_ERR : 0;
     flags |= (events & UV_READABLE ? CURL_CSELECT_IN : 0) | (events & UV_WRITABLE ? CURL_CSELECT_OUT : 0);
-    curl_multi_socket_action(link->multi, watched->socket, flags, &running);
+    act(link, watched->socket, flags);
     process(link);
 }
 
