@@ -312,14 +312,24 @@ static int drop_all_sessions(struct db *db, struct baton_error *err)
     return result;
 }
 
-/* The first to open after a boot: nobody of before is alive. The writer's lock is held. */
-static int after_boot(struct db *db, const char *folder, struct baton_error *err)
+/* The first to open after a boot: nobody of before is alive. That is not taken on trust from a number that differs: a
+ * container may have another boot_id, or another clock, than those who lead. The writer's lock is held. */
+static int after_boot(struct db *db, const struct pulse *pulse, struct baton_error *err)
 {
-    uint64_t stored = 0, boot = boot_number();
+    uint64_t stored = 0, boot = pulse->boot;
     if (load_meta(db, err) < 0 || meta_get(db, "boot", &stored, err) < 0)
         return -1;
+    if (!pulse_current(pulse))
+        return error_set(err, BATON_UNAVAILABLE, "local: the heartbeats in %s were removed just now; try again",
+                         pulse->folder);
     if (stored == boot)
         return 0;
+    if (pulse_strangers(pulse))
+        return stored != 0 ? pulse_refuse_strangers(pulse, err)
+                           : error_set(err, BATON_UNAVAILABLE,
+                                       "local: %s is new, but processes that used an earlier one are alive; end them, "
+                                       "then try again",
+                                       db->path);
     if (execute(db, "PRAGMA synchronous = FULL; BEGIN IMMEDIATE", err) < 0)
         return -1;
     bool first = stored == 0;
@@ -335,7 +345,7 @@ static int after_boot(struct db *db, const char *folder, struct baton_error *err
         sqlite3_exec(db->handle, "ROLLBACK", NULL, NULL, NULL);
         return -1;
     }
-    char *heartbeats = first ? NULL : mem_format("%s/heartbeats.%08x", folder, (unsigned)stored);
+    char *heartbeats = first ? NULL : mem_format("%s/heartbeats.%08x", pulse->folder, (unsigned)stored);
     if (heartbeats != NULL)
         (void)unlink(heartbeats);
     free(heartbeats);
@@ -359,7 +369,8 @@ static int quick_check(struct db *db, struct baton_error *err)
     return result;
 }
 
-static int open_locked(struct db *db, const char *folder, bool again, struct baton_error *err)
+/* `pulse` NULL: a process that is alive has it open. */
+static int open_locked(struct db *db, const char *folder, const struct pulse *pulse, struct baton_error *err)
 {
     bool empty;
     if (check_header(db->path, &empty, err) < 0)
@@ -375,7 +386,7 @@ static int open_locked(struct db *db, const char *folder, bool again, struct bat
     if (execute(db, "PRAGMA cache_size = -256; PRAGMA temp_store = MEMORY;", err) < 0)
         return -1;
     sqlite3_wal_autocheckpoint(db->handle, WAL_PAGES);
-    if (again ? load_meta(db, err) < 0 : (!empty && quick_check(db, err) < 0) || after_boot(db, folder, err) < 0)
+    if (pulse == NULL ? load_meta(db, err) < 0 : (!empty && quick_check(db, err) < 0) || after_boot(db, pulse, err) < 0)
         return -1;
     /* Now, not when a takeover waits for it. */
     for (int which = 0; which < STATEMENTS; which++)
@@ -393,7 +404,7 @@ void db_warm(struct db *db)
         (void)wal->pMethods->xSync(wal, SQLITE_SYNC_NORMAL);
 }
 
-static struct db *open_for(const char *folder, int writer_fd, bool again, struct baton_error *err)
+static struct db *open_for(const char *folder, int writer_fd, const struct pulse *pulse, struct baton_error *err)
 {
     struct db *db = mem_new(sizeof(*db));
     db->path = mem_format("%s/baton.db", folder);
@@ -401,7 +412,7 @@ static struct db *open_for(const char *folder, int writer_fd, bool again, struct
     db->durable = true;
     int result = writer_lock(writer_fd, err);
     if (result == 0) {
-        result = open_locked(db, folder, again, err);
+        result = open_locked(db, folder, pulse, err);
         writer_unlock(writer_fd);
     }
     if (result == 0)
@@ -410,14 +421,14 @@ static struct db *open_for(const char *folder, int writer_fd, bool again, struct
     return NULL;
 }
 
-struct db *db_open(const char *folder, int writer_fd, struct baton_error *err)
+struct db *db_open(const char *folder, int writer_fd, const struct pulse *pulse, struct baton_error *err)
 {
-    return open_for(folder, writer_fd, false, err);
+    return open_for(folder, writer_fd, pulse, err);
 }
 
 struct db *db_open_again(const char *folder, int writer_fd, struct baton_error *err)
 {
-    return open_for(folder, writer_fd, true, err);
+    return open_for(folder, writer_fd, NULL, err);
 }
 
 void db_batch_release(struct baton_batch *batch)

@@ -8,12 +8,14 @@
 #define LOCAL_DB_H
 
 #include "baton/records.h"
+#include "engine/local/pulse.h"
 
 struct db;
 
-/* Open DIR/baton.db, created if it is missing. `writer_fd` is the descriptor of the writer's lock. Errors: DENIED,
- * FULL, CORRUPT or NEWER (nothing is touched), SYSTEM. */
-struct db *db_open(const char *folder, int writer_fd, struct baton_error *err);
+/* Open DIR/baton.db, created if it is missing. `writer_fd` is the descriptor of the writer's lock; `pulse`, of the same
+ * DIR, tells which boot it is. Errors: DENIED, FULL, CORRUPT or NEWER (nothing is touched), UNSUPPORTED (in use by
+ * strangers), SYSTEM. */
+struct db *db_open(const char *folder, int writer_fd, const struct pulse *pulse, struct baton_error *err);
 /* The same for who knows that a process that is alive has it open: it needs no check, and no preparation for a boot. */
 struct db *db_open_again(const char *folder, int writer_fd, struct baton_error *err);
 /* What the first write that goes to the disk would have to do, done ahead of it: once, when there is time. */

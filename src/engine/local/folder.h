@@ -3,7 +3,7 @@
  *     baton.db     SQLite, WAL: records, sessions, the log of changes
  *     heartbeats.* a shared mapping: the bell, and one slot a session; the number is the boot's, so that no slot
  * outlives it
- *     sessions     one byte a session, locked by its processes (open file description lock)
+ *     sessions     one byte a session, locked by its processes (open file description lock); and one byte a boot
  *     writer       locked by who writes to baton.db
  */
 #ifndef LOCAL_FOLDER_H
@@ -22,8 +22,11 @@ char *folder_find(const char *url, struct baton_error *err);
  * group may do there, it may do with the file. A descriptor (close-on-exec), or -1 with err. */
 int folder_file(const char *folder, const char *name, struct baton_error *err);
 
-/* A number for the present boot of the machine (from its boot_id); never 0 where there is one. */
-uint64_t boot_number(void);
+/* A number, not 0, for the present boot of the machine, from its boot_id, and for the clock that counts it: processes
+ * in time namespaces with different offsets of CLOCK_BOOTTIME (time_namespaces(7)) have different ones. 0, or -1 with
+ * err.
+ */
+int boot_number(uint64_t *ret, struct baton_error *err);
 
 /* Take and give back the writer's lock: an open file description lock on the whole file, waited for in the kernel. */
 int writer_lock(int fd, struct baton_error *err);

@@ -16,13 +16,75 @@
 
 #define PULSE_BYTES                                                                                                    \
     (sizeof(struct pulse_header) + KEY_BELLS * sizeof(bell_word) + PULSE_SLOTS * sizeof(struct pulse_slot))
+#define BOOT_BYTES ((off_t)1 << 62) /* of `sessions`, above all sessions: one a boot */
+
+/* ---- the boot ---- */
+
+static off_t boot_byte(const struct pulse *pulse)
+{
+    return BOOT_BYTES + (off_t)(uint32_t)pulse->boot;
+}
+
+static char *heartbeats(const struct pulse *pulse)
+{
+    return mem_format("%s/heartbeats.%08x", pulse->folder, (unsigned)pulse->boot);
+}
+
+static int enter_boot(struct pulse *pulse, struct baton_error *err)
+{
+    if (boot_number(&pulse->boot, err) < 0 || (pulse->lock_fd = folder_file(pulse->folder, "sessions", err)) < 0)
+        return -1;
+    struct flock lock = {.l_type = F_RDLCK, .l_whence = SEEK_SET, .l_start = boot_byte(pulse), .l_len = 1};
+    if (fcntl(pulse->lock_fd, F_OFD_SETLK, &lock) < 0)
+        return error_errno(err, errno, "local: cannot lock a byte of %s/sessions", pulse->folder);
+    /* The first of this boot leaves nothing behind if it is the wrong one. */
+    char *path = heartbeats(pulse);
+    bool strange = access(path, F_OK) < 0 && pulse_strangers(pulse);
+    free(path);
+    return strange ? pulse_refuse_strangers(pulse, err) : 0;
+}
+
+static bool locked(const struct pulse *pulse, off_t start, off_t length)
+{
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = start, .l_len = length};
+    return fcntl(pulse->lock_fd, F_OFD_GETLK, &lock) < 0 || lock.l_type != F_UNLCK;
+}
+
+bool pulse_strangers(const struct pulse *pulse)
+{
+    off_t own = boot_byte(pulse);
+    return locked(pulse, 0, own) || locked(pulse, own + 1, 0);
+}
+
+int pulse_refuse_strangers(const struct pulse *pulse, struct baton_error *err)
+{
+    return error_set(err, BATON_UNSUPPORTED,
+                     "local: %s is in use by processes with another boot id or boot clock than here (a container may "
+                     "have its own), so nobody could tell who is alive; nothing was changed; give each side a "
+                     "directory of its own, or use an engine such as etcd",
+                     pulse->folder);
+}
+
+bool pulse_current(const struct pulse *pulse)
+{
+    struct stat about;
+    char *path = heartbeats(pulse);
+    bool current = stat(path, &about) == 0 && about.st_ino == pulse->file;
+    free(path);
+    return current;
+}
+
+/* ---- the mapping ---- */
 
 int pulse_open(struct pulse *pulse, const char *folder, struct baton_error *err)
 {
     *pulse = (struct pulse){.lock_fd = -1, .folder = mem_text(folder)};
+    int fd = -1;
+    if (enter_boot(pulse, err) < 0)
+        goto fail;
     char name[32];
-    snprintf(name, sizeof(name), "heartbeats.%08x", (unsigned)boot_number());
-    int fd = folder_file(folder, name, err);
+    snprintf(name, sizeof(name), "heartbeats.%08x", (unsigned)pulse->boot);
+    fd = folder_file(folder, name, err);
     if (fd < 0)
         goto fail;
     struct stat about;
@@ -42,11 +104,9 @@ int pulse_open(struct pulse *pulse, const char *folder, struct baton_error *err)
     pulse->header = memory;
     pulse->key_bells = (bell_word *)(void *)(pulse->header + 1);
     pulse->slots = (struct pulse_slot *)(void *)(pulse->key_bells + KEY_BELLS);
+    pulse->file = about.st_ino;
     close(fd);
-    pulse->lock_fd = folder_file(folder, "sessions", err);
-    if (pulse->lock_fd >= 0)
-        return 0;
-    fd = -1;
+    return 0;
 fail:
     if (fd >= 0)
         close(fd);

@@ -34,10 +34,12 @@ struct pulse {
     struct pulse_header *header;
     bell_word *key_bells; /* KEY_BELLS */
     struct pulse_slot *slots;
-    int lock_fd; /* for looking at locks; never locks */
+    int lock_fd; /* for looking at locks; locks nothing but the byte of the boot */
     char *folder;
+    uint64_t boot, file; /* the number of the boot; the mapping's inode */
 };
 
+/* Who has a pulse locks a byte for its boot, shared, for as long. UNSUPPORTED: see pulse_strangers. */
 int pulse_open(struct pulse *pulse, const char *folder, struct baton_error *err);
 void pulse_close(struct pulse *pulse);
 
@@ -47,6 +49,13 @@ void pulse_ring(struct pulse *pulse, const uint64_t keys[KEY_BELLS / 64], struct
 
 /* The directory's files were deleted: whoever opens it now begins a namespace of its own. */
 bool pulse_removed(const struct pulse *pulse);
+
+/* Somebody is alive who counts another boot, or has another clock: no heartbeat means the same to both. (A container
+ * may have a boot_id of its own, or a time namespace.) */
+bool pulse_strangers(const struct pulse *pulse);
+int pulse_refuse_strangers(const struct pulse *pulse, struct baton_error *err); /* -1, in words */
+/* The mapping is the one that whoever opens the directory now gets, too. */
+bool pulse_current(const struct pulse *pulse);
 
 /* With the writer's lock held: take a free slot for a new session, and its kernel lock. *ret_fd is the lock's open file
  * description: the lock is there while any descriptor of it is open. The slot's number, or -1 with err. */

@@ -496,7 +496,7 @@ struct worker *worker_start(const char *folder, struct pulse *pulse, void (*wake
     worker->pid_namespace = process_namespace();
     worker->writer_fd = folder_file(folder, "writer", err);
     if (worker->writer_fd < 0 || check_kernel(worker, err) < 0 ||
-        (worker->db = db_open(folder, worker->writer_fd, err)) == NULL || start_thread(worker, err) < 0) {
+        (worker->db = db_open(folder, worker->writer_fd, pulse, err)) == NULL || start_thread(worker, err) < 0) {
         worker_free(worker);
         return NULL;
     }
