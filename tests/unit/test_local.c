@@ -2,6 +2,7 @@
  *
  * Other processes are this program, started again with the name of a part to play (see `parts`). What needs root or
  * namespaces is skipped, with a word, where they are not to be had. */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -481,20 +482,44 @@ static char *file_read(const char *path, size_t *ret_size)
     return bytes;
 }
 
+/* Each name in the folder with its inode and its size, on the heap. */
+static char *listing(const struct world *w)
+{
+    struct dirent **entries;
+    int count = scandir(w->folder, &entries, NULL, alphasort);
+    assert_true(count >= 0);
+    char *text = mem_text("");
+    for (int i = 0; i < count; i++) {
+        char *before = text, *path = mem_format("%s/%s", w->folder, entries[i]->d_name);
+        struct stat about;
+        assert_int_equal(stat(path, &about), 0);
+        text = mem_format("%s%s %llu %lld\n", before, entries[i]->d_name, (unsigned long long)about.st_ino,
+                          S_ISREG(about.st_mode) ? (long long)about.st_size : 0);
+        free(before);
+        free(path);
+        free(entries[i]);
+    }
+    free(entries);
+    return text;
+}
+
 static void expect_refused_untouched(struct world *w, enum baton_code code)
 {
     size_t before_size, after_size;
-    char *before = file_read(w->db, &before_size);
+    char *before = file_read(w->db, &before_size), *before_listing = listing(w);
     struct baton_error err = {0};
     assert_null(client_try(w->url, &w->loop, &err));
     if (err.code != code)
         fail_msg("%s: %s", baton_code_name(err.code), err.text);
     assert_non_null(strstr(err.text, w->db));
-    char *after = file_read(w->db, &after_size);
+    char *after = file_read(w->db, &after_size), *after_listing = listing(w);
     assert_int_equal(before_size, after_size);
     assert_memory_equal(before, after, before_size);
+    assert_string_equal(before_listing, after_listing);
     free(before);
     free(after);
+    free(before_listing);
+    free(after_listing);
 }
 
 static void make_database(struct world *w)

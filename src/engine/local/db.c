@@ -79,7 +79,8 @@ struct db {
     sqlite3_stmt *statements[STATEMENTS];
     char *path;
     int writer_fd;
-    bool durable; /* the present setting of synchronous */
+    bool durable;   /* the present setting of synchronous */
+    bool found_wal; /* there was one before we came */
     uint64_t revision, sessions_version, last_session, first_logged;
     bool wrote, moved_sessions;       /* in this transaction */
     uint64_t changed[KEY_BELLS / 64]; /* ... the bells of what was */
@@ -369,12 +370,34 @@ static int quick_check(struct db *db, struct baton_error *err)
     return result;
 }
 
+int db_look(const char *folder, struct baton_error *err)
+{
+    char *path = mem_format("%s/baton.db", folder), *writer = mem_format("%s/writer", folder);
+    bool empty, again;
+    int result;
+    do {
+        /* Who makes a database holds this lock until its header is there; without the file, nobody of us makes one. */
+        int fd = open(writer, O_RDWR | O_CLOEXEC);
+        again = fd < 0 && errno == ENOENT;
+        result = fd < 0 || writer_lock(fd, err) == 0 ? check_header(path, &empty, err) : -1;
+        again = again && result < 0 && access(writer, F_OK) == 0;
+        if (fd >= 0)
+            close(fd);
+    } while (again);
+    free(path);
+    free(writer);
+    return result;
+}
+
 /* `pulse` NULL: a process that is alive has it open. */
 static int open_locked(struct db *db, const char *folder, const struct pulse *pulse, struct baton_error *err)
 {
     bool empty;
     if (check_header(db->path, &empty, err) < 0)
         return -1;
+    char *wal = mem_format("%s-wal", db->path);
+    db->found_wal = access(wal, F_OK) == 0;
+    free(wal);
     int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX;
     if (sqlite3_open_v2(db->path, &db->handle, flags, NULL) != SQLITE_OK)
         return db->handle != NULL ? db_error(db, "open", err) : error_set(err, BATON_SYSTEM, "local: out of memory");
@@ -417,6 +440,8 @@ static struct db *open_for(const char *folder, int writer_fd, const struct pulse
     }
     if (result == 0)
         return db;
+    if (db->handle != NULL && !db->found_wal) /* with a checkpoint, of nothing, the WAL goes as it came */
+        sqlite3_db_config(db->handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, NULL);
     db_close(db);
     return NULL;
 }

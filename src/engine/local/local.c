@@ -409,7 +409,8 @@ static int local_open(const char *url, uv_loop_t *loop, const struct baton_engin
     engine->due_fd = engine->others.poll_fd = engine->pulse.lock_fd = -1;
     engine->retry_ms = NEVER_MS;
     watches_init(&engine->watches);
-    if (pulse_open(&engine->pulse, folder, err) < 0 || others_init(&engine->others, &engine->pulse, err) < 0)
+    if (db_look(folder, err) < 0 || pulse_open(&engine->pulse, folder, err) < 0 ||
+        others_init(&engine->others, &engine->pulse, err) < 0)
         goto fail;
     engine->due_fd = timerfd_create(CLOCK_BOOTTIME, TFD_CLOEXEC | TFD_NONBLOCK);
     if (engine->due_fd < 0) {
