@@ -58,6 +58,13 @@ int candidate_stand(const struct candidate *candidate, struct baton *client, con
     return baton_stand(client, name, &stand, ret, err);
 }
 
+int64_t candidate_limit_ms(const struct candidate *candidate, int64_t until_ms)
+{
+    int64_t limit_ms = until_ms - candidate->slack_ms / 2, now_ms = baton_now_ms();
+    /* Too late already: all of us stood still, and the guard has only just heard of it. */
+    return limit_ms > now_ms ? limit_ms : now_ms + CANDIDATE_SLACK_MS;
+}
+
 int candidate_signals(const int *numbers, size_t count)
 {
     sigset_t set;

@@ -41,6 +41,9 @@ int candidate_open(const struct candidate *candidate, bool supervised, struct ba
 int candidate_stand(const struct candidate *candidate, struct baton *client, const char *name, bool needs_time,
                     struct baton_election **ret, struct baton_error *err);
 
+/* A stop is to be over before until_ms: when whoever was told to see to it (a guard) has not, and hangs. */
+int64_t candidate_limit_ms(const struct candidate *candidate, int64_t until_ms);
+
 /* Take these signals from a descriptor, which is returned, instead of by handlers; ignore SIGPIPE. -1: it was told. */
 int candidate_signals(const int *numbers, size_t count);
 

@@ -204,7 +204,7 @@ static int run_lock(const struct lock_options *options)
         struct pollfd polled[] = {{.fd = supervisor->guard.pid > 0 ? supervisor->guard.fd : -1, .events = POLLIN},
                                   {.fd = baton_fd(supervisor->client), .events = POLLIN},
                                   {.fd = supervisor->signal_fd, .events = POLLIN}};
-        if (poll(polled, COUNT_OF(polled), -1) < 0 && errno != EINTR)
+        if (poll(polled, COUNT_OF(polled), supervise_wait_ms(supervisor)) < 0 && errno != EINTR)
             break;
         if (polled[0].revents != 0)
             supervise_on_guard(supervisor);
@@ -212,6 +212,7 @@ static int run_lock(const struct lock_options *options)
             on_baton(&locking);
         if (polled[2].revents != 0)
             supervise_on_signals(supervisor);
+        supervise_on_time(supervisor);
     }
     supervise_end(supervisor);
     return supervise_exit_status(supervisor);

@@ -350,7 +350,7 @@ static void turn(struct once *once)
                               {.fd = supervisor->signal_fd, .events = POLLIN},
                               capture_polled(&once->captures[0]),
                               capture_polled(&once->captures[1])};
-    if (poll(polled, COUNT_OF(polled), -1) < 0) {
+    if (poll(polled, COUNT_OF(polled), supervise_wait_ms(supervisor)) < 0) {
         if (errno != EINTR)
             supervisor->over = true;
         return;
@@ -364,6 +364,7 @@ static void turn(struct once *once)
         on_baton(once);
     if (polled[2].revents != 0)
         supervise_on_signals(supervisor);
+    supervise_on_time(supervisor);
 }
 
 static int run_once(const struct once_options *options)

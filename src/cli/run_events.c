@@ -68,11 +68,17 @@ void run_command_may_start(struct run *run)
         start_command(run);
 }
 
-static void stop_command(struct run *run, int64_t kill_at_ms)
+static void stop_command(struct run *run, int64_t kill_at_ms, int64_t limit_ms)
 {
     health_stop(&run->health);
     run->watchdog_at_ms = NEVER_MS;
-    guard_stop(&run->guard, run->stop_signal, kill_at_ms);
+    guard_stop(&run->guard, run->stop_signal, kill_at_ms, limit_ms);
+}
+
+static void stop_in_time(struct run *run)
+{
+    const struct candidate *candidate = &run->options->candidate;
+    stop_command(run, run->until_ms - candidate->slack_ms, candidate_limit_ms(candidate, run->until_ms));
 }
 
 static void unwell(struct run *run, const char *why)
@@ -82,7 +88,8 @@ static void unwell(struct run *run, const char *why)
     run->unhealthy = true;
     run_say(run, "unhealthy", "%s: the command of '%s' %s: it loses its place", run->options->name, run->options->name,
             why);
-    stop_command(run, baton_now_ms() + run->options->candidate.grace_ms);
+    int64_t kill_at_ms = baton_now_ms() + run->options->candidate.grace_ms;
+    stop_command(run, kill_at_ms, kill_at_ms + GUARD_LATE_MS);
 }
 
 static int exit_status(int wait_status)
@@ -141,7 +148,9 @@ static void command_failed(struct run *run, int error)
 
 static void guard_died(struct run *run)
 {
-    cli_error("%s: the guard is gone: the command is killed", run->options->name);
+    cli_error(run->guard.hung ? "%s: the guard hangs: it is killed, and the command with it"
+                              : "%s: the guard is gone: the command is killed",
+              run->options->name);
     bool gone =
         guard_replace(&run->guard, run->options->candidate.slack_ms + (int64_t)run->options->candidate.grace_ms);
     if (!gone)
@@ -163,7 +172,7 @@ void run_on_guard(struct run *run)
             run->watchdog_at_ms = run->options->watchdog_ms > 0 ? baton_now_ms() + run->options->watchdog_ms : NEVER_MS;
             health_start(&run->health, baton_now_ms());
             if (run->stopping)
-                stop_command(run, run->until_ms - run->options->candidate.slack_ms);
+                stop_in_time(run);
             break;
         case GUARD_FAILED:
             command_failed(run, message.error);
@@ -234,7 +243,7 @@ static void on_stop(struct run *run, const struct baton_event *event)
     if (!run->leaving)
         run_say(run, "stop", "%s: stops: %s", run->options->name, event->text);
     if (run->running)
-        stop_command(run, event->until_ms - run->options->candidate.slack_ms);
+        stop_in_time(run);
     else
         baton_stopped(run->election);
 }
@@ -366,7 +375,7 @@ void run_on_signals(struct run *run)
         case SIGQUIT:
             if (run->leaving) {
                 if (run->running) /* a second one: no more patience */
-                    guard_stop(&run->guard, 0, baton_now_ms());
+                    guard_stop(&run->guard, 0, baton_now_ms(), baton_now_ms() + GUARD_LATE_MS);
                 run_follow_kill(run);
                 break;
             }
@@ -413,8 +422,14 @@ void run_on_notify(struct run *run)
 
 int64_t run_wake_ms(const struct run *run)
 {
-    const int64_t times[] = {run->restart_ms,         run->watchdog_at_ms,  run->say_alive_ms,
-                             run->duplicate_until_ms, run->follow.start_ms, health_wake_ms(&run->health)};
+    const int64_t times[] = {run->restart_ms,
+                             run->watchdog_at_ms,
+                             run->say_alive_ms,
+                             run->duplicate_until_ms,
+                             run->follow.start_ms,
+                             health_wake_ms(&run->health),
+                             guard_wake_ms(&run->guard),
+                             guard_wake_ms(&run->follow.guard)};
     int64_t wake_ms = NEVER_MS;
     for (size_t i = 0; i < COUNT_OF(times); i++)
         if (times[i] < wake_ms)
@@ -442,6 +457,8 @@ static void check_duplicate(struct run *run)
 void run_on_time(struct run *run)
 {
     int64_t now_ms = baton_now_ms();
+    guard_on_time(&run->guard, now_ms);
+    guard_on_time(&run->follow.guard, now_ms);
     if (now_ms >= run->restart_ms && run->term != 0 && !run->stopping)
         start_command(run);
     if (now_ms >= run->watchdog_at_ms) {

@@ -57,6 +57,12 @@ void run_follow_stood(struct run *run, bool leader_known)
         follow->start_ms = at_ms;
 }
 
+static void stop(struct run *run)
+{
+    int64_t kill_at_ms = baton_now_ms() + run->options->candidate.grace_ms;
+    guard_stop(&run->follow.guard, SIGTERM, kill_at_ms, kill_at_ms + GUARD_LATE_MS);
+}
+
 void run_follow_step(struct run *run)
 {
     struct run_follow *follow = &run->follow;
@@ -68,7 +74,7 @@ void run_follow_step(struct run *run)
         }
     } else if (follow->running && !follow->stopping) {
         follow->stopping = true;
-        guard_stop(&follow->guard, SIGTERM, now_ms + run->options->candidate.grace_ms);
+        stop(run);
     } else if (!follow->running) {
         follow->start_ms = NEVER_MS;
     }
@@ -77,7 +83,7 @@ void run_follow_step(struct run *run)
 void run_follow_kill(struct run *run)
 {
     if (run->follow.running)
-        guard_stop(&run->follow.guard, 0, baton_now_ms());
+        guard_stop(&run->follow.guard, 0, baton_now_ms(), baton_now_ms() + GUARD_LATE_MS);
 }
 
 /* It has ended by itself: one of the two is always to run. */
@@ -116,13 +122,14 @@ void run_follow_on_guard(struct run *run)
             break;
         case GUARD_STARTED:
             if (follow->stopping)
-                guard_stop(&follow->guard, SIGTERM, baton_now_ms() + run->options->candidate.grace_ms);
+                stop(run);
             break;
         case GUARD_TROUBLE:
             cli_error("%s: %s", run->options->name, message.text);
             break;
         case GUARD_DEAD:
-            cli_error("%s: the guard of the follower's command is gone: all commands are killed", run->options->name);
+            cli_error("%s: the guard of the follower's command %s: all commands are killed", run->options->name,
+                      follow->guard.hung ? "hangs" : "is gone");
             (void)guard_replace(&follow->guard, run->options->candidate.grace_ms);
             follow->running = false;
             run_leave(run, EX_SOFTWARE);

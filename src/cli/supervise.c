@@ -18,7 +18,7 @@ int supervise_begin(struct supervisor *supervisor, const int *outputs)
     static const int caught[] = {SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2, SIGWINCH, SIGCHLD};
     struct baton_error err;
     supervisor->status = -1;
-    supervisor->kill_at_ms = NEVER_MS;
+    supervisor->kill_at_ms = supervisor->limit_ms = NEVER_MS;
     supervisor->signal_fd = candidate_signals(caught, COUNT_OF(caught));
     if (supervisor->signal_fd < 0)
         return EX_OSERR;
@@ -70,7 +70,9 @@ static void gone(struct supervisor *supervisor)
 static void guard_died(struct supervisor *supervisor)
 {
     const struct candidate *candidate = supervisor->candidate;
-    cli_error("%s: the guard is gone: the command is killed", supervisor->name);
+    cli_error(supervisor->guard.hung ? "%s: the guard hangs: it is killed, and the command with it"
+                                     : "%s: the guard is gone: the command is killed",
+              supervisor->name);
     supervisor->status = EX_SOFTWARE;
     supervisor->lost = supervisor->running;
     if (guard_replace(&supervisor->guard, candidate->slack_ms + (int64_t)candidate->grace_ms))
@@ -113,7 +115,7 @@ void supervise_on_guard(struct supervisor *supervisor)
             return;
         case GUARD_STARTED:
             if (supervisor->kill_at_ms != NEVER_MS)
-                guard_stop(&supervisor->guard, SIGTERM, supervisor->kill_at_ms);
+                guard_stop(&supervisor->guard, SIGTERM, supervisor->kill_at_ms, supervisor->limit_ms);
             break;
         case GUARD_NOTHING:
             return;
@@ -140,9 +142,10 @@ static void on_stop(struct supervisor *supervisor, const struct baton_event *eve
     cli_error("%s: the %s is lost: %s", supervisor->name, supervisor->user->what, event->text);
     supervisor->status = EX_TEMPFAIL;
     supervisor->kill_at_ms = event->until_ms - supervisor->candidate->slack_ms;
+    supervisor->limit_ms = candidate_limit_ms(supervisor->candidate, event->until_ms);
     supervisor->lost = !supervisor->ended;
     if (supervisor->running)
-        guard_stop(&supervisor->guard, SIGTERM, supervisor->kill_at_ms);
+        guard_stop(&supervisor->guard, SIGTERM, supervisor->kill_at_ms, supervisor->limit_ms);
     else
         supervisor->user->give_up(supervisor);
 }
@@ -183,10 +186,25 @@ void supervise_on_signals(struct supervisor *supervisor)
         }
         bool again = supervisor->stop_signal != 0;
         supervisor->stop_signal = number;
+        int64_t kill_at_ms = baton_now_ms() + (again ? 0 : supervisor->candidate->grace_ms);
         if (supervisor->running) /* a second one: no more patience */
-            guard_stop(&supervisor->guard, again ? 0 : number,
-                       baton_now_ms() + (again ? 0 : supervisor->candidate->grace_ms));
+            guard_stop(&supervisor->guard, again ? 0 : number, kill_at_ms, kill_at_ms + GUARD_LATE_MS);
         else
             supervisor->user->give_up(supervisor);
     }
+}
+
+/* ---- time ---- */
+
+int supervise_wait_ms(const struct supervisor *supervisor)
+{
+    int64_t wake_ms = guard_wake_ms(&supervisor->guard), now_ms = baton_now_ms();
+    if (wake_ms == NEVER_MS)
+        return -1;
+    return wake_ms <= now_ms ? 0 : wake_ms - now_ms > 60000 ? 60000 : (int)(wake_ms - now_ms);
+}
+
+void supervise_on_time(struct supervisor *supervisor)
+{
+    guard_on_time(&supervisor->guard, baton_now_ms());
 }

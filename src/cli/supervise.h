@@ -31,9 +31,9 @@ struct supervisor {
     bool failed;  /* it could not be run */
     bool lost;    /* what it was to run under was lost before it had ended */
     int wait_status;
-    int stop_signal; /* that was taken; 0: none */
-    int status;      /* to exit with; -1: the command's */
-    int64_t kill_at_ms;
+    int stop_signal;              /* that was taken; 0: none */
+    int status;                   /* to exit with; -1: the command's */
+    int64_t kill_at_ms, limit_ms; /* of a stop; NEVER_MS */
 };
 
 /* Take the signals and fork the guard; before there is a client, while there is one thread. `outputs`: what the command
@@ -46,6 +46,8 @@ void supervise_start(struct supervisor *supervisor, struct guard_environment *en
 bool supervise_event(struct supervisor *supervisor, const struct baton_event *event);
 void supervise_on_guard(struct supervisor *supervisor);
 void supervise_on_signals(struct supervisor *supervisor);
+int supervise_wait_ms(const struct supervisor *supervisor); /* until supervise_on_time, for poll(2) */
+void supervise_on_time(struct supervisor *supervisor);
 
 /* As shells say it: 128 and the number of the signal that ended it. */
 int supervise_command_status(const struct supervisor *supervisor);

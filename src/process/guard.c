@@ -41,7 +41,8 @@ int guard_start(struct guard *guard, char *const *argv, const int *outputs, stru
         close(pair[0]);
         return error_errno(err, errno, "cannot fork the guard");
     }
-    *guard = (struct guard){.pid = pid, .fd = pair[0], .pidfd = (int)syscall(SYS_pidfd_open, pid, 0)};
+    *guard =
+        (struct guard){.pid = pid, .fd = pair[0], .pidfd = (int)syscall(SYS_pidfd_open, pid, 0), .limit_ms = NEVER_MS};
     if (guard->pidfd < 0)
         return error_errno(err, errno, "cannot make a pidfd of the guard");
     return 0;
@@ -50,7 +51,16 @@ int guard_start(struct guard *guard, char *const *argv, const int *outputs, stru
 static_assert(sizeof(struct guard_environment) <= sizeof(((struct order *)0)->lifeline),
               "of an order, the lifeline is sent");
 
-/* The guard reads at once, and there are few orders: the socket is never full. If it is dead, its pidfd says so. */
+/* It can end the command no more, but its death can: the kernel and guard_replace do the rest. */
+static void hangs(struct guard *guard)
+{
+    guard->hung = true;
+    guard->limit_ms = NEVER_MS;
+    kill(guard->pid, SIGKILL);
+}
+
+/* The guard reads at once, and there are few orders: when the socket is full, it hangs, and to wait would make the
+ * supervisor hang, too. If it is dead, its pidfd says so. */
 static void order(struct guard *guard, const struct order *order, int fd)
 {
     if (guard->pid <= 0)
@@ -69,7 +79,8 @@ static void order(struct guard *guard, const struct order *order, int fd)
             (struct cmsghdr){.cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
         memcpy(CMSG_DATA(&control.header), &fd, sizeof(fd));
     }
-    (void)!sendmsg(guard->fd, &message, MSG_NOSIGNAL);
+    if (sendmsg(guard->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 && errno == EAGAIN && !guard->hung)
+        hangs(guard);
 }
 
 void guard_spawn(struct guard *guard, const struct guard_environment *environment)
@@ -82,9 +93,22 @@ void guard_signal(struct guard *guard, int number)
     order(guard, &(struct order){.kind = ORDER_SIGNAL, .number = number}, -1);
 }
 
-void guard_stop(struct guard *guard, int number, int64_t kill_at_ms)
+void guard_stop(struct guard *guard, int number, int64_t kill_at_ms, int64_t limit_ms)
 {
+    if (limit_ms < guard->limit_ms && !guard->hung)
+        guard->limit_ms = limit_ms;
     order(guard, &(struct order){.kind = ORDER_STOP, .number = number, .at_ms = kill_at_ms}, -1);
+}
+
+int64_t guard_wake_ms(const struct guard *guard)
+{
+    return guard->pid > 0 ? guard->limit_ms : NEVER_MS;
+}
+
+void guard_on_time(struct guard *guard, int64_t now_ms)
+{
+    if (now_ms >= guard_wake_ms(guard))
+        hangs(guard);
 }
 
 void guard_deadline(struct guard *guard, int64_t deadline_ms, int64_t grace_ms, int64_t slack_ms)
@@ -132,8 +156,11 @@ enum guard_news guard_next(struct guard *guard, struct guard_message *ret)
     if (guard->pid <= 0)
         return GUARD_NOTHING;
     ssize_t got = recv(guard->fd, ret, sizeof(*ret), MSG_DONTWAIT);
-    if (got == (ssize_t)sizeof(*ret))
+    if (got == (ssize_t)sizeof(*ret)) {
+        if (ret->news == GUARD_GONE || ret->news == GUARD_FAILED)
+            guard->limit_ms = NEVER_MS; /* the stop is done */
         return ret->news;
+    }
     ret->news = got < 0 && errno == EAGAIN ? GUARD_NOTHING : GUARD_DEAD;
     return ret->news;
 }

@@ -8,7 +8,8 @@
  * session through the engine, when the supervisor is dead, and when the deadline comes near that the supervisor was to
  * move on (it is stopped, or hangs): SIGTERM at deadline - grace - slack, SIGKILL at deadline - slack. On an engine
  * that gives a descriptor with the session, the guard holds it, so the place passes on only when the last descendant
- * is gone. If the guard is killed, the kernel kills the command (PR_SET_PDEATHSIG), and the supervisor the rest.
+ * is gone. If the guard is killed, the kernel kills the command (PR_SET_PDEATHSIG), and the supervisor the rest. So a
+ * guard that hangs (it is stopped, or does not read what it is told) is killed by the supervisor.
  */
 #ifndef PROCESS_GUARD_H
 #define PROCESS_GUARD_H
@@ -22,8 +23,10 @@
 /* What the supervisor has of its guard. */
 struct guard {
     pid_t pid;
-    int fd;    /* messages; readable when there is one, and at the guard's death */
-    int pidfd; /* readable when the guard is dead */
+    int fd;           /* messages; readable when there is one, and at the guard's death */
+    int pidfd;        /* readable when the guard is dead */
+    int64_t limit_ms; /* of a stop: who has not done it by then hangs; NEVER_MS */
+    bool hung;        /* it was killed for that; GUARD_DEAD follows */
 };
 
 /* Fork the guard: before any thread exists. `argv` is the command. `outputs`: two descriptors for its standard output
@@ -39,8 +42,13 @@ struct guard_environment {
 };
 void guard_spawn(struct guard *guard, const struct guard_environment *environment);
 void guard_signal(struct guard *guard, int number); /* to the command's process group */
-/* The stop: `number` to every descendant now (0: nothing), SIGKILL to all of them at kill_at_ms. */
-void guard_stop(struct guard *guard, int number, int64_t kill_at_ms);
+/* The stop: `number` to every descendant now (0: nothing), SIGKILL to all of them at kill_at_ms. If they are not gone
+ * at limit_ms, the guard hangs. A further stop can only make these times earlier. */
+void guard_stop(struct guard *guard, int number, int64_t kill_at_ms, int64_t limit_ms);
+#define GUARD_LATE_MS 2000 /* from kill_at_ms to limit_ms, where no deadline asks for less */
+/* When to call guard_on_time; NEVER_MS. */
+int64_t guard_wake_ms(const struct guard *guard);
+void guard_on_time(struct guard *guard, int64_t now_ms);
 /* The session's deadline, and how long before it to end the command. */
 void guard_deadline(struct guard *guard, int64_t deadline_ms, int64_t grace_ms, int64_t slack_ms);
 /* How to end the session. Takes over lifeline->fd. */

@@ -147,6 +147,50 @@ class Process:
         return self.wait_exit(limit)
 
 
+def state_of(pid):
+    """A letter (proc(5)): R runs, S sleeps, T is stopped, Z is dead; X: it is not there any more."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8") as stat:
+            return stat.read().rsplit(")", 1)[1].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return "X"
+
+
+def dead(pid):
+    return state_of(pid) in "ZX"
+
+
+def children(pid):
+    with open(f"/proc/{pid}/task/{pid}/children", encoding="utf-8") as listed:
+        return [int(child) for child in listed.read().split()]
+
+
+def guard_of(process):
+    for child in children(process.pid):
+        with open(f"/proc/{child}/comm", encoding="utf-8") as comm:
+            if comm.read().strip() == "baton-guard":
+                return child
+    pytest.fail("there is no guard")
+
+
+def freeze(pid):
+    """Stop it, and come back when it has stopped."""
+    os.kill(pid, signal.SIGSTOP)
+    deadline = time.monotonic() + LIMIT_S
+    while state_of(pid) != "T":
+        assert time.monotonic() < deadline, f"{pid} does not stop"
+
+
+def wait_dead(pid, limit=LIMIT_S):
+    """It is dead now, or becomes so."""
+    try:
+        fd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    assert select.select([fd], [], [], limit)[0], f"{pid} lives on"
+    os.close(fd)
+
+
 class World:
     """One namespace and the processes of one test."""
 

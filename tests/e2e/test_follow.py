@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from conftest import LIMIT_S
+from conftest import LIMIT_S, dead, freeze
 
 # Each instance has a lock of its own, which both of its commands need; who cannot have it says so.
 PART = ('exec 9>"alone-$BATON_ID"; flock -n 9 || echo CONTENDED; '
@@ -44,6 +44,22 @@ def trio(place):
     b.wait_line("^follows b none$")
     c.wait_line("^follows c none$")
     return {"a": a, "b": b, "c": c}
+
+
+def test_an_instance_whose_followers_guard_hangs_does_not_lead_without_a_command(place):
+    a = instance(place, "a")
+    _, led = a.wait_line("^leads a")
+    b = instance(place, "b", "--grace", "200ms")
+    b.wait_line("^follows b none$")
+    follower = pid_of(place, "b")
+    with open(f"/proc/{follower}/status", encoding="utf-8") as status:
+        freeze(next(int(line.split()[1]) for line in status if line.startswith("PPid:")))
+    assert place.run("transfer", "db", "--to", "b").code == 0
+    assert b.wait_exit() == 70
+    assert "baton: db: the guard of the follower's command hangs: all commands are killed\n" in b.stderr
+    assert dead(follower)
+    a.wait_line("^leads a", after=led)
+    assert "CONTENDED" not in a.seen + b.seen
 
 
 def test_one_leads_and_the_others_follow(place):

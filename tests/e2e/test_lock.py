@@ -3,12 +3,13 @@
 import json
 import os
 import re
+import shutil
 import signal
 import time
 
 import pytest
 
-from conftest import LIMIT_S
+from conftest import LIMIT_S, freeze, guard_of, wait_dead
 
 # Says so when another one runs beside it that should not.
 ALONE = ("sh", "-c", 'exec 9>"$0"; flock -n 9 || echo CONTENDED; echo "up $BATON_TOKEN"; exec sleep 1000')
@@ -71,6 +72,20 @@ def test_a_holder_that_is_killed_is_followed_long_before_its_lease_ends(place, w
         for pid in set(map(int, pids)) & set(place.marked()):
             os.kill(pid, signal.SIGKILL)
     assert wait_up(second) > token
+
+
+@pytest.mark.parametrize("how", ["term", "lost"])
+def test_a_holder_whose_guard_hangs_is_over_all_the_same(world, how):
+    first = lock(world, "--ttl=3s", "--grace=300ms", command=("sh", "-c", "echo $$; exec sleep 1000"))
+    pid = int(first.wait_line(r"^(\d+)$")[0][1])
+    freeze(guard_of(first))
+    if how == "term":
+        first.signal(signal.SIGTERM)
+    else:
+        shutil.rmtree(world.state)
+    wait_dead(pid)
+    assert first.wait_exit() == 70
+    assert "baton: report: the guard hangs: it is killed, and the command with it\n" in first.stderr
 
 
 def test_a_holder_that_stands_still_is_over_before_the_next_begins(place):

@@ -17,6 +17,8 @@ import time
 
 import pytest
 
+from conftest import children, dead, freeze, guard_of, wait_dead
+
 UP = 'exec 9>"$0.lock"; flock -n 9 || echo CONTENDED; echo "up $$ $BATON_TERM $BATON_ID"; '
 SLEEP = UP + "exec sleep 1000"
 
@@ -32,27 +34,6 @@ def wait_up(process, limit=20):
     match, process.up_place = process.wait_line(r"^(CONTENDED|up (\d+) (\d+) \S+)$", limit, seen)
     assert match.group(1) != "CONTENDED", "two commands at once"
     return int(match.group(2)), int(match.group(3))
-
-
-def dead(pid):
-    try:
-        with open(f"/proc/{pid}/stat", encoding="utf-8") as stat:
-            return stat.read().rsplit(")", 1)[1].split()[0] in "ZX"
-    except FileNotFoundError:
-        return True
-
-
-def children(pid):
-    with open(f"/proc/{pid}/task/{pid}/children", encoding="utf-8") as listed:
-        return [int(child) for child in listed.read().split()]
-
-
-def guard_of(process):
-    for child in children(process.pid):
-        with open(f"/proc/{child}/comm", encoding="utf-8") as comm:
-            if comm.read().strip() == "baton-guard":
-                return child
-    pytest.fail("there is no guard")
 
 
 @pytest.fixture
@@ -274,6 +255,46 @@ def test_a_killed_guard_ends_the_command_and_passes_the_place_on(pair):
     wait_up(pair.b)
     assert dead(pair.command)
     assert pair.a.wait_exit() == 70
+
+
+@pytest.mark.parametrize("how", ["transfer", "hold", "term"])
+def test_a_frozen_guard_does_not_keep_the_command_beside_the_next_one(pair, how):
+    freeze(guard_of(pair.a))
+    if how == "term":
+        pair.a.signal(signal.SIGTERM)
+    else:
+        assert pair.run(how, "db").code == 0
+    if how == "hold":
+        assert dead(pair.command)
+        pair.b.drain()
+        assert pair.b.seen == []
+    else:
+        assert wait_up(pair.b)[1] > pair.term
+        assert dead(pair.command)
+    pair.a.wait_exit()
+    assert "baton: db: the guard hangs: it is killed, and the command with it\n" in pair.a.stderr
+
+
+def test_a_frozen_guard_does_not_keep_the_command_when_the_session_is_lost(world):
+    process = stand(world, "a", "--ttl", "3s", "--grace", "500ms")
+    pid, _ = wait_up(process)
+    freeze(guard_of(process))
+    shutil.rmtree(world.state)
+    wait_dead(pid)
+    process.signal(signal.SIGTERM)
+    process.wait_exit()
+
+
+def test_a_frozen_guard_does_not_stop_its_supervisor(pair):
+    """Each signal is an order to the guard, until there is no room for more."""
+    freeze(guard_of(pair.a))
+    deadline = time.monotonic() + 20
+    while pair.a.popen.poll() is None and time.monotonic() < deadline:
+        pair.a.signal(signal.SIGUSR1)
+    assert pair.a.wait_exit(1) == 70
+    assert wait_up(pair.b)[1] > pair.term
+    assert dead(pair.command)
+    assert "baton: db: the guard hangs: it is killed, and the command with it\n" in pair.a.stderr
 
 
 def test_a_leader_that_died_unseen_is_not_shown_as_one(world):
