@@ -264,6 +264,10 @@ static void transfer_step(struct core *core, struct request *request)
         return;
     const struct view_record *record = roster->transfer_record;
     bool ours = record != NULL && record->transfer != NULL && strcmp(record->transfer->nonce, request->nonce) == 0;
+    if (record != NULL && record->trouble != NULL) { /* it is a person's to remove, as a decision is */
+        answer(core, request, record->trouble->code, "%s", record->trouble->text);
+        return;
+    }
     if (ours || !session_valid(core))
         return;
     if (request->term == 0 && !transfer_check(core, request))

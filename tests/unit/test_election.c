@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "base/base.h"
 #include "cluster.h"
 
 #define LEADER_KEY "elections/e/leader"
@@ -227,6 +228,34 @@ static void test_a_transfer_that_cannot_be_is_told_why(void **state)
     assert_int_equal(cluster_leader(c), 0);
 }
 
+static void test_a_transfer_that_cannot_be_read_is_never_overwritten(void **state)
+{
+    struct cluster *c = *state;
+    const struct {
+        const char *value, *told;
+    } records[] = {
+        {"oops", "REPLY corrupt: elections/e/transfer is not JSON"},
+        {"{\"v\":2,\"to\":\"n1\"}", "REPLY newer: elections/e/transfer "},
+    };
+    cluster_stand(c, 0, NULL);
+    cluster_stand(c, 1, NULL);
+    for (size_t i = 0; i < COUNT_OF(records); i++) {
+        struct cluster_node *asker = &c->nodes[1];
+        cluster_put(c, "elections/e/transfer", records[i].value);
+        core_transfer(asker->core, asker->election, i + 1, "n1", c->now_ms + 5000);
+        cluster_event(c, 1, EVENT_TICK);
+        cluster_wait(c, 1000);
+        if (!text_starts(asker->told[asker->told_count - 1], records[i].told))
+            fail_msg("%s", asker->told[asker->told_count - 1]);
+        assert_string_equal(store_get(c->store, "elections/e/transfer")->value, records[i].value);
+        assert_int_equal(cluster_leader(c), 0);
+    }
+    cluster_remove(c, "elections/e/transfer");
+    core_transfer(c->nodes[1].core, c->nodes[1].election, 9, "n1", c->now_ms + 5000);
+    cluster_event(c, 1, EVENT_TICK);
+    assert_int_equal(cluster_leader(c), 1);
+}
+
 static void test_a_hold_stops_the_leader_until_the_release(void **state)
 {
     struct cluster *c = *state;
@@ -397,6 +426,7 @@ int main(void)
         STORY(test_a_stop_that_is_answered_late_keeps_the_session),
         STORY(test_a_transfer_goes_to_the_one_that_was_named),
         STORY(test_a_transfer_that_cannot_be_is_told_why),
+        STORY(test_a_transfer_that_cannot_be_read_is_never_overwritten),
         STORY(test_a_hold_stops_the_leader_until_the_release),
         STORY(test_two_with_one_id_the_younger_waits),
         STORY(test_a_decision_that_is_not_json_is_never_overwritten),
