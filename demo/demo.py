@@ -18,6 +18,7 @@ import time
 LIMIT_S = 20  # for each thing that is waited for
 WORK_S = 1.5  # how long each leader is left to work
 TTL_S = 3
+ENDS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 
 BUILD = sys.argv[1] if len(sys.argv) > 1 else "build"
 BATON = os.path.join(BUILD, "baton")
@@ -56,9 +57,21 @@ class Demo:
         self.instances = {}
         self.leader = self.term = self.pid = None
         self.took = []
+        self.starting, self.ended_by = False, None
 
     def start(self, name):
+        self.starting = True
         self.instances[name] = Instance(self, name)
+        self.starting = False
+        if self.ended_by is not None:
+            sys.exit(128 + self.ended_by)
+
+    def on_signal(self, number, _):
+        """Ctrl-C, a closed terminal, kill(1): leave by the way on which everything is ended."""
+        ignore_ends()
+        self.ended_by = number
+        if not self.starting:  # else it would be forgotten what was just started
+            sys.exit(128 + number)
 
     def wait_for_leader(self):
         """Read what the commands print until one says that it writes with a new term."""
@@ -133,6 +146,11 @@ class Demo:
                 instance.process.wait()
 
 
+def ignore_ends():
+    for number in ENDS:
+        signal.signal(number, signal.SIG_IGN)
+
+
 def kill_command(instance, pid):
     os.kill(pid, signal.SIGKILL)
 
@@ -171,6 +189,8 @@ def main():
     folder = tempfile.mkdtemp(prefix="baton-demo-")
     demo = Demo(folder)
     try:
+        for number in ENDS:
+            signal.signal(number, demo.on_signal)
         title("Three instances of a writer, one leader")
         say(f"   baton run --ttl {TTL_S}s db-writer -- writer rows.db      (as a, b and c; engine {demo.url})")
         for name in ("a", "b", "c"):
@@ -192,6 +212,7 @@ def main():
         demo.stop()
         good = judge(demo)
     finally:
+        ignore_ends()  # it has to get through this
         demo.stop()
         shutil.rmtree(folder, ignore_errors=True)
     title("What to try next")
