@@ -36,15 +36,25 @@ def wait_up(process, limit=20):
     return int(match.group(2)), int(match.group(3))
 
 
-@pytest.fixture
-def pair(world):
-    """`a` leads and runs its command, `b` waits."""
+def make_pair(world, ttl):
     world.changes = world.watch("db")
-    world.a = stand(world, "a", "--ttl", "3s", "--grace", "1s", env=world.traced("a"))
+    world.a = stand(world, "a", "--ttl", ttl, "--grace", "1s", env=world.traced("a"))
     world.command, world.term = wait_up(world.a)
-    world.b = stand(world, "b", "--ttl", "3s", "--grace", "1s")
+    world.b = stand(world, "b", "--ttl", ttl, "--grace", "1s")
     world.changes.wait_object(change="join", id="b")
     return world
+
+
+@pytest.fixture
+def pair(world):
+    """`a` leads and runs its command, `b` waits. No test waits for so long a lease: it does not decide."""
+    return make_pair(world, "60s")
+
+
+@pytest.fixture
+def short_pair(world):
+    """The same, for those in which the lease decides."""
+    return make_pair(world, "3s")
 
 
 def test_the_command_has_its_environment(world):
@@ -90,23 +100,23 @@ def test_a_killed_supervisor_and_command_pass_the_place_on(pair):
     assert wait_up(pair.b)[1] > pair.term
 
 
-def test_a_frozen_leader_is_replaced_and_its_command_is_dead_before(pair):
-    pair.wait_renewed("a")
-    pair.a.signal(signal.SIGSTOP)
-    os.kill(pair.command, signal.SIGSTOP)
-    assert wait_up(pair.b, limit=3 + 10)[1] > pair.term
-    assert dead(pair.command)
-    pair.a.signal(signal.SIGCONT)
-    pair.b.signal(signal.SIGKILL)  # it woke up as a candidate like any other
-    assert wait_up(pair.a)[1] > pair.term + 1
+def test_a_frozen_leader_is_replaced_and_its_command_is_dead_before(short_pair):
+    short_pair.wait_renewed("a")
+    short_pair.a.signal(signal.SIGSTOP)
+    os.kill(short_pair.command, signal.SIGSTOP)
+    assert wait_up(short_pair.b, limit=3 + 10)[1] > short_pair.term
+    assert dead(short_pair.command)
+    short_pair.a.signal(signal.SIGCONT)
+    short_pair.b.signal(signal.SIGKILL)  # it woke up as a candidate like any other
+    assert wait_up(short_pair.a)[1] > short_pair.term + 1
 
 
-def test_a_frozen_supervisor_alone_loses_its_place_too(pair):
-    pair.wait_renewed("a")
-    pair.a.signal(signal.SIGSTOP)
-    assert wait_up(pair.b, limit=3 + 10)[1] > pair.term
-    assert dead(pair.command)
-    pair.a.signal(signal.SIGCONT)
+def test_a_frozen_supervisor_alone_loses_its_place_too(short_pair):
+    short_pair.wait_renewed("a")
+    short_pair.a.signal(signal.SIGSTOP)
+    assert wait_up(short_pair.b, limit=3 + 10)[1] > short_pair.term
+    assert dead(short_pair.command)
+    short_pair.a.signal(signal.SIGCONT)
 
 
 def test_sigterm_hands_over(pair):
@@ -152,10 +162,10 @@ DAEMON = ("setsid sh -c '(trap \"\" TERM HUP; echo daemon $$; exec sleep 1000) &
 
 @pytest.mark.parametrize("how", ["command", "supervisor", "term", "freeze"])
 def test_daemons_of_the_command_do_not_outlive_it(world, how):
-    a = stand(world, "a", "--ttl", "3s", "--grace", "500ms", script="(" + DAEMON + ")")
+    a = stand(world, "a", "--ttl", "3s" if how == "freeze" else "60s", "--grace", "500ms", script="(" + DAEMON + ")")
     pid, _ = wait_up(a)
     a.wait_line("daemon")
-    b = stand(world, "b", "--ttl", "3s")
+    b = stand(world, "b", "--ttl", "60s")
     if how == "command":
         os.kill(pid, signal.SIGKILL)
     elif how == "supervisor":
