@@ -69,9 +69,9 @@ def test_the_next_one_leads_only_when_on_follow_has_ended(world):
 
 
 def test_an_on_follow_that_overruns_is_killed_and_the_session_ends(world):
-    a = elect(world, "a", "--ttl", "3s", "--grace", "500ms", "--on-follow", "exec sleep 1000")
+    a = elect(world, "a", "--ttl", "3s", "--grace", "500ms", "--on-follow", "echo $$ >hook; exec sleep 1000")
     a.wait_object(event="lead")
-    b = elect(world, "b", "--ttl", "3s")
+    b = elect(world, "b", "--ttl", "3s", "--on-lead", "kill -0 $(cat hook) 2>kill && echo alive >>log; echo lead >>log")
     b.wait_object(event="stand")
     begin = time.monotonic()
     a.signal(signal.SIGTERM)
@@ -79,14 +79,17 @@ def test_an_on_follow_that_overruns_is_killed_and_the_session_ends(world):
     assert time.monotonic() - begin > 0.3  # not before the time that the hook was given
     assert a.wait_exit() == 0
     assert "the hook for 'follow' has not ended in time: it is killed, and the session ends" in a.stderr
+    assert b.stop() == 0  # when its hook has ended
+    assert log_of(world) == ["lead"]
 
 
 def test_the_last_state_is_never_skipped(world):
     """While --on-lead runs, the place is lost: --on-follow comes after it."""
     fifo = os.path.join(world.folder, "fifo")
     os.mkfifo(fifo)
-    a = elect(world, "a", "--ttl", "20s", "--grace", "9s", "--on-lead", f"{hook('lead')}; read line <{fifo}",
-              "--on-follow", hook("follow"))
+    # The end takes its time: a hook that ran beside it would be seen.
+    a = elect(world, "a", "--ttl", "20s", "--grace", "9s", "--on-follow", hook("follow"), "--on-lead",
+              f"{hook('lead')}; read line <{fifo}; sleep 0.5; {hook('lead-end')}")
     a.wait_object(event="lead")
     b = elect(world, "b")
     b.wait_object(event="stand")
@@ -95,7 +98,7 @@ def test_the_last_state_is_never_skipped(world):
     with open(fifo, "w", encoding="utf-8") as file:
         file.write("go\n")
     assert transfer.wait_exit() == 0
-    assert [entry.split(":")[0] for entry in log_of(world)] == ["lead", "follow"]
+    assert [entry.split(":")[0] for entry in log_of(world)] == ["lead", "lead-end", "follow"]
 
 
 def test_a_hook_that_fails_is_told(world):
@@ -113,9 +116,9 @@ def test_a_grace_that_does_not_fit_the_ttl_is_refused(world):
 
 
 def test_a_killed_instance_passes_its_place_on(world):
-    a = elect(world, "a")
+    a = elect(world, "a", "--ttl", "60s")
     a.wait_object(event="lead")
-    b = elect(world, "b")
+    b = elect(world, "b", "--ttl", "60s")
     b.wait_object(event="stand")
     a.signal(signal.SIGKILL)
     b.wait_object(event="lead", id="b")
