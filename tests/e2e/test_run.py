@@ -338,6 +338,46 @@ def test_a_transfer_moves_the_command_and_back(pair):
     assert wait_up(pair.a)[1] == pair.term + 2
 
 
+def test_the_highest_priority_takes_over(world):
+    changes = world.watch("db")
+    a = stand(world, "a", "--ttl", "60s")
+    _, term = wait_up(a)
+    waiting = {}
+    for name, priority in (("b", "-5"), ("c", "7"), ("d", "3")):
+        waiting[name] = stand(world, name, "--ttl", "60s", "--priority", priority)
+        changes.wait_object(change="join", id=name)
+    # It is who would be next that counts, not who came next; and nobody takes a place away for it.
+    assert world.run("status", "--json", "db").objects[0]["leader"] == "a"
+    a.signal(signal.SIGKILL)
+    for name in ("c", "d", "b"):
+        _, newer = wait_up(waiting[name])
+        assert newer > term
+        term = newer
+        for other in waiting.values():
+            other.drain()
+        assert [other for other in waiting if waiting[other].seen] == [name]
+        waiting.pop(name).signal(signal.SIGKILL)
+
+
+def test_preempt_takes_the_place_of_a_lower_priority_only(world):
+    changes = world.watch("db")
+    a = stand(world, "a", "--ttl", "60s", "--priority", "5")
+    command, term = wait_up(a)
+    for priority in ("4", "5"):
+        other = stand(world, f"b{priority}", "--ttl", "60s", "--priority", priority, "--preempt")
+        changes.wait_object(change="join", id=f"b{priority}")
+        other.stop()
+        changes.wait_object(change="leave", id=f"b{priority}")
+        assert other.seen == []
+    assert not dead(command)
+    c = stand(world, "c", "--ttl", "60s", "--priority", "6", "--preempt")
+    assert wait_up(c)[1] == term + 1
+    assert dead(command)
+    assert a.popen.poll() is None  # it stands on
+    c.stop()
+    assert wait_up(a)[1] > term + 1
+
+
 def test_a_hold_stops_the_command_until_the_release(pair):
     assert pair.run("hold", "db").code == 0
     pair.changes.wait_object(change="vacant")
