@@ -40,6 +40,26 @@ static void test_requests_under_way_have_a_limit_and_a_time(void **state)
     baton_close(a);
 }
 
+static void test_a_leader_keeps_its_place_while_nobody_can_write(void **state)
+{
+    uint32_t ttl_ms = 1000;
+    struct baton *a = stage_open(*state, "a", ttl_ms), *b = stage_open(*state, "b", ttl_ms);
+    struct baton_election *ea = stage_stand(a, "writer", 0);
+    uint64_t term = stage_expect(a, ea, BATON_LEAD).term, now;
+    int fd = hold_writers_lock(*state);
+    struct baton_election *eb = stage_stand(b, "writer", 0); /* writes, and waits for the lock */
+    stage_wait_until(baton_now_ms() + 3 * ttl_ms);
+    stage_expect_nothing(a);
+    assert_true(baton_leads(ea, &now) && now == term);
+    close(fd);
+    size_t two = 2;
+    baton_status_free(stage_wait_status(b, eb, has_candidates, &two), 1);
+    stage_expect_nothing(a);
+    assert_true(baton_leads(ea, &now) && now == term);
+    baton_close(b);
+    baton_close(a);
+}
+
 /* The local engine's worker waits for the lock and is cancelled in the end. AddressSanitizer does not bear that: what
  * unwinding leaves of its marks on the stack meets its own end of the thread, and the request in hand is never freed.
  */
@@ -153,6 +173,7 @@ int main(void)
 #define STORY(name) cmocka_unit_test_setup_teardown(name, stage_setup, stage_teardown)
     const struct CMUnitTest tests[] = {
         STORY(test_requests_under_way_have_a_limit_and_a_time),
+        STORY(test_a_leader_keeps_its_place_while_nobody_can_write),
 #if !defined(__SANITIZE_ADDRESS__)
         STORY(test_close_keeps_its_bound_when_the_engine_cannot_write),
 #endif
