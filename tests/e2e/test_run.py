@@ -570,6 +570,36 @@ def test_a_removed_state_directory_ends_the_leadership(world):
     assert "its heartbeat was too old" not in process.stderr
 
 
+def switches(pid):
+    """How often its threads have gone to sleep so far: for each time that something has woken them."""
+    total = 0
+    for thread in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{thread}/status", encoding="utf-8") as status:
+            total += next(int(line.split()[1]) for line in status if line.startswith("voluntary_ctxt_switches:"))
+    return total
+
+
+def test_who_is_idle_wakes_up_for_its_renewals_only(world):
+    changes = world.watch("db")
+    a = stand(world, "a", "--ttl", "2s", env=world.traced("a"))
+    wait_up(a)
+    b = stand(world, "b", "--ttl", "2s", env=world.traced("b"))
+    changes.wait_object(change="join", id="b")
+    changes.stop()
+    renewals = {name: world.start_command(["tail", "-n", "+1", "-F", f"{world.folder}/trace-{name}"]) for name in "ab"}
+    places = {name: tail.wait_line("< session_renew .* done")[1] for name, tail in renewals.items()}
+    pids = {"leader": a.pid, "its guard": guard_of(a), "waiter": b.pid, "the waiter's guard": guard_of(b)}
+    before = {name: switches(pid) for name, pid in pids.items()}
+    count = 8
+    for _ in range(count):
+        for name, tail in renewals.items():
+            places[name] = tail.wait_line("< session_renew .* done", after=places[name])[1]
+    woken = {name: switches(pid) - before[name] for name, pid in pids.items()}
+    # A renewal wakes the loop, the supervisor and the guard once each. Who polled, if only ten times from one renewal to
+    # the next, would be seen.
+    assert all(times <= 5 * count for times in woken.values()), woken
+
+
 def test_nothing_is_left_when_all_have_ended(pair):
     pair.a.stop()
     wait_up(pair.b)
