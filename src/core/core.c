@@ -274,13 +274,12 @@ static void changed(struct core *core, const struct event *happened)
         return; /* of a watch that is closed */
     if (!rule(core, RULE_VIEW_IN_ORDER) && happened->batch->revision < contest->view.revision)
         contest->view.revision = 0;
-    if (!view_apply(&contest->view, happened->batch)) {
-        if (contest->view.overflown && contest->parked_ms == 0)
-            todo_tell(core, TELL_TROUBLE, contest, "more than %d records under one prefix: not looked at",
-                      VIEW_RECORDS_MAX)
-                ->code = BATON_FULL;
+    bool overflown = contest->view.overflown;
+    if (!view_apply(&contest->view, happened->batch))
         return;
-    }
+    if (contest->view.overflown && !overflown && contest->parked_ms == 0)
+        todo_tell(core, TELL_TROUBLE, contest, "more than %d records under one prefix: not looked at", VIEW_RECORDS_MAX)
+            ->code = BATON_FULL;
     contest->resting = false;
     read_view(core, contest);
     attempt_seen(&contest->presence, &contest->view);

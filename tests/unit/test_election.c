@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -407,6 +408,35 @@ static void test_a_program_that_has_not_stopped_is_not_told_to_lead_again(void *
     assert_int_equal(cluster_leader(c), 0);
 }
 
+/* What is not read is not judged by: who leads leads on, and everybody is told, once. */
+static void test_more_records_than_a_view_can_show_are_refused_in_words(void **state)
+{
+    struct cluster *c = *state;
+    cluster_stand(c, 0, NULL);
+    uint64_t term = cluster_term(c);
+    struct baton_write write = {.kind = BATON_WRITE_PUT, .value = "x", .if_revision = BATON_REVISION_ANY};
+    for (int i = 0; i < VIEW_RECORDS_MAX; i++) {
+        struct baton_reply reply;
+        char key[40];
+        snprintf(key, sizeof(key), "elections/e/other/%06d", i);
+        write.key = key;
+        store_write(c->store, &write, &reply);
+    }
+    const char *words = "TROUBLE more than 262144 records under one prefix: not looked at";
+    cluster_wait(c, 1000);
+    assert_true(cluster_told(c, 0, 0, words));
+    size_t told = c->nodes[0].told_count;
+    cluster_put(c, "elections/e/other/more", "x");
+    cluster_wait(c, 3 * CLUSTER_TTL_MS);
+    assert_int_equal(c->nodes[0].told_count, told);
+    assert_int_equal(cluster_leader(c), 0);
+    cluster_stand(c, 1, NULL); /* from its first look on */
+    assert_true(cluster_told(c, 1, 0, words));
+    cluster_wait(c, 1000);
+    assert_int_equal(cluster_leader(c), 0);
+    assert_int_equal(cluster_term(c), term);
+}
+
 int main(void)
 {
 #define STORY(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -437,6 +467,7 @@ int main(void)
         STORY(test_one_session_renews_for_all_and_ends_with_the_last),
         STORY(test_a_lost_session_is_followed_by_a_new_candidacy),
         STORY(test_a_program_that_has_not_stopped_is_not_told_to_lead_again),
+        STORY(test_more_records_than_a_view_can_show_are_refused_in_words),
     };
     return cmocka_run_group_tests_name("election", tests, NULL, NULL);
 }
