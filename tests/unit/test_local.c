@@ -25,6 +25,7 @@
 #include "base/base.h"
 #include "base/clock.h"
 #include "engine/engine.h"
+#include "engine/local/pulse.h"
 #include "harness.h"
 
 #define ANY BATON_REVISION_ANY
@@ -451,6 +452,36 @@ static void test_a_boot_drops_sessions_and_jumps_over_what_may_be_lost(void **st
     world_release(&w);
 }
 
+static void test_more_sessions_than_there_is_room_for_are_refused(void **state)
+{
+    struct world w;
+    char words[200];
+    world_init(&w);
+    world_open(&w);
+    uint64_t session = session_new(w.client, LONG_TTL_MS);
+    struct pulse pulse; /* what others see of the sessions, written to by hand */
+    assert_int_equal(pulse_open(&pulse, w.folder, NULL), 0);
+    struct pulse_slot *slots = pulse.slots;
+    assert_int_equal(slots[0].session, session);
+    for (int i = 1; i < PULSE_SLOTS; i++) {
+        slots[i].session = 1000000 + (uint64_t)i;
+        slots[i].beat_ms = clock_now_ms();
+        slots[i].ttl_ms = 3600000;
+    }
+    wait_answer(w.client, client_session_open(w.client, LONG_TTL_MS));
+    assert_int_equal(w.client->session, 0);
+    assert_int_equal(w.client->error.code, BATON_FULL);
+    snprintf(words, sizeof(words), "local: %s has %d sessions, and room for no more", w.folder, PULSE_SLOTS);
+    assert_string_equal(w.client->error.text, words);
+    assert_int_equal(renewal(w.client, session)->answer, BATON_ANSWER_DONE); /* who is there stays */
+    /* One that was left behind, by a process that was killed just then, makes room. */
+    slots[PULSE_SLOTS / 2].beat_ms = PULSE_DEAD;
+    session_new(w.client, LONG_TTL_MS);
+    assert_int_equal(slots[PULSE_SLOTS / 2].session, w.client->session);
+    pulse_close(&pulse);
+    world_release(&w);
+}
+
 static void test_a_second_client_of_one_process_leaves_the_locks_of_the_first(void **state)
 {
     struct world w;
@@ -801,6 +832,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_a_pid_that_another_process_took_does_not_keep_a_session),
         cmocka_unit_test(test_nothing_answered_is_lost_when_writers_are_killed),
         cmocka_unit_test(test_a_boot_drops_sessions_and_jumps_over_what_may_be_lost),
+        cmocka_unit_test(test_more_sessions_than_there_is_room_for_are_refused),
         cmocka_unit_test(test_a_second_client_of_one_process_leaves_the_locks_of_the_first),
         cmocka_unit_test(test_a_newer_database_is_refused_untouched),
         cmocka_unit_test(test_a_database_of_another_program_is_refused_untouched),
