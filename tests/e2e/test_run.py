@@ -7,6 +7,7 @@ if two were ever there at once, the second would say CONTENDED.
 import json
 import os
 import random
+import re
 import select
 import shutil
 import signal
@@ -17,7 +18,7 @@ import time
 
 import pytest
 
-from conftest import children, dead, freeze, guard_of, wait_dead
+from conftest import TOP, children, dead, freeze, guard_of, wait_dead
 
 UP = 'exec 9>"$0.lock"; flock -n 9 || echo CONTENDED; echo "up $$ $BATON_TERM $BATON_ID"; '
 SLEEP = UP + "exec sleep 1000"
@@ -457,13 +458,39 @@ def test_an_id_that_is_in_use_is_told_and_given_up(pair):
     assert not dead(pair.command)
 
 
-def test_signals_are_forwarded(world):
-    process = stand(world, "a", script="trap 'echo got HUP' HUP; trap 'echo got USR1' USR1; " + UP +
-                    "while :; do sleep 0.05; done 9>&-")
+def signals_of_the_manual(pattern):
+    """The names of the signals in this sentence of baton-run(1)."""
+    with open(os.path.join(TOP, "man", "baton-run.1"), encoding="utf-8") as page:
+        [sentence] = re.findall(pattern, page.read())
+    return re.findall(r"SIG([A-Z0-9]+)", sentence)
+
+
+FORWARDED = signals_of_the_manual(r"(SIG.*) are forwarded")
+POLITE = signals_of_the_manual(r"A (SIG.*) to\n")
+CATCH = "trap 'echo got {0}{1}' {0}; " + UP + "while :; do sleep 0.05; done 9>&-"
+
+
+def test_the_manual_lists_the_signals():
+    assert FORWARDED == ["HUP", "USR1", "USR2", "WINCH"] and POLITE == ["TERM", "INT", "QUIT"]
+
+
+@pytest.mark.parametrize("name", FORWARDED)
+def test_signals_are_forwarded(world, name):
+    process = stand(world, "a", script=CATCH.format(name, ""))
     wait_up(process)
-    for number, name in ((signal.SIGHUP, "HUP"), (signal.SIGUSR1, "USR1")):
-        process.signal(number)
-        process.wait_line(f"^got {name}$")
+    for _ in range(2):
+        process.signal(signal.Signals[f"SIG{name}"])
+        _, process.up_place = process.wait_line(f"^got {name}$", after=process.up_place)
+    assert process.popen.poll() is None
+
+
+@pytest.mark.parametrize("name", POLITE)
+def test_signals_that_end_it_reach_the_command_as_they_are(world, name):
+    process = stand(world, "a", script=CATCH.format(name, "; exit 3"))
+    wait_up(process)
+    process.signal(signal.Signals[f"SIG{name}"])
+    assert process.wait_exit() == 3
+    assert f"got {name}" in process.seen
 
 
 class Systemd:
@@ -595,8 +622,8 @@ def test_who_is_idle_wakes_up_for_its_renewals_only(world):
         for name, tail in renewals.items():
             places[name] = tail.wait_line("< session_renew .* done", after=places[name])[1]
     woken = {name: switches(pid) - before[name] for name, pid in pids.items()}
-    # A renewal wakes the loop, the supervisor and the guard once each. Who polled, if only ten times from one renewal to
-    # the next, would be seen.
+    # A renewal wakes the loop, the supervisor and the guard once each. Who polled, if only ten times between two of them,
+    # would be seen.
     assert all(times <= 5 * count for times in woken.values()), woken
 
 
