@@ -622,7 +622,7 @@ def test_who_is_idle_wakes_up_for_its_renewals_only(world):
         for name, tail in renewals.items():
             places[name] = tail.wait_line("< session_renew .* done", after=places[name])[1]
     woken = {name: switches(pid) - before[name] for name, pid in pids.items()}
-    # A renewal wakes the loop, the supervisor and the guard once each. Who polled, if only ten times between two of them,
+    # A renewal wakes the loop, the supervisor and the guard once each. Polling, if only ten times between two of them,
     # would be seen.
     assert all(times <= 5 * count for times in woken.values()), woken
 
