@@ -1,11 +1,13 @@
 """Containers that share a state directory: they may see another boot, another clock, other processes than the host."""
 
 import os
+import shlex
+import signal
 import subprocess
 
 import pytest
 
-from conftest import BATON
+from conftest import BATON, children, wait_dead
 
 STRANGER = ("local: {} is in use by processes with another boot id or boot clock than here (a container may have its "
             "own), so nobody could tell who is alive; nothing was changed; give each side a directory of its own, or "
@@ -19,6 +21,10 @@ def can(*namespaces):
 
 NEED_MOUNTS = pytest.mark.skipif(os.geteuid() != 0 or not can("--mount"), reason="needs root and a mount namespace")
 CLOCK = ("--time", "--boottime", "86400", "--fork", "--kill-child")
+PIDS = ("--pid", "--fork", "--kill-child", "--mount-proc")
+NEED_PIDS = pytest.mark.skipif(not can(*PIDS), reason="needs a PID namespace")
+# Says so when another one runs beside it that should not.
+ALONE = ("sh", "-c", 'exec 9>"$0/alone"; flock -n 9 || echo CONTENDED; echo "up $BATON_TERM"; exec sleep 1000')
 NEED_CLOCK = pytest.mark.skipif(not can(*CLOCK), reason="needs a time namespace with an offset")
 
 
@@ -85,6 +91,53 @@ def test_a_container_with_the_hosts_boot_id_and_clock_is_one_of_them(world):
     changes.wait_object(change="join", id="beta")
     assert world.run("transfer", "db").code == 0
     assert leader(world) == "beta"
+
+
+@pytest.fixture
+def inside_and_outside(world):
+    """`a` leads in a PID namespace, under a process that is its init; `b` waits outside of it."""
+    def start(ttl):
+        changes = world.watch("db")
+        command = [BATON, "run", "--id", "a", "--ttl", ttl, "db", "--", *ALONE, world.folder]
+        world.a = world.start_command(["unshare", *PIDS, "sh", "-c", f"{shlex.join(command)} & exec sleep 1000"])
+        match, _ = world.a.wait_line(r"^(CONTENDED|up (\d+))$")
+        world.term = int(match[2])
+        [world.init] = children(world.a.pid)
+        [world.supervisor] = children(world.init)
+        world.b = world.stand("db", "b", "--ttl", ttl, command=(*ALONE, world.folder))
+        changes.wait_object(change="join", id="b")
+        changes.stop()
+        return world
+
+    return start
+
+
+def expect_b(world):
+    match, _ = world.b.wait_line(r"^(CONTENDED|up (\d+))$")
+    assert match[1] != "CONTENDED" and int(match[2]) > world.term
+
+
+@NEED_PIDS
+def test_a_supervisor_that_dies_in_a_container_is_followed_without_waiting_for_its_lease(inside_and_outside):
+    world = inside_and_outside("60s")
+    os.kill(world.supervisor, signal.SIGKILL)
+    expect_b(world)
+
+
+@NEED_PIDS
+def test_a_container_that_dies_is_followed_with_the_next_change(inside_and_outside):
+    world = inside_and_outside("60s")
+    os.kill(world.init, signal.SIGKILL)
+    wait_dead(world.init)
+    assert world.run("hold", "another").code == 0
+    expect_b(world)
+
+
+@NEED_PIDS
+def test_a_container_that_dies_is_followed_at_the_ttl_at_the_latest(inside_and_outside):
+    world = inside_and_outside("2s")
+    os.kill(world.init, signal.SIGKILL)
+    expect_b(world)
 
 
 @NEED_MOUNTS
