@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "base/base.h"
+#include "build.h"
 #include "world.h"
 
 struct options {
@@ -84,8 +85,8 @@ static bool is_broken(const struct options *options, unsigned rule)
 
 static void print_replay(const char *program, const struct options *options, uint64_t seed)
 {
-    printf("  build:  baton %s, %s\n  replay: %s --seed %llu --minutes %d", BATON_VERSION, __VERSION__, program,
-           (unsigned long long)seed, options->minutes);
+    printf("  build:  baton %s, %s, %s\n  replay: %s --seed %llu --minutes %d", BATON_VERSION, BUILD_COMMIT,
+           __VERSION__, program, (unsigned long long)seed, options->minutes);
     if (options->nodes > 0)
         printf(" --nodes %d", options->nodes);
     for (unsigned i = 0; i < RULES; i++)
