@@ -1,8 +1,9 @@
 """bench/writes.py: how many records change for one takeover, with many candidates.
 
-Starts `baton run` many times on one election, kills the leader's whole process group again and again, starts it anew,
-and reads the namespace's revision from the state directory: it grows by one for each write that changes records. A
-takeover is: the dead one's presence vanishes, the claim, and the presence of the one that was started in its place.
+Starts `baton run` many times on one election, kills the leader's supervisor again and again, starts it anew, and reads
+the namespace's revision from the state directory: it grows by one for each write that changes records. A takeover is:
+the testament, by which the dead one's guard names the next leader; the end of its session, with which its presence
+vanishes; and the presence of the one that was started in its place.
 """
 
 import argparse
