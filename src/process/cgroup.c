@@ -67,6 +67,7 @@ void cgroup_make(struct cgroup *cgroup)
     char mount[1024], own[1024];
     cgroup->path[0] = '\0';
     cgroup->fd = -1;
+    cgroup->killed = false;
     if (!find_mount(mount, sizeof(mount)) || !find_own(own, sizeof(own)))
         return;
     int length = snprintf(cgroup->path, sizeof(cgroup->path), "%s%s", mount, strcmp(own, "/") == 0 ? "" : own);
@@ -96,9 +97,25 @@ static void put(const struct cgroup *cgroup, const char *file, const char *text)
     close(fd);
 }
 
-pid_t cgroup_fork(const struct cgroup *cgroup)
+/* Linux (seen with 6.18) kills whoever is born by CLONE_INTO_CGROUP into a cgroup whose cgroup.kill was ever used: it
+ * compares how often that was with the number of the parent's own cgroup. A new one begins at 0. */
+static bool make_anew(struct cgroup *cgroup)
 {
-    if (cgroup->path[0] != '\0') {
+    if (rmdir(cgroup->path) < 0 || mkdir(cgroup->path, 0755) < 0)
+        return false;
+    int fd = open(cgroup->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    close(cgroup->fd);
+    cgroup->fd = fd;
+    (void)flock(fd, LOCK_EX);
+    cgroup->killed = false;
+    return true;
+}
+
+pid_t cgroup_fork(struct cgroup *cgroup)
+{
+    if (cgroup->path[0] != '\0' && (!cgroup->killed || make_anew(cgroup))) {
         struct clone_args args = {.flags = CLONE_INTO_CGROUP, .exit_signal = SIGCHLD, .cgroup = (uint64_t)cgroup->fd};
         pid_t pid = (pid_t)syscall(SYS_clone3, &args, sizeof(args));
         if (pid >= 0)
@@ -110,8 +127,9 @@ pid_t cgroup_fork(const struct cgroup *cgroup)
     return pid;
 }
 
-void cgroup_kill(const struct cgroup *cgroup)
+void cgroup_kill(struct cgroup *cgroup)
 {
+    cgroup->killed = true;
     put(cgroup, "cgroup.kill", "1");
 }
 

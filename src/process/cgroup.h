@@ -4,19 +4,22 @@
 #define PROCESS_CGROUP_H
 
 #include <limits.h>
+#include <stdbool.h>
 #include <sys/types.h>
 
 struct cgroup {
     char path[PATH_MAX]; /* "": none */
     int fd;
+    bool killed; /* cgroup_kill was called; see cgroup_fork */
 };
 
 /* Make one below the caller's own. Without permission, or without version 2, there is none. */
 void cgroup_make(struct cgroup *cgroup);
 /* fork(2), the child in the cgroup from its birth: to move a process costs the kernel tens of milliseconds. Where
- * clone3(2) is refused (as seccomp filters of containers do), the child moves itself before it goes on. */
-pid_t cgroup_fork(const struct cgroup *cgroup);
-void cgroup_kill(const struct cgroup *cgroup);
+ * clone3(2) is refused (as seccomp filters of containers do), the child moves itself before it goes on. Nobody may be
+ * in the cgroup any more if it was killed. */
+pid_t cgroup_fork(struct cgroup *cgroup);
+void cgroup_kill(struct cgroup *cgroup);
 void cgroup_remove(struct cgroup *cgroup);
 
 #endif

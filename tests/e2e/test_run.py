@@ -402,6 +402,16 @@ def test_restart_always_starts_it_again_with_the_same_term(world):
     assert process.stop() in (0, 143)  # between two runs, or in one
 
 
+def test_a_command_is_started_again_also_when_it_had_left_something_behind(world):
+    """What is left is killed with its cgroup; that must not be the end of what is born into it later."""
+    process = stand(world, "a", "--restart", "always", script='sleep 1000 & echo "run $BATON_TERM"')
+    place = 0
+    for _ in range(3):
+        _, place = process.wait_line(r"^run \d+$", after=place)
+    process.stop()
+    assert "status 137" not in process.stderr
+
+
 def test_a_silent_watchdog_loses_the_place(world):
     talk = ('import os,socket;s=socket.socket(socket.AF_UNIX,socket.SOCK_DGRAM);a=os.environ["NOTIFY_SOCKET"];'
             's.connect("\\0"+a[1:]);s.send(b"WATCHDOG=1");print("said",os.environ["WATCHDOG_USEC"],flush=True);'
