@@ -95,7 +95,7 @@ _baton() {
     elif [[ $command == lock ]]; then
         mapfile -t COMPREPLY < <(compgen -W "$(_baton_locks)" -- "$current")
     elif [[ $command == fence ]]; then
-        mapfile -t COMPREPLY < <(compgen -W 'install guard unguard status test remove' -- "$current")
+        mapfile -t COMPREPLY < <(compgen -W 'install guard unguard status test reset remove' -- "$current")
     elif [[ $command == once ]]; then
         local IFS=$'\n'
         mapfile -t COMPREPLY < <(compgen -W "$(printf '%s\n' list show forget; _baton_tasks)" -- "$current")

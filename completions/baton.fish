@@ -46,7 +46,7 @@ set -l named run elect gate status watch history transfer hold release
 complete -c baton -n "__baton_in $named" -a '(__baton_elections)' -d election
 complete -c baton -n '__baton_in lock' -a '(__baton_locks)' -d lock
 complete -c baton -n '__baton_in once' -a 'list show forget (__baton_tasks)' -d task
-complete -c baton -n '__baton_in fence' -a 'install guard unguard status test remove' -d verb
+complete -c baton -n '__baton_in fence' -a 'install guard unguard status test reset remove' -d verb
 complete -c baton -n "__baton_in $named lock once" -l url -x -a local: -d 'the engine and namespace'
 complete -c baton -n '__baton_in run elect lock once gate fence status watch history' -l json -d 'print JSON, one object a line'
 complete -c baton -n '__baton_in lock once fence status history transfer hold release' -l timeout -x -d 'how long to wait'

@@ -77,6 +77,21 @@ static int run_unguard(struct fence *fence, char *const *operands, const struct 
     return 0;
 }
 
+static int run_reset(struct fence *fence, char *const *operands, const struct fence_options *options,
+                     struct baton_error *err)
+{
+    bool known;
+    if (baton_check_name("the election", operands[0], err) < 0 ||
+        fence->ops->reset(fence, operands[0], &known, err) < 0)
+        return -1;
+    if (!known)
+        return error_set(err, BATON_NOT_FOUND, "no term of '%s' was seen in %s: there is nothing to forget",
+                         operands[0], fence->ops->describe(fence));
+    printf("%s: the terms of %s are forgotten; the next one counts, whatever it is\n", fence->ops->describe(fence),
+           operands[0]);
+    return 0;
+}
+
 static void print_table(const struct fence_table *tables, size_t count)
 {
     struct cli_table table = {.columns = 4};
@@ -132,8 +147,23 @@ static json_t *proof_json(const struct fence_proof *proof)
     json_object_set_new(json, "newest_passes", json_boolean(proof->newest_passes));
     json_object_set_new(json, "older_is_refused", json_boolean(proof->older_is_refused));
     json_object_set_new(json, "no_term_is_refused", json_boolean(proof->no_term_is_refused));
+    json_object_set_new(json, "is_whole", json_boolean(proof->is_whole));
+    json_object_set_new(json, "hole", present_text(proof->is_whole ? NULL : proof->hole));
     json_object_set_new(json, "words", present_text(proof->words));
     return json;
+}
+
+static bool proves(const struct fence_proof *proof)
+{
+    return proof->newest_passes && proof->older_is_refused && proof->no_term_is_refused && proof->is_whole;
+}
+
+static void print_proof(const char *table, const struct fence_proof *proof)
+{
+    printf("%s%s%s: the newest term passes: %s; an older one is refused: %s; no term at all is refused: %s\n", table,
+           proof->where != NULL ? ", " : "", proof->where != NULL ? proof->where : "",
+           as_it_should(proof->newest_passes), as_it_should(proof->older_is_refused),
+           as_it_should(proof->no_term_is_refused));
 }
 
 static int run_test(struct fence *fence, char *const *operands, const struct fence_options *options,
@@ -145,20 +175,18 @@ static int run_test(struct fence *fence, char *const *operands, const struct fen
     if (fence->ops->test(fence, operands[0], proofs, &count, err) < 0)
         return -1;
     for (size_t i = 0; i < count; i++) {
-        const struct fence_proof *proof = &proofs[i];
-        proved = proved && proof->newest_passes && proof->older_is_refused && proof->no_term_is_refused;
-        if (options->json) {
-            present_line(proof_json(proof));
-            continue;
-        }
-        printf("%s%s%s: the newest term passes: %s; an older one is refused: %s; no term at all is refused: %s\n",
-               operands[0], proof->where != NULL ? ", " : "", proof->where != NULL ? proof->where : "",
-               as_it_should(proof->newest_passes), as_it_should(proof->older_is_refused),
-               as_it_should(proof->no_term_is_refused));
+        proved = proved && proves(&proofs[i]);
+        if (options->json)
+            present_line(proof_json(&proofs[i]));
+        else
+            print_proof(operands[0], &proofs[i]);
     }
     if (!options->json && proved)
         printf("The older one was told: %s\n", proofs[0].words);
-    if (!proved)
+    if (!proofs[0].is_whole)
+        cli_error("%s: there is a way around the guard of '%s': guard it again, so that it is on '%s', too",
+                  fence->ops->describe(fence), operands[0], proofs[0].hole);
+    else if (!proved)
         cli_error("%s: the guard of '%s' does not do what it should", fence->ops->describe(fence), operands[0]);
     return proved ? 0 : EXIT_NOT_PROVED;
 }
@@ -166,7 +194,8 @@ static int run_test(struct fence *fence, char *const *operands, const struct fen
 static const struct verb verbs[] = {
     {"install", "URL", 0, false, run_install},      {"guard", "URL TABLE ELECTION", 2, true, run_guard},
     {"unguard", "URL TABLE", 1, true, run_unguard}, {"status", "URL", 0, true, run_status},
-    {"test", "URL TABLE", 1, true, run_test},       {"remove", "URL", 0, true, run_remove},
+    {"test", "URL TABLE", 1, true, run_test},       {"reset", "URL ELECTION", 1, true, run_reset},
+    {"remove", "URL", 0, true, run_remove},
 };
 
 /* ---- the command ---- */
@@ -193,6 +222,7 @@ static const char about[] = "A fence in a database: tables that take changes onl
                             "unguard URL TABLE           of everybody again\n"
                             "status URL                  what is guarded, and the newest term that was seen\n"
                             "test URL TABLE              try it, in transactions that are rolled back\n"
+                            "reset URL ELECTION          forget its terms: the next one counts\n"
                             "remove URL                  take it away, with all guards\n\n"
                             "A program under baton run --fence pg has its term in each of its connections;\n"
                             "for SQLite it loads an extension. See baton-fence(1).";
@@ -226,7 +256,8 @@ static int run(int argc, char **argv)
             return cli_usage_error("fence", "baton fence %s %s: not more, not less", verbs[i].name, verbs[i].operands);
         return run_verb(&verbs[i], args.operands + 1, &fence);
     }
-    return cli_usage_error("fence", "there is no '%.40s'; there are install, guard, unguard, status, test and remove",
+    return cli_usage_error("fence",
+                           "there is no '%.40s'; there are install, guard, unguard, status, test, reset and remove",
                            args.operands[0]);
 }
 

@@ -12,8 +12,8 @@
 
 #include "baton/error.h"
 
-#define FENCE_ABI 1
-#define FENCE_VERSION 1 /* of what is installed in a database */
+#define FENCE_ABI 2
+#define FENCE_VERSION 2 /* of what is installed in a database */
 
 struct fence; /* an open database; each kind begins its own with this */
 
@@ -30,6 +30,8 @@ struct fence_proof {
     bool newest_passes;           /* a writer of the newest term may write */
     bool older_is_refused;        /* one of an older term may not */
     bool no_term_is_refused;      /* one without a term may not */
+    bool is_whole;                /* there is no way around: by the name of a partition, or of a table above */
+    char hole[200];               /* if there is: the table that is not guarded as it should be */
     char words[BATON_ERROR_TEXT]; /* what the database said to the writer of the older term */
 };
 #define FENCE_PROOFS_MAX 3
@@ -50,6 +52,8 @@ struct fence_ops {
     int (*remove)(struct fence *fence, struct baton_error *err);
     int (*guard)(struct fence *fence, const char *table, const char *election, struct baton_error *err);
     int (*unguard)(struct fence *fence, const char *table, struct baton_error *err);
+    /* Forget the election's terms. *ret_known: one had been seen. */
+    int (*reset)(struct fence *fence, const char *election, bool *ret_known, struct baton_error *err);
     /* The guarded tables, on the heap (fence_tables_free). */
     int (*tables)(struct fence *fence, struct fence_table **ret, size_t *ret_count, struct baton_error *err);
     /* Try it, in transactions that are rolled back. *ret_count proofs. */

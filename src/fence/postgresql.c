@@ -24,11 +24,11 @@ static enum baton_code code_of(const char *state)
     static const struct {
         const char *begins;
         enum baton_code code;
-    } codes[] = {{"42501", BATON_DENIED},    {"28", BATON_DENIED},     {"25006", BATON_DENIED}, /* read only */
-                 {"42P01", BATON_NOT_FOUND}, {"3D", BATON_NOT_FOUND},  {"3F", BATON_NOT_FOUND},
-                 {"57014", BATON_TIMEOUT},   {"55P03", BATON_TIMEOUT}, {"40", BATON_CONFLICT},
-                 {"2BP01", BATON_CONFLICT},  {"53", BATON_FULL},       {"08", BATON_UNAVAILABLE},
-                 {"57P", BATON_UNAVAILABLE}};
+    } codes[] = {{"42501", BATON_DENIED},    {"28", BATON_DENIED},      {"25006", BATON_DENIED}, /* read only */
+                 {"42P01", BATON_NOT_FOUND}, {"3D", BATON_NOT_FOUND},   {"3F", BATON_NOT_FOUND},
+                 {"57014", BATON_TIMEOUT},   {"55P03", BATON_TIMEOUT},  {"40", BATON_CONFLICT},
+                 {"2BP01", BATON_CONFLICT},  {"BT005", BATON_CONFLICT}, {"53", BATON_FULL},
+                 {"08", BATON_UNAVAILABLE},  {"57P", BATON_UNAVAILABLE}};
     for (size_t i = 0; state != NULL && i < COUNT_OF(codes); i++)
         if (text_starts(state, codes[i].begins))
             return codes[i].code;
@@ -180,12 +180,16 @@ static int postgresql_install(struct fence *fence, struct baton_error *err)
 
 static int postgresql_remove(struct fence *fence, struct baton_error *err)
 {
-    return run_script((struct postgresql_fence *)fence,
-                      "BEGIN; SELECT baton.unguard(guarded) FROM baton.status; DROP VIEW baton.status; "
-                      "DROP FUNCTION baton.guard(regclass, text), baton.unguard(regclass), baton.check_change(), "
-                      "baton.fence(text), baton.fence(text, bigint), baton.version(); "
-                      "DROP TABLE baton.terms; DROP SCHEMA baton; COMMIT",
-                      err);
+    return run_script(
+        (struct postgresql_fence *)fence,
+        "BEGIN; SELECT baton.unguard(guarded) FROM baton.status WHERE NOT EXISTS (SELECT FROM pg_inherits "
+        "JOIN pg_trigger ON tgrelid = inhparent WHERE inhrelid = guarded AND tgname = 'baton_guard'); "
+        "DROP VIEW baton.status; "
+        "DROP FUNCTION baton.guard(regclass, text), baton.unguard(regclass), baton.holes(regclass), "
+        "baton.is_reached_from_above(regclass), baton.below(regclass), baton.check_change(), "
+        "baton.reset(text), baton.fence(text), baton.fence(text, bigint), baton.version(); "
+        "DROP TABLE baton.terms; DROP SCHEMA baton; COMMIT",
+        err);
 }
 
 /* ---- guards ---- */
@@ -213,6 +217,17 @@ static int postgresql_unguard(struct fence *fence, const char *table, struct bat
     if (check_guarded(own, table, err) < 0)
         return -1;
     return run(own, "SELECT baton.unguard($1::regclass)", table, NULL, err);
+}
+
+static int postgresql_reset(struct fence *fence, const char *election, bool *ret_known, struct baton_error *err)
+{
+    struct postgresql_fence *own = (struct postgresql_fence *)fence;
+    PGresult *result = query(own, "SELECT baton.reset($1)", election, NULL, err);
+    if (result == NULL)
+        return -1;
+    *ret_known = strcmp(PQgetvalue(result, 0, 0), "t") == 0;
+    PQclear(result);
+    return 0;
 }
 
 static int postgresql_tables(struct fence *fence, struct fence_table **ret, size_t *ret_count, struct baton_error *err)
@@ -280,6 +295,20 @@ static int prove(struct postgresql_fence *own, const char *change, uint64_t term
     return 0;
 }
 
+/* The first table that the guard should be on, too, and is not. */
+static int find_hole(struct postgresql_fence *own, const char *table, struct fence_proof *proof,
+                     struct baton_error *err)
+{
+    PGresult *result = query(own, "SELECT baton.holes($1::regclass)::text", table, NULL, err);
+    if (result == NULL)
+        return -1;
+    proof->is_whole = PQntuples(result) == 0;
+    if (!proof->is_whole)
+        text_copy(proof->hole, sizeof(proof->hole), PQgetvalue(result, 0, 0));
+    PQclear(result);
+    return 0;
+}
+
 static char *change_of(struct postgresql_fence *own, const char *table, uint64_t *ret_term, struct baton_error *err)
 {
     PGresult *result =
@@ -312,6 +341,8 @@ static int postgresql_test(struct fence *fence, const char *table, struct fence_
         ret[i] = (struct fence_proof){.where = levels[i]};
         result = run(own, begin, NULL, NULL, err);
         if (result == 0)
+            result = find_hole(own, table, &ret[i], err);
+        if (result == 0)
             result = prove(own, change, term, &ret[i], err);
         PQclear(PQexec(own->connection, "ROLLBACK"));
     }
@@ -332,6 +363,7 @@ const struct fence_ops fence_postgresql = {
     .remove = postgresql_remove,
     .guard = postgresql_guard,
     .unguard = postgresql_unguard,
+    .reset = postgresql_reset,
     .tables = postgresql_tables,
     .test = postgresql_test,
 };

@@ -83,6 +83,9 @@ static int sqlite_open(const char *url, uint32_t limit_ms, struct fence **ret, s
     if (code == SQLITE_OK)
         code = sqlite3_create_function(own->db, "baton_term", 0, SQLITE_UTF8 | SQLITE_INNOCUOUS, own, tell_term, NULL,
                                        NULL);
+    if (code == SQLITE_OK)
+        code = sqlite3_create_function(own->db, "baton_term", 1, SQLITE_UTF8 | SQLITE_INNOCUOUS, own, tell_term, NULL,
+                                       NULL);
     if (code == SQLITE_OK) /* is it a database at all? */
         code = sqlite3_exec(own->db, "SELECT count(*) FROM sqlite_schema", NULL, NULL, NULL);
     if (code == SQLITE_OK) {
@@ -131,19 +134,18 @@ static int ask(struct sqlite_fence *own, const char *sql, const char *first, con
     return result;
 }
 
+/* Version 1 had no view that tells it. */
 static int sqlite_version(struct fence *fence, int *ret, struct baton_error *err)
 {
-    sqlite3_int64 there;
-    if (ask((struct sqlite_fence *)fence, "SELECT count(*) FROM sqlite_schema WHERE name = 'baton_terms'", NULL, NULL,
-            &there, err) < 0)
+    struct sqlite_fence *own = (struct sqlite_fence *)fence;
+    static const char there[] = "SELECT count(*) FROM sqlite_schema WHERE name = ?1";
+    sqlite3_int64 terms, told, version = 1;
+    if (ask(own, there, "baton_terms", NULL, &terms, err) < 0 || ask(own, there, "baton_version", NULL, &told, err) < 0)
         return -1;
-    *ret = there > 0 ? 1 : 0;
+    if (told > 0 && ask(own, "SELECT version FROM baton_version", NULL, NULL, &version, err) < 0)
+        return -1;
+    *ret = terms > 0 ? (int)version : 0;
     return 0;
-}
-
-static int sqlite_install(struct fence *fence, struct baton_error *err)
-{
-    return ask((struct sqlite_fence *)fence, "SELECT baton_install()", NULL, NULL, NULL, err);
 }
 
 static int check_table(struct sqlite_fence *own, const char *table, struct baton_error *err)
@@ -165,13 +167,15 @@ static int sqlite_guard(struct fence *fence, const char *table, const char *elec
     return ask(own, "SELECT baton_guard(?1, ?2)", table, election, NULL, err);
 }
 
-/* The guarded tables: a trigger's text has its election in quotes, after VALUES. */
+/* The guarded tables: a trigger's text has its election in quotes, after VALUES. What it is on counts, not its name: a
+ * table that was given another name takes its triggers along as they are called. */
 static const char guarded[] =
-    "SELECT tbl_name, replace(substr(sql, instr(sql, 'VALUES (''') + 9, instr(sql, ''', baton_term()') - "
-    "instr(sql, 'VALUES (''') - 9), '''''', '''') AS election, (SELECT term FROM baton_terms WHERE election = "
-    "replace(substr(sql, instr(sql, 'VALUES (''') + 9, instr(sql, ''', baton_term()') - instr(sql, 'VALUES (''') - 9), "
-    "'''''', '''')) FROM sqlite_schema WHERE type = 'trigger' AND name = 'baton_guard_' || tbl_name || '_INSERT' "
-    "ORDER BY tbl_name";
+    "SELECT name, election, (SELECT term FROM baton_terms AS known WHERE known.election = found.election) FROM "
+    "(SELECT lower(tbl_name) AS lowered, max(replace(substr(sql, instr(sql, 'VALUES (''') + 9, "
+    "instr(sql, ''', baton_term()') - instr(sql, 'VALUES (''') - 9), '''''', '''')) AS election "
+    "FROM sqlite_schema WHERE type = 'trigger' AND name LIKE 'baton!_guard!_%' ESCAPE '!' AND "
+    "sql LIKE '%baton!_terms%' ESCAPE '!' GROUP BY lowered) AS found "
+    "JOIN sqlite_schema AS made ON made.type = 'table' AND lower(made.name) = lowered ORDER BY lowered";
 
 static int sqlite_tables(struct fence *fence, struct fence_table **ret, size_t *ret_count, struct baton_error *err)
 {
@@ -234,6 +238,35 @@ static int rollback_with(struct sqlite_fence *own, int result)
     return result;
 }
 
+/* The guards of an older version are made anew. */
+static int sqlite_install(struct fence *fence, struct baton_error *err)
+{
+    struct sqlite_fence *own = (struct sqlite_fence *)fence;
+    struct fence_table *tables = NULL;
+    size_t count = 0;
+    int version;
+    if (sqlite_version(fence, &version, err) < 0 || ask(own, "BEGIN IMMEDIATE", NULL, NULL, NULL, err) < 0)
+        return -1;
+    int result = ask(own, "SELECT baton_install()", NULL, NULL, NULL, err);
+    if (result == 0 && version != 0 && version < FENCE_VERSION)
+        result = sqlite_tables(fence, &tables, &count, err);
+    for (size_t i = 0; i < count && result == 0; i++)
+        result = ask(own, "SELECT baton_guard(?1, ?2)", tables[i].table, tables[i].election, NULL, err);
+    fence_tables_free(tables, count);
+    if (result == 0)
+        result = ask(own, "COMMIT", NULL, NULL, NULL, err);
+    return result == 0 ? 0 : rollback_with(own, -1);
+}
+
+static int sqlite_reset(struct fence *fence, const char *election, bool *ret_known, struct baton_error *err)
+{
+    sqlite3_int64 known;
+    if (ask((struct sqlite_fence *)fence, "SELECT baton_reset(?1)", election, NULL, &known, err) < 0)
+        return -1;
+    *ret_known = known != 0;
+    return 0;
+}
+
 static int sqlite_remove(struct fence *fence, struct baton_error *err)
 {
     struct sqlite_fence *own = (struct sqlite_fence *)fence;
@@ -247,6 +280,8 @@ static int sqlite_remove(struct fence *fence, struct baton_error *err)
     for (size_t i = 0; i < count && result == 0; i++)
         result = ask(own, "SELECT baton_unguard(?1)", tables[i].table, NULL, NULL, err);
     fence_tables_free(tables, count);
+    if (result == 0)
+        result = ask(own, "DROP VIEW IF EXISTS baton_version", NULL, NULL, NULL, err);
     if (result == 0)
         result = ask(own, "DROP TABLE baton_terms", NULL, NULL, NULL, err);
     if (result == 0)
@@ -279,7 +314,7 @@ static int sqlite_test(struct fence *fence, const char *table, struct fence_proo
     if (result == 0) {
         /* The table itself may refuse the first row: then that has not left its term. */
         result = ask(own, "SELECT baton_fence(?1, CAST(?2 AS INTEGER))", guard.election, number, NULL, err);
-        ret[0] = (struct fence_proof){.newest_passes = passes(own, insert, newest, words)};
+        ret[0] = (struct fence_proof){.is_whole = true, .newest_passes = passes(own, insert, newest, words)};
         ret[0].older_is_refused = !passes(own, insert, newest - 1, ret[0].words);
         ret[0].no_term_is_refused = !passes(own, insert, 0, words);
         *ret_count = 1;
@@ -302,6 +337,7 @@ const struct fence_ops fence_sqlite = {
     .remove = sqlite_remove,
     .guard = sqlite_guard,
     .unguard = sqlite_unguard,
+    .reset = sqlite_reset,
     .tables = sqlite_tables,
     .test = sqlite_test,
 };

@@ -90,12 +90,12 @@ static void set_number(const char *name, uint64_t number)
         unsetenv(name);
 }
 
-/* libpq's: options for the server of each connection, after those that are there. */
-static void set_pgoptions(uint64_t term)
+/* libpq's: options for the server of each connection, after those that are there. (A name needs no quotes.) */
+static void set_pgoptions(const char *election, uint64_t term)
 {
     const char *before = getenv("PGOPTIONS");
-    char *options = mem_format("%s%s-c baton.term=%llu", before != NULL ? before : "",
-                               before != NULL && before[0] != '\0' ? " " : "", (unsigned long long)term);
+    char *options = mem_format("%s%s-c baton.term=%llu -c baton.election=%s", before != NULL ? before : "",
+                               before != NULL && before[0] != '\0' ? " " : "", (unsigned long long)term, election);
     setenv("PGOPTIONS", options, 1);
     free(options);
 }
@@ -109,7 +109,7 @@ static void set_environment(const struct guard_environment *environment)
     set_number("BATON_TOKEN", environment->token);
     set_number("BATON_ATTEMPT", environment->attempt);
     if (environment->fence_pg)
-        set_pgoptions(environment->term);
+        set_pgoptions(environment->name, environment->term);
     if (environment->notify[0] != '\0')
         setenv("NOTIFY_SOCKET", environment->notify, 1);
     else

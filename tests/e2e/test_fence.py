@@ -1,9 +1,12 @@
 """A fence that a real PostgreSQL enforces (fence/postgresql.sql), also against a program that knows nothing of it."""
 
 import os
+import random
 import signal
 import subprocess
 import sys
+import threading
+import time
 
 import pytest
 
@@ -41,6 +44,12 @@ class Database:
     def write(self, term, text="x", check=True, **kwargs):
         return self.psql(f"INSERT INTO rows (text) VALUES ('{text}')", options=f"-c baton.term={term}", check=check,
                          **kwargs)
+
+    def wait_waiting(self):
+        """Until a session waits for another one's lock."""
+        deadline = time.monotonic() + LIMIT_S
+        while self.psql("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'") == "0":
+            assert time.monotonic() < deadline, "nobody waits"
 
     def session(self, term, folder):
         return Session(self, term, folder)
@@ -105,6 +114,88 @@ def test_every_kind_of_change_is_guarded(database, change):
     told = database.psql(change, options="-c baton.term=6", check=False)
     assert told.returncode != 0 and "BT001" in told.stderr, told
     assert database.psql("SELECT count(*), min(text) FROM rows") == "1|x"
+
+
+# What the guarded table is, and by which other table its rows are reached.
+PARTED = ["CREATE TABLE parts (id int, text text) PARTITION BY LIST (id)",
+          "CREATE TABLE part1 PARTITION OF parts FOR VALUES IN (1)",
+          "CREATE TABLE part2 PARTITION OF parts FOR VALUES IN (2) PARTITION BY LIST (text)",
+          "CREATE TABLE part2x PARTITION OF part2 FOR VALUES IN ('x', 'y')"]
+INHERITED = ["CREATE TABLE parts (id int, text text)", "CREATE TABLE part1 () INHERITS (parts)"]
+CHANGES = ["INSERT INTO {0} VALUES ({1}, 'y')", "UPDATE {0} SET text = 'y' WHERE id = {1}", "DELETE FROM {0}",
+           "TRUNCATE {0}", "SET session_replication_role = replica; DELETE FROM {0}",
+           "MERGE INTO {0} USING (VALUES ({1})) AS v(n) ON id = n WHEN MATCHED THEN DELETE"]
+
+
+@pytest.mark.parametrize("tables,guarded,named,row", [
+    (PARTED, "parts", "part1", 1), (PARTED, "parts", "part2", 2), (PARTED, "parts", "part2x", 2),
+    (PARTED, "part1", "parts", 1), (PARTED, "part2", "parts", 2), (PARTED, "part2x", "parts", 2),
+    (PARTED, "part2x", "part2", 2), (PARTED, "part2", "part2x", 2), (INHERITED, "parts", "part1", 1)])
+def test_there_is_no_way_around_by_the_name_of_a_partition_or_of_its_parent(database, tables, guarded, named, row):
+    database.psql(*tables, f"INSERT INTO {named} VALUES ({row}, 'x')", f"SELECT baton.guard('{guarded}', 'db')")
+    database.write(7)
+    for change in CHANGES:
+        told = database.psql(*change.format(named, row).split("; "), options="-c baton.term=6", check=False)
+        assert told.returncode != 0 and "BT001" in told.stderr, (change, told)
+        told = database.psql(*change.format(named, row).split("; "), check=False)
+        assert told.returncode != 0 and "BT002" in told.stderr, (change, told)
+    assert database.psql("SELECT * FROM parts") == f"{row}|x"
+    for change in CHANGES:
+        database.psql(*change.format(named, row).split("; "), options="-c baton.term=7")
+
+
+@pytest.mark.parametrize("change", CHANGES[1:5])
+def test_there_is_no_way_around_by_the_name_of_what_a_table_inherits_from(database, change):
+    database.psql(*INHERITED, "INSERT INTO part1 VALUES (1, 'x')", "SELECT baton.guard('part1', 'db')")
+    database.write(7)
+    told = database.psql(*change.format("parts", 1).split("; "), options="-c baton.term=6", check=False)
+    assert told.returncode != 0 and "BT001" in told.stderr, (change, told)
+    database.psql("INSERT INTO parts VALUES (1, 'free')")  # it is not guarded itself
+    assert database.psql("SELECT count(*) FROM parts") == "2"
+
+
+def test_a_partition_that_comes_later_is_guarded_too(database):
+    database.psql(*PARTED, "SELECT baton.guard('parts', 'db')",
+                  "CREATE TABLE part3 PARTITION OF parts FOR VALUES IN (3)", "CREATE TABLE part4 (id int, text text)",
+                  "ALTER TABLE parts ATTACH PARTITION part4 FOR VALUES IN (4)")
+    database.write(7)
+    for part in (3, 4):
+        database.psql(f"INSERT INTO part{part} VALUES ({part}, 'x')", options="-c baton.term=7")
+        for change in CHANGES[:3] + CHANGES[4:]:
+            told = database.psql(*change.format(f"part{part}", part).split("; "), options="-c baton.term=6",
+                                 check=False)
+            assert told.returncode != 0 and "BT001" in told.stderr, (change, told)
+
+
+def test_the_guard_of_a_whole_is_changed_and_taken_away_as_a_whole(database):
+    database.psql(*PARTED, "SELECT baton.guard('parts', 'db')")
+    told = database.psql("SELECT baton.unguard('part1')", check=False)
+    assert "BT005" in told.stderr and "belongs to public.parts, which is guarded" in told.stderr, told
+    told = database.psql("SELECT baton.guard('part2x', 'other')", check=False)
+    assert "BT005" in told.stderr, told
+    database.psql("SELECT baton.guard('parts', 'other')")
+    assert database.psql("SELECT DISTINCT election FROM baton.status WHERE guarded <> 'rows'::regclass") == "other"
+    database.psql("SELECT baton.unguard('parts')", "INSERT INTO parts VALUES (1, 'x')", "DELETE FROM part1")
+    assert database.psql("SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'baton%'") == "1"  # that of rows
+
+
+@pytest.mark.parametrize("level", ["READ COMMITTED", "REPEATABLE READ"])
+def test_rows_of_a_transaction_that_was_let_through_are_let_through(two, database, level):
+    """And what was let through within a savepoint is over with it."""
+    old, new = two
+    database.psql(*PARTED, "SELECT baton.guard('part1', 'db')")
+    old.do(f"BEGIN ISOLATION LEVEL {level}")
+    old.do("SAVEPOINT before")
+    assert old.do("INSERT INTO parts SELECT 1, 'x' FROM generate_series(1, 1000)") == ""
+    assert old.do("INSERT INTO parts SELECT 1, 'x' FROM generate_series(1, 1000)") == ""
+    new.send("INSERT INTO rows (text) VALUES ('new')")
+    database.wait_waiting()
+    old.do("ROLLBACK TO SAVEPOINT before")
+    assert new.wait() == ""
+    refused = old.do("INSERT INTO parts VALUES (1, 'late')")
+    assert ("BT001" if level == "READ COMMITTED" else "40001") in refused, refused
+    old.do("ROLLBACK")
+    assert database.psql("SELECT count(*) FROM parts") == "0"
 
 
 def test_readers_need_no_term(database):
@@ -179,6 +270,81 @@ def test_many_writers_with_a_new_term_at_once(database):
     assert database.psql("SELECT count(*) FROM rows WHERE text = 'six'") == "8"
 
 
+LEVELS = ("READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE")
+
+
+def write_much(database, folder, seed):
+    """A writer whose leader changes at times; it stands still here and there within a transaction."""
+    chance = random.Random(seed)
+    for _ in range(6):
+        term = chance.randint(1, 12)
+        session = database.session(term, folder)
+        for _ in range(5):
+            session.do(f"BEGIN ISOLATION LEVEL {chance.choice(LEVELS)}")
+            if chance.random() < 0.3:
+                session.do("SELECT count(*) FROM log")
+            if chance.random() < 0.3:
+                session.do("SELECT pg_sleep(random() * 0.02)")
+            # Its number is taken after it was let through: in the order of commits, but for who shares a term.
+            refused = session.do(f"INSERT INTO log (term) VALUES ({term})")
+            if chance.random() < 0.3:
+                session.do("SELECT pg_sleep(random() * 0.02)")
+            assert refused in ("",) or "BT001" in refused or "40001" in refused, refused
+            session.do("COMMIT" if chance.random() < 0.8 else "ROLLBACK")
+        session.close()
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_terms_only_grow_in_the_order_of_commits(database, tmp_path, seed):
+    """Many writers of any term under any isolation level, and a reader that sees each state of the log."""
+    database.psql("CREATE TABLE log (id serial, term bigint)", "SELECT baton.guard('log', 'db')")
+    failures = []
+
+    def run(number):
+        try:
+            write_much(database, str(tmp_path), seed * 100 + number)
+        except BaseException as error:  # pylint: disable=broad-exception-caught
+            failures.append(error)
+
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    reader = database.session(0, str(tmp_path))
+    reader.do("SET statement_timeout = '20s'")
+    seen, newest = set(), 0
+    while any(thread.is_alive() for thread in threads):
+        now = dict(line.split("|") for line in reader.do("SELECT id, term FROM log").split())
+        # What was committed since it looked last is not older than what it saw then.
+        assert all(int(now[number]) >= newest for number in now.keys() - seen), (seen, now)
+        seen, newest = set(now), max(map(int, now.values()), default=0)
+    reader.close()
+    for thread in threads:
+        thread.join()
+    assert not failures, failures
+    terms = [int(term) for term in database.psql("SELECT term FROM log ORDER BY id").split()]
+    assert terms == sorted(terms) and len(terms) > 5
+
+
+def test_readers_do_not_wait_for_writers_nor_for_leaders_that_wait(two, database, tmp_path):
+    old, new = two
+    old.do("BEGIN")
+    assert old.do("INSERT INTO rows (text) VALUES ('old')") == ""
+    for waits in (False, True):
+        if waits:
+            new.send("INSERT INTO rows (text) VALUES ('new')")
+            database.wait_waiting()
+        reader = database.session(0, str(tmp_path))
+        reader.do("SET statement_timeout = '10s'")
+        for level in LEVELS:
+            reader.do(f"BEGIN ISOLATION LEVEL {level}")
+            assert reader.do("SELECT text FROM rows") == "x"
+            assert reader.do("SELECT term FROM baton.terms") == "5"
+            reader.do("COMMIT")
+        reader.close()
+    old.do("COMMIT")
+    assert new.wait() == ""
+
+
 def test_to_apply_it_again_changes_nothing_and_a_guard_can_be_changed_and_removed(database):
     database.write(7)
     database.psql(file=FENCE)
@@ -208,6 +374,94 @@ def test_who_may_write_but_owns_nothing_is_guarded_too(database):
         database.psql("DROP OWNED BY app", "DROP ROLE app")
 
 
+@pytest.fixture
+def roles(database):
+    """`app` may write to the guarded table; `stranger` may not."""
+    database.psql("CREATE ROLE app LOGIN", "CREATE ROLE stranger LOGIN", "GRANT INSERT, SELECT ON rows TO app",
+                  "GRANT USAGE ON SEQUENCE rows_id_seq TO app", "GRANT CREATE ON SCHEMA public TO stranger")
+    yield database
+    database.psql("DROP OWNED BY app, stranger", "DROP ROLE app, stranger")
+
+
+def as_role(database, role, *statements, **kwargs):
+    return database.psql(f"SET SESSION AUTHORIZATION {role}", *statements, check=False, **kwargs)
+
+
+def test_a_stranger_cannot_shut_the_leader_out(roles):
+    roles.write(7)
+    huge = "9007199254740991"
+    for attempt in ((f"SELECT baton.fence('db', {huge})",), ("SELECT baton.fence('db')",),
+                    ("SELECT baton.reset('db')",),
+                    ("CREATE TEMP TABLE mine (x int)", "SELECT baton.guard('mine', 'db')",
+                     "INSERT INTO mine VALUES (1)"),
+                    ("CREATE TABLE mine (x int)", "CREATE TRIGGER t BEFORE INSERT ON mine FOR EACH STATEMENT "
+                     "EXECUTE FUNCTION baton.check_change('db')", "INSERT INTO mine VALUES (1)"),
+                    ("INSERT INTO rows (text) VALUES ('x')",), ("DELETE FROM baton.terms",)):
+        told = as_role(roles, "stranger", *attempt, options=f"-c baton.term={huge}")
+        assert told.returncode != 0 and "permission denied" in told.stderr, (attempt, told)
+    assert roles.psql("SELECT term FROM baton.terms WHERE election = 'db'") == "7"
+
+
+def test_a_writer_needs_no_other_right_and_a_program_that_asks_itself_is_given_it(roles):
+    assert as_role(roles, "app", "INSERT INTO rows (text) VALUES ('x')", options="-c baton.term=7").returncode == 0
+    assert "BT001" in as_role(roles, "app", "INSERT INTO rows (text) VALUES ('x')", options="-c baton.term=6").stderr
+    assert "permission denied" in as_role(roles, "app", "SELECT baton.fence('db', 8)").stderr
+    roles.psql("GRANT EXECUTE ON FUNCTION baton.fence(text), baton.fence(text, bigint) TO app")
+    assert as_role(roles, "app", "SELECT baton.fence('db', 8)").returncode == 0
+    roles.psql(file=FENCE)  # to apply it again takes no right away
+    assert as_role(roles, "app", "SELECT baton.fence('db')", options="-c baton.term=9").returncode == 0
+
+
+def test_a_writers_own_search_path_does_not_matter(roles):
+    """The trigger has its owner's rights: nothing of the writer's may be called in it."""
+    roles.psql("CREATE SCHEMA evil AUTHORIZATION app")
+    told = as_role(roles, "app", "CREATE FUNCTION evil.current_setting(text, boolean) RETURNS text LANGUAGE plpgsql AS "
+                   "$$ BEGIN RAISE EXCEPTION 'called'; END $$", "SET search_path = evil, pg_catalog, public",
+                   "INSERT INTO rows (text) VALUES ('x')", options="-c baton.term=7")
+    assert told.returncode == 0, told
+
+
+def test_a_term_is_forgotten_and_the_next_one_counts(database, tmp_path):
+    database.write(900)
+    holder = database.session(900, str(tmp_path))
+    holder.do("BEGIN")
+    assert holder.do("INSERT INTO rows (text) VALUES ('open')") == ""
+    other = database.session(3, str(tmp_path))
+    other.send("SELECT baton.reset('db')")
+    database.wait_waiting()  # for who was let through
+    holder.do("COMMIT")
+    assert other.wait() == "t"
+    assert other.do("INSERT INTO rows (text) VALUES ('three')") == ""
+    assert other.do("SELECT baton.reset('none')") == "f"
+    assert database.psql("SELECT term FROM baton.terms") == "3"
+    holder.close()
+    other.close()
+
+
+def test_the_term_of_another_election_is_refused(database):
+    database.write(7)
+    told = database.psql("INSERT INTO rows (text) VALUES ('x')", check=False,
+                         options="-c baton.term=900 -c baton.election=other")
+    assert told.returncode != 0 and "BT004" in told.stderr and "of the election other, not of db" in told.stderr, told
+    database.psql("INSERT INTO rows (text) VALUES ('x')", options="-c baton.term=8 -c baton.election=db")
+    assert database.psql("SELECT term FROM baton.terms") == "8"
+    told = database.psql("INSERT INTO rows (text) VALUES ('x')", "SET baton.election = 'other'",  # it has passed before
+                         "INSERT INTO rows (text) VALUES ('x')", options="-c baton.term=8 -c baton.election=db",
+                         check=False)
+    assert told.returncode != 0 and "BT004" in told.stderr, told
+
+
+def test_the_server_ends_a_transaction_that_stands_open_so_that_the_next_leader_goes_on(two):
+    old, new = two
+    old.do("SET idle_in_transaction_session_timeout = '1s'")
+    old.do("BEGIN")
+    assert old.do("INSERT INTO rows (text) VALUES ('old')") == ""  # and here it stands still
+    assert new.do("SET lock_timeout = '20s'") == ""
+    assert new.do("INSERT INTO rows (text) VALUES ('new')") == ""  # it has waited for that
+    assert "57P05" in old.do("COMMIT") or old.psql.wait(LIMIT_S) != 0
+    assert new.do("SELECT string_agg(text, ', ' ORDER BY text) FROM rows") == "new, x"
+
+
 # Knows nothing of baton: it inserts what it reads.
 WRITER = """while read text
 do psql -Xq -c "INSERT INTO rows (text) VALUES ('$text')" 2>&1 && echo "wrote $text"
@@ -222,11 +476,11 @@ def test_an_unmodified_program_is_fenced(world, database):
         programs.append(world.start("run", "--fence=pg", "--ttl=60s", "--id", name, "db", "--", "sh", "-c", script,
                                     env={**database.env, "PGOPTIONS": "-c work_mem=1MB"}))
         if name == "a":
-            programs[0].wait_line(r"^up -c work_mem=1MB -c baton.term=\d+$")
+            programs[0].wait_line(r"^up -c work_mem=1MB -c baton.term=\d+ -c baton.election=db$")
     os.write(first[1], b"one\n")
     programs[0].wait_line("^wrote one$")
     programs[0].signal(signal.SIGKILL)
-    programs[1].wait_line(r"^up -c work_mem=1MB -c baton.term=\d+$")
+    programs[1].wait_line(r"^up -c work_mem=1MB -c baton.term=\d+ -c baton.election=db$")
     os.write(second[1], b"two\n")
     programs[1].wait_line("^wrote two$")
     assert database.psql("SELECT string_agg(text, ' ' ORDER BY id) FROM rows") == "one two"
@@ -235,21 +489,36 @@ def test_an_unmodified_program_is_fenced(world, database):
         os.close(write)
 
 
-def test_a_leader_frozen_between_its_check_and_its_write_is_refused(world, database, tmp_path):
-    """Frozen with all that could have ended it, as a machine that stands still is; woken when another has written."""
-    a = world.start("run", "--fence=pg", "--ttl=2s", "--grace=300ms", "--id", "a", "db", "--", "sh", "-c",
-                    "echo \"up $BATON_TERM\"; exec sleep 1000", env=database.env)
-    term = int(a.wait_line(r"^up (\d+)$")[0][1])
-    session = database.session(term, str(tmp_path))  # what its command has open
-    assert session.do("INSERT INTO rows (text) VALUES ('before')") == ""
-    session.do("BEGIN")
-    session.do("SELECT count(*) FROM rows")  # it has looked whether it may
-    for pid in [pid for pid in world.marked() if pid != a.pid] + [a.pid]:
+def arguments(pid):
+    with open(f"/proc/{pid}/cmdline", encoding="utf-8") as file:
+        return file.read().split("\0")
+
+
+@pytest.mark.parametrize("level", ["READ COMMITTED", "REPEATABLE READ"])
+def test_a_leader_frozen_between_its_check_and_its_write_is_refused(world, database, level):
+    """Its command opens the connection, and is frozen with all that could have ended it, as a machine that stands still
+    is; woken when another one has written."""
+    orders = os.path.join(world.folder, "orders")
+    os.mkfifo(orders)
+    script = f"""(echo "BEGIN ISOLATION LEVEL {level};"; echo "SELECT 'rows', count(*) FROM rows;"; cat {orders}) |
+        psql -XAtq -v VERBOSITY=sqlstate 2>&1"""
+
+    def stand(name, command):
+        return world.start("run", "--fence=pg", "--ttl=2s", "--grace=300ms", "--id", name, "db", "--", "sh", "-c",
+                           command, env=database.env)
+
+    a = stand("a", script)
+    a.wait_line(r"^rows\|0$")  # it has looked
+    frozen = world.marked()
+    for pid in [pid for pid in frozen if pid != a.pid] + [a.pid]:
         os.kill(pid, signal.SIGSTOP)
-    b = world.start("run", "--fence=pg", "--ttl=2s", "--grace=300ms", "--id", "b", "db", "--", "sh", "-c",
-                    "psql -Xq -c \"INSERT INTO rows (text) VALUES ('after')\" && echo wrote; exec sleep 1000",
-                    env=database.env)
+    b = stand("b", "psql -Xq -c \"INSERT INTO rows (text) VALUES ('after')\" && echo wrote; exec sleep 1000")
     b.wait_line("^wrote$")
-    assert "BT001" in session.do("INSERT INTO rows (text) VALUES ('stale')")
-    session.close()
-    assert database.psql("SELECT string_agg(text, ' ' ORDER BY id) FROM rows") == "before after"
+    # Only the command is woken: nobody ends it.
+    for pid in frozen:
+        if arguments(pid)[0] in ("cat", "sh", "psql") or arguments(pid)[0].endswith("/psql"):
+            os.kill(pid, signal.SIGCONT)
+    with open(orders, "w", encoding="ascii") as file:
+        file.write("INSERT INTO rows (text) VALUES ('stale');\nCOMMIT;\n")
+    a.wait_line("BT001" if level == "READ COMMITTED" else "40001")
+    assert database.psql("SELECT string_agg(text, ' ' ORDER BY id) FROM rows") == "after"

@@ -103,7 +103,7 @@ def test_a_fence_from_its_beginning_to_its_end(world, database):
     assert fence(world, "status", "--json", url).objects[0]["term"] == 8
     assert re.search(r"^orders +db-writer +8 ", fence(world, "status", url).out, re.M)
     told = fence(world, "install", url)  # again: nothing is forgotten
-    assert told.code == 0 and "was there, version 1" in told.out
+    assert told.code == 0 and "was there, version 2" in told.out
     assert not database.write(7)
     assert fence(world, "unguard", url, "orders").code == 0
     assert database.write(None)
@@ -126,7 +126,7 @@ def test_it_is_proved_on_the_users_own_table_and_nothing_is_left(world, database
         proofs = fence(world, "test", "--json", database.url, "orders").objects
         assert len(proofs) == (1 if isinstance(database, OnSqlite) else 3)
         assert all(proof[name] for proof in proofs
-                   for name in ("newest_passes", "older_is_refused", "no_term_is_refused"))
+                   for name in ("newest_passes", "older_is_refused", "no_term_is_refused", "is_whole"))
         assert fence(world, "status", "--json", database.url).objects[0]["term"] == term
     assert database.rows() == 1 and database.write(41)
 
@@ -156,6 +156,8 @@ def test_bad_input(world, database):
             (("guard", url, "orders", "no name!"), 64, "is not legal"),
             (("guard", url, "orders"), 64, "baton fence guard URL TABLE ELECTION"),
             (("status", url, "orders"), 64, "not more, not less"),
+            (("reset", url, "no name!"), 64, "is not legal"),
+            (("reset", url), 64, "baton fence reset URL ELECTION"),
             (("sabre", url), 64, "there is no 'sabre'"),
             (("status", "mysql://x/y"), 64, "this URL begins otherwise"),
             (("status",), 64, "VERB and URL")):
@@ -182,22 +184,111 @@ def test_databases_that_cannot_be_used(world, tmp_path, postgres):
     assert fence(world, "guard", there.url, "orders", "db").code == 0
     told = fence(world, "test", re.sub("user=.*", "user=nobody", there.url), "orders")
     assert told.code == 77 and "permission denied for table orders" in told.err, told
-    there.sql("CREATE OR REPLACE FUNCTION baton.version() RETURNS integer LANGUAGE sql IMMUTABLE AS 'SELECT 2'")
-    for verb in ("status", "install", "remove"):
-        told = fence(world, verb, there.url)
-        assert told.code == 76 and "of a newer baton" in told.err, told
-    there.sql("CREATE OR REPLACE FUNCTION baton.version() RETURNS integer LANGUAGE sql IMMUTABLE AS 'SELECT 0'")
 
 
-def test_an_older_version_is_made_this_one(world, postgres):
-    database = OnPostgres(postgres)
-    with open(os.path.join(TOP, "fence", "postgresql.sql"), encoding="utf-8") as file:
-        older = file.read().replace("'SELECT 1'", "'SELECT 0'")
-    database.sql(older.replace("BEGIN;", "", 1).replace("COMMIT;", "", 1), "SELECT baton.guard('orders', 'db')")
-    assert database.write(3)
+class Version:
+    """What is installed there says that it is of another version."""
+
+    def __init__(self, database):
+        self.database = database
+
+    def set(self, number):
+        if isinstance(self.database, OnSqlite):
+            self.database.sql("DROP VIEW baton_version")
+            self.database.sql(f"CREATE VIEW baton_version AS SELECT {number} AS version")
+        else:
+            self.database.sql("CREATE OR REPLACE FUNCTION baton.version() RETURNS integer LANGUAGE sql IMMUTABLE "
+                              f"AS 'SELECT {number}'")
+
+
+VERBS = (("status",), ("guard", "orders", "db"), ("unguard", "orders"), ("test", "orders"), ("reset", "db"),
+         ("remove",))
+
+
+def test_a_newer_version_is_left_alone(world, database):
     assert fence(world, "install", database.url).code == 0
-    assert fence(world, "status", "--json", database.url).objects[0]["term"] == 3
+    Version(database).set(3)
+    for verb, *operands in (*VERBS, ("install",)):
+        told = fence(world, verb, database.url, *operands)
+        assert told.code == 76 and "is of version 3, of a newer baton; this one knows version 2" in told.err, told
+
+
+def test_an_older_version_is_made_this_one(world, database):
+    assert fence(world, "install", database.url).code == 0
+    assert fence(world, "guard", database.url, "orders", "db").code == 0
+    assert database.write(3)
+    Version(database).set(1)
+    for verb, *operands in VERBS:
+        told = fence(world, verb, database.url, *operands)
+        assert told.code == 75 and "is of version 1; baton fence install makes it version 2" in told.err, told
     assert not database.write(2)
+    told = fence(world, "install", database.url)
+    assert told.code == 0 and "was there, version 1; it is of version 2" in told.out
+    assert fence(world, "status", "--json", database.url).objects[0]["term"] == 3
+    assert not database.write(2) and database.write(3)
+
+
+def test_a_guard_of_the_first_version_in_sqlite_is_made_this_ones(world, tmp_path):
+    """It had a table of terms, and triggers that did not ask whose the term was."""
+    database = OnSqlite(str(tmp_path))
+    database.sql("CREATE TABLE baton_terms (election TEXT PRIMARY KEY NOT NULL, term INTEGER NOT NULL) WITHOUT ROWID")
+    for change in ("INSERT", "UPDATE", "DELETE"):
+        database.sql(f"""CREATE TRIGGER "baton_guard_orders_{change}" BEFORE {change} ON "orders" BEGIN
+            INSERT INTO baton_terms (election, term) VALUES ('db', baton_term())
+            ON CONFLICT (election) DO NOTHING; END""")
+    assert fence(world, "status", database.url).code == 75
+    assert fence(world, "install", database.url).code == 0
+    assert fence(world, "status", "--json", database.url).objects[0]["election"] == "db"
+    triggers = database.sql("SELECT sql FROM sqlite_schema WHERE type = 'trigger'")
+    assert len(triggers) == 3 and all("baton_term('db')" in sql for (sql,) in triggers)
+
+
+def test_a_guard_of_the_first_version_in_postgresql_is_made_whole(world, postgres):
+    database = OnPostgres(postgres)
+    assert fence(world, "install", database.url).code == 0
+    database.sql("CREATE TABLE parts (id int) PARTITION BY LIST (id)",
+                 "CREATE TABLE part1 PARTITION OF parts FOR VALUES IN (1)",
+                 "CREATE TRIGGER baton_guard BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON parts FOR EACH STATEMENT "
+                 "EXECUTE FUNCTION baton.check_change('db')")
+    database.sql("INSERT INTO part1 VALUES (1)")  # around it
+    Version(database).set(1)
+    assert fence(world, "install", database.url).code == 0
+    told = database.sql("INSERT INTO part1 VALUES (1)", check=False)
+    assert told.returncode != 0 and "BT002" in told.stderr
+    assert fence(world, "test", database.url, "parts").code == 0
+
+
+def test_a_way_around_a_guard_is_found(world, postgres):
+    database = OnPostgres(postgres)
+    assert fence(world, "install", database.url).code == 0
+    assert fence(world, "guard", database.url, "orders", "db").code == 0
+    for make in ("CREATE TABLE newer () INHERITS (orders)",
+                 "CREATE TABLE above (id int NOT NULL, text text NOT NULL); ALTER TABLE orders INHERIT above"):
+        database.sql(*make.split("; "))
+        told = fence(world, "test", database.url, "orders")
+        assert told.code == 1 and "there is a way around the guard of 'orders'" in told.err, told
+        proof = fence(world, "test", "--json", database.url, "orders").objects[0]
+        assert not proof["is_whole"] and proof["hole"] == "newer", proof  # the first one
+        assert fence(world, "guard", database.url, "orders", "db").code == 0
+        assert fence(world, "test", database.url, "orders").code == 0
+    told = fence(world, "unguard", database.url, "newer")
+    assert told.code == 75 and "belongs to public.orders, which is guarded" in told.err, told
+    assert fence(world, "unguard", database.url, "orders").code == 0
+    assert fence(world, "guard", database.url, "orders", "db").code == 0
+    assert fence(world, "remove", database.url).code == 0  # with all parts at once
+    assert database.write(None)
+
+
+def test_the_terms_of_an_election_are_forgotten(world, database):
+    assert fence(world, "install", database.url).code == 0
+    assert fence(world, "guard", database.url, "orders", "db").code == 0
+    told = fence(world, "reset", database.url, "db")
+    assert told.code == 66 and "no term of 'db' was seen" in told.err, told
+    assert database.write(900) and not database.write(3)
+    told = fence(world, "reset", database.url, "db")
+    assert told.code == 0 and "the terms of db are forgotten" in told.out, told
+    assert not database.write(None)
+    assert database.write(3) and not database.write(2)
 
 
 def test_what_others_have_built_upon_it_keeps_it(world, postgres):
