@@ -207,8 +207,8 @@ BEGIN
             USING ERRCODE = 'BT005';
     END IF;
     -- The table itself is first: with its trigger go those that its partitions have of it.
-    FOR member, name IN SELECT m, n FROM baton.below(of_table) AS m, (VALUES ('baton_guard'), ('baton_guard_row')) AS v(n)
-                        ORDER BY m <> of_table LOOP
+    FOR member, name IN SELECT m, n FROM baton.below(of_table) AS m,
+                        (VALUES ('baton_guard'), ('baton_guard_row')) AS v(n) ORDER BY m <> of_table LOOP
         IF EXISTS (SELECT FROM pg_trigger WHERE tgrelid = member AND tgname = name) THEN
             EXECUTE format('DROP TRIGGER %I ON %s', name, member);
         END IF;

@@ -15,7 +15,8 @@
 #include "cli/supervise.h"
 #include "process/capture.h"
 
-#define ONCE_LOST 125 /* as timeout(1) and others: it is not known what became of it */
+#define COMMAND_NAME_MAX 200 /* bytes of it that are stored */
+#define ONCE_LOST 125        /* as timeout(1) and others: it is not known what became of it */
 
 struct once_options {
     struct candidate candidate;
@@ -142,7 +143,11 @@ static void describe_command(char *const *command, char *what, size_t size)
             if (*c == '\0')
                 break;
         }
-    snprintf(what, size, "%.200s %016" PRIx64, slash != NULL ? slash + 1 : command[0], hash);
+    const char *name = slash != NULL ? slash + 1 : command[0];
+    size_t length = strnlen(name, COMMAND_NAME_MAX);
+    while (name[length] != '\0' && length > 0 && ((unsigned char)name[length] & 0xc0) == 0x80)
+        length--; /* a character of several bytes is not cut */
+    snprintf(what, size, "%.*s %016" PRIx64, (int)length, name, hash);
 }
 
 static int check_options(struct once_options *into, const struct cli_args *args)
@@ -367,6 +372,30 @@ static void turn(struct once *once)
     supervise_on_time(supervisor);
 }
 
+/* What is left of the output. All is done and recorded, and nobody waits for this process but its reader, who may take
+ * any time: a signal ends it now, as it ends cat(1). */
+static int pass_on(struct once *once)
+{
+    static const int ending[] = {SIGTERM, SIGINT, SIGQUIT, SIGHUP};
+    sigset_t set;
+    int status = CLI_GO;
+    sigemptyset(&set);
+    for (size_t i = 0; i < COUNT_OF(ending); i++)
+        sigaddset(&set, ending[i]);
+    for (int i = 0; i < 2; i++) {
+        struct capture *capture = &once->captures[i];
+        if (capture->passing_size > 0)
+            sigprocmask(SIG_UNBLOCK, &set, NULL);
+        capture_flush(capture);
+        if (capture->error != 0 && capture->error != EPIPE) {
+            cli_error("the output could not be written: %s", strerror(capture->error));
+            status = EX_IOERR;
+        }
+        capture_free(capture);
+    }
+    return status;
+}
+
 static int run_once(const struct once_options *options)
 {
     struct once once = {
@@ -386,11 +415,8 @@ static int run_once(const struct once_options *options)
     while (!supervisor->over)
         turn(&once);
     supervise_end(supervisor);
-    for (int i = 0; i < 2; i++) {
-        capture_flush(&once.captures[i]);
-        capture_free(&once.captures[i]);
-    }
-    return supervise_exit_status(supervisor);
+    status = pass_on(&once);
+    return status != CLI_GO ? status : supervise_exit_status(supervisor);
 }
 
 static int run(int argc, char **argv)

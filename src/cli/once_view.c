@@ -4,10 +4,12 @@
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
 
 #include "base/base.h"
+#include "base/base64.h"
 #include "cli/cli.h"
 #include "cli/known.h"
 #include "cli/present.h"
@@ -138,7 +140,10 @@ static void print_bytes(const struct baton_task_output *output, FILE *to)
     if (output->left_out > 0)
         cli_error("the first %" PRIu64 " bytes of what it printed were not kept", output->left_out);
     fwrite(output->bytes, 1, output->size, to);
-    fflush(to);
+    if (to == stdout)
+        (void)cli_flush(); /* it tells what is wrong, and remembers */
+    else
+        fflush(to);
 }
 
 void once_print_output(const struct baton_task_status *status)
@@ -174,9 +179,19 @@ static void print_one(const struct baton_task_status *status)
                (uint64_t)status->out.size + status->out.left_out, (uint64_t)status->err.size + status->err.left_out);
 }
 
+/* Text where it is UTF-8; else {"base64": "..."}, as in the record. */
 static json_t *output_json(const struct baton_task_output *output)
 {
-    return output->bytes != NULL ? present_text(output->bytes) : json_null();
+    if (output->bytes == NULL)
+        return json_null();
+    json_t *json = json_stringn(output->bytes, output->size);
+    if (json != NULL)
+        return json;
+    char *encoded = mem_new(BASE64_SIZE(output->size) + 1);
+    base64_encode(encoded, output->bytes, output->size);
+    json = json_pack("{s:s}", "base64", encoded);
+    free(encoded);
+    return json;
 }
 
 int once_show(const struct once_view *view, const char *key)

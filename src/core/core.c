@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/json.h"
 #include "core/state.h"
 
 struct core *core_new(const struct core_options *options)
@@ -168,7 +169,7 @@ int core_once(struct core *core, struct contest *task, const struct task_options
     task->task.claim_cid[0] = '\0';
     task->task.options = *options;
     free(task->task.what);
-    task->task.what = mem_text(options->what);
+    task->task.what = json_plain(options->what); /* as it is stored, and compared */
     task->task.looking = true;
     core->standing_count--; /* until it needs a session */
     return 0;

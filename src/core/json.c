@@ -64,19 +64,23 @@ int64_t json_field_number(const json_t *object, const char *name, int64_t otherw
     return json_is_integer(field) ? json_integer_value(field) : otherwise;
 }
 
-/* Text that may hold any bytes (an address, a reason) must be UTF-8 in JSON; what is not becomes "?". */
+char *json_plain(const char *text)
+{
+    char *plain = mem_text(text);
+    json_t *good = json_string(text);
+    for (char *c = plain; good == NULL && *c != '\0'; c++)
+        if ((unsigned char)*c >= 0x80)
+            *c = '?';
+    json_decref(good);
+    return plain;
+}
+
+/* Text that may hold any bytes (an address, a reason) must be UTF-8 in JSON. */
 void json_set_text(json_t *object, const char *name, const char *text)
 {
-    json_t *field = json_string(text);
-    if (field == NULL) {
-        char *plain = mem_text(text);
-        for (char *c = plain; *c != '\0'; c++)
-            if ((unsigned char)*c >= 0x80)
-                *c = '?';
-        field = json_string(plain);
-        free(plain);
-    }
-    json_object_set_new(object, name, field);
+    char *plain = json_plain(text);
+    json_object_set_new(object, name, json_string(plain));
+    free(plain);
 }
 
 /* As text where that is what it is, so that people can read it; otherwise in base64, which costs a third more. Text

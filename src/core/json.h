@@ -19,7 +19,9 @@ char *json_record_write(const json_t *object); /* on the heap */
 /* A text field; absent is "". NULL when it is there but not text, or longer than limit. */
 char *json_field_text(const json_t *object, const char *name, size_t limit);
 int64_t json_field_number(const json_t *object, const char *name, int64_t otherwise);
-/* What is not UTF-8 in it becomes "?". */
+/* A copy, fit to be stored: if it is not UTF-8, with "?" for each byte that is not ASCII. */
+char *json_plain(const char *text);
+/* As json_plain makes it. */
 void json_set_text(json_t *object, const char *name, const char *text);
 /* Any bytes: {"name": "text"}, or {"name": {"base64": "..."}} where it is none. */
 void json_set_bytes(json_t *object, const char *name, const char *bytes, size_t size);

@@ -71,6 +71,7 @@ static void pass(struct capture *capture)
     ssize_t passed = write(capture->to, capture->passing, size);
     if (passed < 0) {
         if (errno != EINTR && errno != EAGAIN) { /* its reader is gone: what is printed is still kept */
+            capture->error = errno;
             capture->to = -1;
             capture->passing_size = 0;
         }

@@ -15,7 +15,8 @@
 
 struct capture {
     int fd;       /* what the command prints; -1: nothing is captured */
-    int to;       /* where it goes */
+    int to;       /* where it goes; -1: nowhere any more */
+    int error;    /* why not: an errno; EPIPE: its reader is gone */
     size_t limit; /* bytes that are kept */
     char *kept;   /* the last of them, and some more; grows up to twice the limit */
     size_t kept_size;

@@ -259,6 +259,48 @@ def test_a_reader_that_is_gone(world):
     assert world.run("once", "show", "-o", "gone").out == "1\n2\n3\n"
 
 
+def test_an_output_that_cannot_be_written_is_told(world):
+    for _ in range(2):  # by who runs it, and by who comes later
+        told = world.run_command(["sh", "-c", f"{BATON} once -o full -- sh -c 'echo run >>log; echo some' >/dev/full"])
+        assert told.code == 74 and "the output could not be written: No space left on device" in told.err, told
+    assert log_of(world) == ["run"]
+    assert show(world, "full")["state"] == "done" and show(world, "full")["out"] == "some\n"
+
+
+def test_a_signal_ends_who_waits_for_a_reader_only(world):
+    size = 400000
+    first = once(world, "-o", script=f"head -c {size} /dev/zero | tr '\\0' x")
+    wait_show(world, state="running")
+    # Its command is over when the rest fits into the pipes; then only the reader is missing.
+    reader = 0
+    while show(world)["state"] == "running":
+        reader += len(os.read(first.popen.stdout.fileno(), 4096))
+    first.signal(signal.SIGTERM)
+    assert first.popen.wait(LIMIT_S) == -signal.SIGTERM
+    assert show(world)["state"] == "done" and reader < size
+
+
+def test_output_that_is_no_text_is_shown_in_base64(world):
+    assert once(world, "-o", script=r"printf '\377\000\001\376'; printf 'a\000b\n' >&2").wait_exit() == 0
+    assert show(world)["out"] == {"base64": "/wAB/g=="}
+    assert show(world)["err"] == "a\0b\n"
+
+
+@pytest.mark.parametrize("name", [b"caf\xe9", "n\u00e4me".encode(), "\u00e4".encode() * 125,
+                                  b"x" * 199 + "\u00e4".encode()])
+def test_a_command_of_any_name(world, name):
+    """What is stored of its name is text; the next who asks for the same command means the same."""
+    command = os.path.join(os.fsencode(world.folder), name)
+    with open(command, "w", encoding="ascii") as file:
+        file.write("#!/bin/sh\necho run >>log\nexit $1\n")
+    os.chmod(command, 0o755)
+    for _ in range(2):
+        told = world.run_command([BATON, "once", "--retries=1", "named", "--", command, "3"])
+        assert told.code == 3 and told.err == "", told
+    assert log_of(world) == ["run", "run"]
+    assert re.fullmatch("[^\ufffd]+ [0-9a-f]{16}", show(world, "named")["what"])
+
+
 # ---- list, show, forget
 
 
