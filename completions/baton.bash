@@ -61,7 +61,7 @@ _baton() {
         fi
         return
         ;;
-    --listen | -l | --hold | --connect-timeout | --idle-timeout | --max-connections) return ;;
+    --listen | -l | --hold | --connect-timeout | --blind | --idle-timeout | --max-connections) return ;;
     --wait | -w | --conflict-exit-code | -E | --slots | --retries | --retry-after | --expire) return ;;
     --id | --address | --priority | --ttl | --grace | --watchdog | --health-every | --timeout | --why)
         return
@@ -76,7 +76,7 @@ _baton() {
         options+=' --describe --timeout --json --help' ;;
     once) options='--url --id --ttl --no-wait --wait --conflict-exit-code --at-least-once --retries --retry-after'
         options+=' --expire --output --any-command --grace --force --expired --timeout --json --help' ;;
-    gate) options='--url --listen --to --hold --connect-timeout --idle-timeout --max-connections --json --help' ;;
+    gate) options='--url --listen --to --hold --connect-timeout --blind --idle-timeout --max-connections --json --help' ;;
     fence) options='--timeout --json --help' ;;
     status | history) options='--url --timeout --json --help' ;;
     watch) options='--url --json --help' ;;

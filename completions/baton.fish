@@ -95,5 +95,6 @@ complete -c baton -n '__baton_in gate' -s l -l listen -x -d 'where clients conne
 complete -c baton -n '__baton_in gate' -l to -x -a 'leader followers' -d 'whom to connect to'
 complete -c baton -n '__baton_in gate' -l hold -x -d 'how long a connection waits for somebody'
 complete -c baton -n '__baton_in gate' -l connect-timeout -x -d 'how long an attempt to connect may take'
+complete -c baton -n '__baton_in gate' -l blind -x -d 'how long to go on without the engine'
 complete -c baton -n '__baton_in gate' -l idle-timeout -x -d 'cut what is idle for so long'
 complete -c baton -n '__baton_in gate' -l max-connections -x -d 'more wait to be accepted'

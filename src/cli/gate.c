@@ -20,10 +20,13 @@
 
 #define LISTEN_MAX 16
 #define FDS_A_CONNECTION 6 /* two sockets, and two pipes when both ways are full */
+#define FDS_OWN 40         /* of the gate itself, and of the engine's client */
+#define GOALS_MAX (RELAY_TARGETS_MAX / ADDRESSES_MAX)
+#define LOOK_UP_AGAIN_MS 1000
 
 struct gate_options {
     const char *url, *name, *listen, *to;
-    uint32_t hold_ms, connect_ms, idle_ms;
+    uint32_t hold_ms, connect_ms, idle_ms, blind_ms;
     int32_t connections_max;
     bool json;
 };
@@ -32,18 +35,22 @@ struct gate_options {
 struct goal {
     uint64_t number;
     char *text; /* its address, as it was given */
-    struct address address;
-    int look_up_fd; /* -1: none is under way */
+    struct address addresses[ADDRESSES_MAX];
+    size_t address_count;
+    int look_up_fd;   /* -1: none is under way */
+    int64_t again_ms; /* when to look up anew, if somebody waits; 0: no need */
 };
 
 struct gate {
     const struct gate_options *options;
     struct observer observer;
     struct relay *relay;
-    struct goal goals[RELAY_TARGETS_MAX];
+    struct goal goals[GOALS_MAX];
     size_t goal_count;
     uint64_t told; /* the number of the first goal that was told of; so that each is told once */
-    bool ready, stopped;
+    bool ready, stopped, crowded;
+    int64_t blind_at_ms; /* the engine is lost: when to believe no more what it said last; NEVER_MS */
+    bool blind;
     int signal_fd;
 };
 
@@ -75,6 +82,11 @@ static int parse(int argc, char **argv, struct gate_options *into)
          .value = "DURATION",
          .min = 1,
          .help = "how long one attempt to connect may take (default: 3s)"},
+        {.name = "blind",
+         .kind = CLI_DURATION,
+         .into = &into->blind_ms,
+         .value = "DURATION",
+         .help = "how long to go on as it was when the engine cannot be asked any\nmore (default: 10s; 0: for ever)"},
         {.name = "idle-timeout",
          .kind = CLI_DURATION,
          .into = &into->idle_ms,
@@ -139,12 +151,12 @@ static void say(const struct gate *gate, const char *event, uint64_t term, const
 
 static void set_targets(struct gate *gate)
 {
-    struct relay_target targets[RELAY_TARGETS_MAX];
+    static struct relay_target targets[RELAY_TARGETS_MAX];
     size_t count = 0;
-    for (size_t i = 0; i < gate->goal_count; i++)
-        if (gate->goals[i].address.length > 0)
-            targets[count++] =
-                (struct relay_target){.number = gate->goals[i].number, .address = gate->goals[i].address};
+    for (size_t i = 0; i < gate->goal_count && !gate->blind; i++)
+        for (size_t place = 0; place < gate->goals[i].address_count; place++)
+            targets[count++] = (struct relay_target){
+                .number = gate->goals[i].number, .otherwise = place > 0, .address = gate->goals[i].addresses[place]};
     relay_set_targets(gate->relay, targets, count);
 }
 
@@ -159,7 +171,8 @@ static void goal_init(struct gate *gate, struct goal *goal, uint64_t number, con
 {
     struct baton_error err;
     *goal = (struct goal){.number = number, .text = mem_text(text), .look_up_fd = -1};
-    int parsed = text[0] != '\0' ? address_parse(text, false, &goal->address, &err) : 0;
+    int parsed = text[0] != '\0' ? address_parse(text, false, &goal->addresses[0], &err) : 0;
+    goal->address_count = text[0] != '\0' && parsed == 0;
     if (text[0] == '\0')
         say(gate, "no-address", 0, "%s has no address: start it with --address", id);
     else if (parsed == 1 && (goal->look_up_fd = address_look_up(text, &err)) < 0)
@@ -227,14 +240,24 @@ static void tell_leader(struct gate *gate, const struct baton_status *status)
 
 static void follow(struct gate *gate)
 {
-    struct goal before[RELAY_TARGETS_MAX];
+    static struct goal before[GOALS_MAX];
     size_t before_count = gate->goal_count;
     const struct baton_status *status = &gate->observer.status[0];
     memcpy(before, gate->goals, before_count * sizeof(before[0]));
     gate->goal_count = 0;
-    for (size_t i = 0; i < status->candidate_count && gate->goal_count < RELAY_TARGETS_MAX; i++)
-        if (is_goal(gate, status, &status->candidates[i]))
+    size_t left_out = 0;
+    for (size_t i = 0; i < status->candidate_count; i++) {
+        if (!is_goal(gate, status, &status->candidates[i]))
+            continue;
+        if (gate->goal_count < GOALS_MAX)
             add_goal(gate, before, before_count, status, &status->candidates[i]);
+        else
+            left_out++;
+    }
+    if (left_out > 0 && !gate->crowded)
+        say(gate, "too-many", 0, "%zu followers, and connections go to the first %d only", GOALS_MAX + left_out,
+            GOALS_MAX);
+    gate->crowded = left_out > 0;
     for (size_t i = 0; i < before_count; i++)
         if (before[i].text != NULL)
             goal_release(&before[i]);
@@ -249,15 +272,44 @@ static void follow(struct gate *gate)
 
 /* ---- events ---- */
 
+/* The engine is lost, and with it what becomes of the leader: for a while it is believed to be as it was. */
+static void lose_sight(struct gate *gate, const char *why)
+{
+    say(gate, "trouble", 0, "%s", why);
+    if (gate->blind_at_ms == NEVER_MS && gate->options->blind_ms > 0)
+        gate->blind_at_ms = baton_now_ms() + gate->options->blind_ms;
+}
+
+static void check_sight(struct gate *gate)
+{
+    char limit[32];
+    if (gate->blind || baton_now_ms() < gate->blind_at_ms)
+        return;
+    gate->blind = true;
+    say(gate, "blind", 0, "the engine could not be asked for %s: nobody knows who leads; connections are cut and held",
+        cli_duration_text(gate->options->blind_ms, limit));
+    set_targets(gate);
+}
+
+static void see_again(struct gate *gate)
+{
+    struct baton_error err;
+    say(gate, "recovered", 0, "the engine can be used again");
+    gate->blind_at_ms = NEVER_MS;
+    gate->blind = false;
+    if (observer_refresh(&gate->observer, &err) == 0 && gate->observer.viewed)
+        follow(gate);
+}
+
 static void on_baton(struct gate *gate)
 {
     struct baton_event event;
     struct baton_error err;
     while (baton_next(gate->observer.client, &event)) {
         if (event.kind == BATON_TROUBLE && event.election == NULL)
-            say(gate, "trouble", 0, "%s", event.text);
+            lose_sight(gate, event.text);
         if (event.kind == BATON_RECOVERED && event.election == NULL)
-            say(gate, "recovered", 0, "the engine can be used again");
+            see_again(gate);
         if (event.kind == BATON_CHANGED && observer_refresh(&gate->observer, &err) == 0 && gate->observer.viewed)
             follow(gate);
     }
@@ -266,11 +318,37 @@ static void on_baton(struct gate *gate)
 static void on_look_up(struct gate *gate, struct goal *goal)
 {
     struct baton_error err;
-    int result = address_take(goal->look_up_fd, &goal->address, &err);
+    bool told = goal->again_ms != 0;
+    int result = address_take(goal->look_up_fd, goal->addresses, &goal->address_count, &err);
     goal->look_up_fd = -1;
+    goal->again_ms = result < 0 ? baton_now_ms() + LOOK_UP_AGAIN_MS : 0;
     if (result < 0)
-        say(gate, "bad-address", 0, "%s", err.text);
+        goal->address_count = 0;
+    if (result < 0 && !told)
+        say(gate, "bad-address", 0, "%s; it is tried again while connections wait", err.text);
+    else if (result == 0 && told)
+        say(gate, "address", 0, "'%s' was looked up", goal->text);
     set_targets(gate);
+}
+
+/* What could not be looked up, while somebody waits for it. When the next is due, or NEVER_MS. */
+static int64_t look_up_again(struct gate *gate)
+{
+    struct relay_counts counts;
+    struct baton_error err;
+    int64_t due_ms = NEVER_MS, now_ms = baton_now_ms();
+    relay_count(gate->relay, &counts);
+    for (size_t i = 0; i < gate->goal_count && counts.held > 0; i++) {
+        struct goal *goal = &gate->goals[i];
+        if (goal->again_ms == 0 || goal->look_up_fd >= 0)
+            continue;
+        if (now_ms >= goal->again_ms && (goal->look_up_fd = address_look_up(goal->text, &err)) >= 0)
+            continue;
+        if (now_ms >= goal->again_ms)
+            goal->again_ms = now_ms + LOOK_UP_AGAIN_MS;
+        due_ms = goal->again_ms < due_ms ? goal->again_ms : due_ms;
+    }
+    return due_ms;
 }
 
 static void on_signal(struct gate *gate)
@@ -290,12 +368,15 @@ static void on_signal(struct gate *gate)
 
 static void turn(struct gate *gate)
 {
-    struct pollfd polled[RELAY_TARGETS_MAX + 3] = {{.fd = baton_fd(gate->observer.client), .events = POLLIN},
-                                                   {.fd = relay_fd(gate->relay), .events = POLLIN},
-                                                   {.fd = gate->signal_fd, .events = POLLIN}};
+    int64_t wake_ms = look_up_again(gate), relay_ms = relay_wake_ms(gate->relay), now_ms = baton_now_ms();
+    struct pollfd polled[GOALS_MAX + 3] = {{.fd = baton_fd(gate->observer.client), .events = POLLIN},
+                                           {.fd = relay_fd(gate->relay), .events = POLLIN},
+                                           {.fd = gate->signal_fd, .events = POLLIN}};
     for (size_t i = 0; i < gate->goal_count; i++)
         polled[3 + i] = (struct pollfd){.fd = gate->goals[i].look_up_fd, .events = POLLIN};
-    int64_t wake_ms = relay_wake_ms(gate->relay), now_ms = baton_now_ms();
+    wake_ms = relay_ms < wake_ms ? relay_ms : wake_ms;
+    if (!gate->blind && gate->blind_at_ms < wake_ms)
+        wake_ms = gate->blind_at_ms;
     int64_t wait_ms = wake_ms == NEVER_MS ? -1 : wake_ms > now_ms ? wake_ms - now_ms : 0;
     size_t count = 3 + gate->goal_count;
     if (poll(polled, (nfds_t)count, wait_ms > 60000 ? 60000 : (int)wait_ms) < 0)
@@ -306,6 +387,7 @@ static void turn(struct gate *gate)
     /* Who leads first: what a deposed one says after that does not reach anybody. */
     if (polled[0].revents != 0)
         on_baton(gate);
+    check_sight(gate);
     relay_turn(gate->relay, baton_now_ms());
     if (polled[2].revents != 0)
         on_signal(gate);
@@ -323,20 +405,35 @@ static int listen_all(struct gate *gate, struct baton_error *err)
     return result;
 }
 
+/* As many connections as were asked for, if there are descriptors for so many. */
+static int connections_max(const struct gate *gate)
+{
+    int wanted = gate->options->connections_max;
+    struct rlimit files;
+    getrlimit(RLIMIT_NOFILE, &files);
+    rlim_t needed = (rlim_t)wanted * FDS_A_CONNECTION + FDS_OWN;
+    if (files.rlim_cur < needed && files.rlim_cur < files.rlim_max) {
+        files.rlim_cur = needed < files.rlim_max ? needed : files.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &files);
+        getrlimit(RLIMIT_NOFILE, &files);
+    }
+    if (files.rlim_cur >= needed)
+        return wanted;
+    int possible =
+        files.rlim_cur > FDS_OWN + FDS_A_CONNECTION ? (int)((files.rlim_cur - FDS_OWN) / FDS_A_CONNECTION) : 1;
+    say(gate, "few-files", 0,
+        "%d connections at once, not %d: %ju files may be open (ulimit -n), and each needs up to %d", possible, wanted,
+        (uintmax_t)files.rlim_cur, FDS_A_CONNECTION);
+    return possible;
+}
+
 static int open_gate(struct gate *gate, struct baton_error *err)
 {
     const struct gate_options *options = gate->options;
     const struct relay_options relay = {.hold_ms = options->hold_ms,
                                         .connect_ms = options->connect_ms,
                                         .idle_ms = options->idle_ms,
-                                        .connections_max = options->connections_max};
-    struct rlimit files;
-    getrlimit(RLIMIT_NOFILE, &files);
-    if (files.rlim_cur < files.rlim_max) {
-        rlim_t wanted = (rlim_t)options->connections_max * FDS_A_CONNECTION + 100;
-        files.rlim_cur = wanted < files.rlim_max ? wanted : files.rlim_max;
-        (void)setrlimit(RLIMIT_NOFILE, &files);
-    }
+                                        .connections_max = connections_max(gate)};
     gate->relay = relay_new(&relay, err);
     if (gate->relay == NULL || listen_all(gate, err) < 0)
         return -1;
@@ -346,9 +443,9 @@ static int open_gate(struct gate *gate, struct baton_error *err)
 static int run(int argc, char **argv)
 {
     static const int caught[] = {SIGTERM, SIGINT, SIGUSR1};
-    static struct gate gate;
+    static struct gate gate = {.blind_at_ms = NEVER_MS};
     static struct gate_options options = {
-        .to = "leader", .hold_ms = 10000, .connect_ms = 3000, .connections_max = 10000};
+        .to = "leader", .hold_ms = 10000, .connect_ms = 3000, .blind_ms = 10000, .connections_max = 10000};
     struct baton_error err;
     int status = parse(argc, argv, &options);
     if (status != CLI_GO)

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <netdb.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -48,7 +49,9 @@ static int split(const char *text, char host[HOST_MAX], const char **ret_port, s
     return 0;
 }
 
-static int look_up(const char *text, int flags, struct address *ret, struct baton_error *err)
+/* Up to `room` of them, in the order of RFC 6724, which getaddrinfo(3) keeps. */
+static int look_up(const char *text, int flags, size_t room, struct address *ret, size_t *ret_count,
+                   struct baton_error *err)
 {
     char host[HOST_MAX] = "";
     const char *port = "";
@@ -62,8 +65,11 @@ static int look_up(const char *text, int flags, struct address *ret, struct bato
         return 1;
     if (code != 0)
         return error_set(err, BATON_UNAVAILABLE, "'%.200s' cannot be looked up: %s", text, gai_strerror(code));
-    memcpy(&ret->storage, found->ai_addr, found->ai_addrlen);
-    ret->length = found->ai_addrlen;
+    *ret_count = 0;
+    for (const struct addrinfo *each = found; each != NULL && *ret_count < room; each = each->ai_next) {
+        memcpy(&ret[*ret_count].storage, each->ai_addr, each->ai_addrlen);
+        ret[(*ret_count)++].length = each->ai_addrlen;
+    }
     freeaddrinfo(found);
     return 0;
 }
@@ -75,22 +81,26 @@ int address_parse(const char *text, bool passive, struct address *ret, struct ba
         return unix_address(text + strlen("unix:"), ret, err);
     if (text[0] == '/')
         return unix_address(text, ret, err);
-    return look_up(text, AI_NUMERICHOST | (passive ? AI_PASSIVE : 0), ret, err);
+    size_t count;
+    return look_up(text, AI_NUMERICHOST | (passive ? AI_PASSIVE : 0), 1, ret, &count, err);
 }
 
 int address_resolve(const char *text, struct address *ret, struct baton_error *err)
 {
+    size_t count;
     int result = address_parse(text, false, ret, err);
-    return result == 1 ? look_up(text, 0, ret, err) : result;
+    return result == 1 ? look_up(text, 0, 1, ret, &count, err) : result;
 }
 
 /* ---- without blocking: a thread, and a pipe that it writes the answer to ---- */
 
 struct answer {
     int result;
-    struct address address;
+    size_t count;
+    struct address addresses[ADDRESSES_MAX];
     struct baton_error error;
 };
+static_assert(sizeof(struct answer) <= PIPE_BUF, "it is written whole, or not at all");
 
 struct question {
     char *text;
@@ -101,8 +111,8 @@ static void *ask(void *arg)
 {
     struct question *question = arg;
     struct answer answer = {0};
-    answer.result = address_resolve(question->text, &answer.address, &answer.error);
-    (void)!write(question->fd, &answer, sizeof(answer)); /* less than PIPE_BUF: whole, or not at all */
+    answer.result = look_up(question->text, 0, ADDRESSES_MAX, answer.addresses, &answer.count, &answer.error);
+    (void)!write(question->fd, &answer, sizeof(answer));
     close(question->fd);
     free(question->text);
     free(question);
@@ -132,14 +142,15 @@ int address_look_up(const char *text, struct baton_error *err)
     return error_errno(err, error, "cannot look '%.200s' up", text);
 }
 
-int address_take(int fd, struct address *ret, struct baton_error *err)
+int address_take(int fd, struct address ret[ADDRESSES_MAX], size_t *ret_count, struct baton_error *err)
 {
     struct answer answer;
     ssize_t got = read(fd, &answer, sizeof(answer));
     close(fd);
     if (got != (ssize_t)sizeof(answer))
         return error_set(err, BATON_SYSTEM, "a look-up has broken off");
-    *ret = answer.address;
+    memcpy(ret, answer.addresses, sizeof(answer.addresses));
+    *ret_count = answer.count;
     if (answer.result < 0)
         *err = answer.error;
     return answer.result;

@@ -4,6 +4,7 @@
 #define RELAY_ADDRESS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <sys/socket.h>
 
 #include "baton/error.h"
@@ -21,7 +22,8 @@ int address_resolve(const char *text, struct address *ret, struct baton_error *e
 
 /* Look a name up without blocking: a descriptor that becomes readable, and then address_take. -1 with err. */
 int address_look_up(const char *text, struct baton_error *err);
-/* The result; closes the descriptor. 0, or -1 with err. */
-int address_take(int fd, struct address *ret, struct baton_error *err);
+#define ADDRESSES_MAX 4 /* of one name, in the order in which they are to be tried; more are left out */
+/* The result, at least one; closes the descriptor. 0, or -1 with err. */
+int address_take(int fd, struct address ret[ADDRESSES_MAX], size_t *ret_count, struct baton_error *err);
 
 #endif

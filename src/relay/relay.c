@@ -18,7 +18,9 @@
 #define BACKLOG 1024
 #define EVENTS_AT_ONCE 256
 #define ACCEPTS_AT_ONCE 64
-#define RETRY_MS 50 /* a target that refuses is tried again while the connection may be held */
+#define STARVED_MS 500 /* without descriptors: they may be others' */
+#define KEEPALIVE_S 60 /* of silence until it is asked whether the other side is there; then every 10 s, 6 times */
+#define RETRY_MS 50    /* a target that refuses is tried again while the connection may be held */
 
 enum state { HELD, CONNECTING, OPEN, STATES };
 
@@ -30,6 +32,7 @@ struct connection {
     enum state state;
     bool dead;
     uint64_t target;
+    size_t place;       /* of the target's address that is tried, among the targets */
     int64_t since_ms;   /* when it was accepted */
     int64_t touched_ms; /* when its state began, or something last happened */
     struct side client, server;
@@ -56,6 +59,7 @@ struct relay {
     struct pipes pipes;
     struct relay_counts counts;
     int64_t now_ms, retry_ms;
+    int64_t starved_ms; /* there was no descriptor to accept one: until then, or until one is closed; 0: there was */
 };
 
 /* ---- lists ---- */
@@ -93,7 +97,9 @@ static void listen_or_not(struct relay *relay)
     int count = 0;
     for (int i = 0; i < STATES; i++)
         count += relay->lists[i].count;
-    bool listening = count < relay->options.connections_max;
+    if (relay->now_ms >= relay->starved_ms)
+        relay->starved_ms = 0;
+    bool listening = count < relay->options.connections_max && relay->starved_ms == 0;
     if (listening == relay->listening)
         return;
     relay->listening = listening;
@@ -168,6 +174,7 @@ static void end(struct connection *connection, bool reset)
     flow_release(&connection->up, &relay->pipes);
     flow_release(&connection->down, &relay->pipes);
     list_remove(connection);
+    relay->starved_ms = 0;
     connection->dead = true;
     connection->next = relay->dead;
     relay->dead = connection;
@@ -225,25 +232,53 @@ static void pump_again(struct relay *relay)
     }
 }
 
+/* In vain on a Unix socket. */
+static void set_options(int fd)
+{
+    static const int one = 1, idle_s = KEEPALIVE_S, every_s = 10, times = 6;
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+    setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one));
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, sizeof(idle_s));
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &every_s, sizeof(every_s));
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &times, sizeof(times));
+}
+
+static void connect_to(struct connection *connection, size_t place);
+
+/* In vain: another address of the same target, if it has one; else it is tried again, or another one is. */
+static void try_next(struct connection *connection)
+{
+    const struct relay *relay = connection->relay;
+    size_t next = connection->place + 1;
+    close_side(&connection->server, false);
+    if (next < relay->target_count && relay->targets[next].otherwise &&
+        relay->targets[next].number == connection->target)
+        connect_to(connection, next);
+    else
+        hold(connection);
+}
+
 static void connected(struct connection *connection)
 {
-    int error = 0, one = 1;
+    int error = 0;
     socklen_t length = sizeof(error);
     if (getsockopt(connection->server.fd, SOL_SOCKET, SO_ERROR, &error, &length) < 0 || error != 0) {
-        hold(connection);
+        try_next(connection);
         return;
     }
-    setsockopt(connection->server.fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+    set_options(connection->server.fd);
     connection->server.readable = connection->server.writable = true;
     pump(connection);
 }
 
-static void connect_to(struct connection *connection, const struct relay_target *target)
+static void connect_to(struct connection *connection, size_t place)
 {
     struct relay *relay = connection->relay;
+    const struct relay_target *target = &relay->targets[place];
     int fd = socket(target->address.storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     connection->server = (struct side){.fd = fd, .owner = connection};
     connection->target = target->number;
+    connection->place = place;
     struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, .data.ptr = &connection->server};
     if (fd < 0 || epoll_ctl(relay->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0) {
         hold(connection);
@@ -255,8 +290,18 @@ static void connect_to(struct connection *connection, const struct relay_target 
     } else if (errno == EINPROGRESS) {
         move(connection, CONNECTING);
     } else {
-        hold(connection);
+        try_next(connection);
     }
+}
+
+/* The targets take turns, each beginning with its first address. */
+static size_t turn_of(struct relay *relay)
+{
+    size_t place;
+    do
+        place = relay->next_target++ % relay->target_count;
+    while (relay->targets[place].otherwise);
+    return place;
 }
 
 static void connect_held(struct relay *relay)
@@ -266,7 +311,7 @@ static void connect_held(struct relay *relay)
         return;
     /* Those that fail at once go to the end of the list. */
     for (int count = relay->lists[HELD].count; count > 0 && relay->lists[HELD].first != NULL; count--)
-        connect_to(relay->lists[HELD].first, &relay->targets[relay->next_target++ % relay->target_count]);
+        connect_to(relay->lists[HELD].first, turn_of(relay));
 }
 
 static bool is_target(const struct relay *relay, uint64_t number)
@@ -279,6 +324,7 @@ static bool is_target(const struct relay *relay, uint64_t number)
 
 void relay_set_targets(struct relay *relay, const struct relay_target *targets, size_t count)
 {
+    assert(count == 0 || !targets[0].otherwise);
     relay->target_count = count < RELAY_TARGETS_MAX ? count : RELAY_TARGETS_MAX;
     memcpy(relay->targets, targets, relay->target_count * sizeof(*targets));
     for (struct connection *connection = relay->lists[OPEN].first, *next; connection != NULL; connection = next) {
@@ -298,7 +344,6 @@ void relay_set_targets(struct relay *relay, const struct relay_target *targets, 
 
 static void accept_one(struct relay *relay, int fd)
 {
-    int one = 1;
     struct connection *connection = mem_new(sizeof(*connection));
     connection->relay = relay;
     connection->since_ms = relay->now_ms;
@@ -308,20 +353,22 @@ static void accept_one(struct relay *relay, int fd)
     flow_init(&connection->down);
     list_add(connection, HELD);
     relay->counts.accepted++;
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)); /* in vain on a Unix socket */
+    set_options(fd);
     struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, .data.ptr = &connection->client};
     if (epoll_ctl(relay->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0)
         end(connection, true);
     else if (relay->target_count > 0)
-        connect_to(connection, &relay->targets[relay->next_target++ % relay->target_count]);
+        connect_to(connection, turn_of(relay));
 }
 
 static void accept_some(struct relay *relay, int listener)
 {
     for (int i = 0; i < ACCEPTS_AT_ONCE && relay->listening; i++) {
         int fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM))
+            relay->starved_ms = relay->now_ms + STARVED_MS; /* the others stay in the queue */
         if (fd < 0)
-            return; /* none is left; or no descriptor is: the others stay in the queue */
+            return;
         accept_one(relay, fd);
         listen_or_not(relay);
     }
@@ -357,7 +404,7 @@ static void expire(struct relay *relay)
         next = connection->next;
         if (relay->now_ms < connection->touched_ms + options->connect_ms)
             break;
-        hold(connection);
+        try_next(connection);
     }
     for (connection = relay->lists[HELD].first; connection != NULL; connection = next) {
         next = connection->next;
@@ -415,6 +462,8 @@ int64_t relay_wake_ms(const struct relay *relay)
 {
     const struct relay_options *options = &relay->options;
     int64_t wake_ms = relay->again != NULL ? 0 : relay->retry_ms;
+    if (relay->starved_ms != 0)
+        wake_ms = earlier(wake_ms, relay->starved_ms);
     for (const struct connection *held = relay->lists[HELD].first; held != NULL; held = held->next)
         wake_ms = earlier(wake_ms, held->since_ms + options->hold_ms);
     if (relay->lists[CONNECTING].first != NULL)

@@ -3,7 +3,8 @@
  * Who connects is given a target as soon as there is one; until then it is held. The bytes go from socket to socket by
  * splice(2), without a copy into this process. An end of one direction is passed on (half-close); the other goes on. A
  * target that is taken away takes its connections with it, at once and by a reset: nothing that it may still say
- * reaches a client. One thread; nothing here waits.
+ * reaches a client. Without descriptors it accepts nobody until there are some. Keepalive probes find out who is gone
+ * without a word. One thread; nothing here waits.
  */
 #ifndef RELAY_RELAY_H
 #define RELAY_RELAY_H
@@ -22,10 +23,11 @@ struct relay_options {
 
 struct relay_target {
     uint64_t number; /* whose it is: another number is another target, also at the same address */
+    bool otherwise;  /* another address of the one before it, to be tried when that fails */
     struct address address;
 };
 
-#define RELAY_TARGETS_MAX 256
+#define RELAY_TARGETS_MAX 1024
 
 struct relay_counts {
     uint64_t accepted, cut, refused; /* since the beginning; `refused`: held in vain */

@@ -3,7 +3,7 @@
 
     server.py ADDRESS [WORD]        (WORD: else $BATON_TERM)
 
-ADDRESS is a port of 127.0.0.1, or the path of a Unix socket. Prints "serves WORD" when it listens.
+ADDRESS is a port of 127.0.0.1, [::1]:PORT, or the path of a Unix socket. Prints "serves WORD" when it listens.
 """
 
 import os
@@ -31,6 +31,8 @@ def main():
         Server.address_family, place = socket.AF_UNIX, address
         if os.path.exists(address):
             os.unlink(address)
+    elif address.startswith("[::1]:"):
+        Server.address_family, place = socket.AF_INET6, ("::1", int(address[6:]))
     else:
         place = ("127.0.0.1", int(address))
     with Server(place, Handler) as server:

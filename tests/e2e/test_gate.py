@@ -21,7 +21,8 @@ class Client:
     """A plain client that knows of one address."""
 
     def __init__(self, address, limit=LIMIT_S):
-        family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
+        family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        family = socket.AF_UNIX if isinstance(address, str) else family
         self.socket = socket.socket(family)
         self.socket.settimeout(limit)
         self.socket.connect(address)
