@@ -124,6 +124,7 @@ static int run_all(struct run *run)
         baton_close(run->client);
         return status;
     }
+    run_follow_wait(run);
     while (!run->resigned || run->follow.running)
         turn(run);
     baton_close(run->client);

@@ -79,6 +79,7 @@ void run_command_may_start(struct run *run); /* the follower's command is over *
 
 /* run_follow.c */
 int run_follow_begin(struct run *run, struct baton_error *err);
+void run_follow_wait(struct run *run);                     /* it has begun to stand */
 void run_follow_stood(struct run *run, bool leader_known); /* it stands; somebody leads, or nobody is known yet */
 void run_follow_step(struct run *run);                     /* start or stop it, as is due */
 void run_follow_kill(struct run *run);

@@ -14,6 +14,7 @@
 /* After standing: how long to wait for a leader to be known. Who is alone leads in that time, without having followed.
  */
 #define LEADER_UNKNOWN_MS 1000
+#define ENGINE_UNKNOWN_MS 5000 /* to stand; when the engine does not answer, one of the two commands runs all the same */
 
 int run_follow_begin(struct run *run, struct baton_error *err)
 {
@@ -32,6 +33,12 @@ int run_follow_begin(struct run *run, struct baton_error *err)
 static bool wanted(const struct run *run)
 {
     return run->options->follow != NULL && !run->leaving && run->term == 0 && !run->running;
+}
+
+void run_follow_wait(struct run *run)
+{
+    if (run->options->follow != NULL)
+        run->follow.start_ms = baton_now_ms() + ENGINE_UNKNOWN_MS;
 }
 
 static void spawn(struct run *run)

@@ -139,3 +139,83 @@ def test_a_session_that_is_lost_does_not_end_the_follower(etcd_world):
         os.kill(pid, 0)
     finally:
         member.thaw()
+
+
+def test_one_of_the_two_runs_also_when_the_engine_does_not_answer(etcd_world):
+    member = etcd_world.etcd.members[0]
+    member.freeze()
+    try:
+        first = instance(etcd_world, "a")
+        first.wait_line("^follows a none$")
+    finally:
+        member.thaw()
+    first.wait_line("^leads a ")
+    assert "CONTENDED" not in first.seen
+
+
+def test_a_leader_that_loses_its_session_follows(etcd_world):
+    first = instance(etcd_world, "a", "--ttl=2s", "--grace=300ms")
+    first.wait_line("^leads a ")
+    member = etcd_world.etcd.members[0]
+    member.freeze()
+    try:
+        _, after = first.wait_line("^follows a none$")
+    finally:
+        member.thaw()
+    first.wait_line("^leads a ", after=after)
+    assert "CONTENDED" not in first.seen
+
+
+def test_while_an_election_is_on_hold_all_follow(place):
+    first = instance(place, "a")
+    first.wait_line("^leads a ")
+    second = instance(place, "b")
+    second.wait_line("^follows b none$")
+    assert place.run("hold", "db").code == 0
+    _, after = first.wait_line("^follows a none$")
+    late = instance(place, "c")
+    late.wait_line("^follows c none$")
+    assert place.run("release", "db").code == 0
+    place.watch("db").wait_object(change="lead")
+    assert not [line for line in first.seen + second.seen if line == "CONTENDED"]
+
+
+# Tells when it begins and when it ends, and takes its time for both.
+INTERVAL = """trap 'sleep 0.05; echo "$(date +%s%N) end {part} $BATON_ID" >>intervals; exit' TERM
+echo "$(date +%s%N) begin {part} $BATON_ID" >>intervals; echo "{part}"; while :; do sleep 0.02; done"""
+
+
+def test_never_both_and_always_one(place):
+    names = "abc"
+    processes = {name: place.start("run", "--id", name, "--follow", INTERVAL.format(part="follows"), "db", "--", "sh",
+                                   "-c", INTERVAL.format(part="leads")) for name in names}
+    seen = {name: 0 for name in names}
+    for name, process in processes.items():
+        process.wait_line("^(leads|follows)$")
+    leader = json.loads(place.run("status", "--json", "db").out)["leader"]
+    for turn in range(6):
+        before, leader = leader, next(name for name in names if name != leader)
+        if turn % 3 == 2:
+            assert place.run("hold", "db").code == 0
+            _, seen[before] = processes[before].wait_line("^follows$", after=seen[before])
+            assert place.run("release", "db").code == 0
+            place.watch("db").wait_object(change="lead")
+            leader = json.loads(place.run("status", "--json", "db").out)["leader"]
+        else:
+            seen[before] = len(processes[before].seen)
+            assert place.run("transfer", "db", "--to", leader).code == 0
+            _, seen[before] = processes[before].wait_line("^follows$", after=seen[before])
+        processes[leader].wait_line("^leads$", after=seen[leader])
+        seen = {name: len(process.seen) for name, process in processes.items()}
+    for process in processes.values():
+        process.stop()
+    with open(f"{place.folder}/intervals", encoding="utf-8") as file:
+        lines = [line.split() for line in file]
+    for name in names:
+        mine = [(int(time_ns), what) for time_ns, what, _, who in lines if who == name]
+        assert [what for _, what in mine] == ["begin", "end"] * (len(mine) // 2), mine  # never both
+        times = [time_ns for time_ns, _ in mine]
+        assert times == sorted(times)
+        gaps = [(begin - end) / 1e9 for end, begin in zip(times[1::2], times[2::2])]
+        assert all(gap < LIMIT_S / 2 for gap in gaps), gaps  # always one
+    assert len([line for line in lines if line[1:3] == ["begin", "leads"]]) >= 6
