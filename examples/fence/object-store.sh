@@ -4,8 +4,10 @@
 #     BATON_TERM=7 object-store.sh https://store/bucket/state FILE
 #
 # For any store that does a PUT only if the object is still the one that was read: HTTP's If-Match and If-None-Match
-# (RFC 9110, section 13), as WebDAV servers, S3 and what speaks its language do. The term is the object's first line;
-# where the store has metadata (x-amz-meta-baton-term), keep it there. Whoever writes must write so; readers skip it.
+# (RFC 9110, section 13), as WebDAV servers, S3 and what speaks its language do. The term is the object's first line.
+# Whoever writes must write so; readers skip it. Do not keep it in the object's metadata instead, unless each write
+# changes what the condition is about (a generation of Google's store, an ETag of Azure's): S3's ETag is a checksum of
+# the content alone, and does not tell two terms that have written the same.
 #
 # A writer that stands still between its look and its PUT finds another ETag when it goes on: 412, nothing is written.
 # Then it looks again, and sees the newer term. Exit status: 75 when the term is over.

@@ -3,6 +3,7 @@
 import http.server
 import os
 import queue
+import signal
 import subprocess
 import tempfile
 import threading
@@ -12,6 +13,34 @@ import pytest
 from conftest import LIMIT_S, TOP
 
 RECIPES = os.path.join(TOP, "examples", "fence")
+
+
+class Frozen:
+    """A writer of term 7 that has looked, and stands still before it writes."""
+
+    def __init__(self, world, look, write, env=None):
+        self.orders = f"{world.folder}/orders"
+        os.mkfifo(self.orders)
+        self.process = world.start_command(
+            ["sh", "-c", f'{look}; echo looked; read -r go <"$0"; {write}; echo "wrote $?"', self.orders],
+            env={"BATON_TERM": "7", **(env or {})})
+        self.process.wait_line("^looked$")
+        self.process.signal(signal.SIGSTOP)
+
+    def wake(self):
+        """What it prints when it writes."""
+        self.process.signal(signal.SIGCONT)
+        with open_when_read(self.orders) as orders:
+            orders.write("go\n")
+        self.process.wait_exit()
+        return "\n".join(self.process.seen)
+
+
+def open_when_read(pipe):
+    """The pipe, for writing, when somebody has opened it to read; not longer than the limit."""
+    opened = queue.Queue()
+    threading.Thread(target=lambda: opened.put(open(pipe, "w", encoding="utf-8")), daemon=True).start()
+    return opened.get(timeout=LIMIT_S)
 
 
 # ---- Redis
@@ -43,6 +72,16 @@ def test_redis_refuses_an_older_term(redis):
     assert redis("GET", "{w}:state") == "c" and redis("GET", "{w}:term") == "9"
     assert put_redis(redis, 2**53 - 1, "d") == "OK"
     assert redis("GET", "{w}:term") == str(2**53 - 1)
+
+
+def test_redis_refuses_a_writer_that_stood_still(world, redis):
+    assert put_redis(redis, 7, "a") == "OK"
+    cli = f"redis-cli -s {world.folder}/redis.sock"
+    old = Frozen(world, f"{cli} GET {{w}}:term", f"{cli} --eval {RECIPES}/redis.lua {{w}}:state {{w}}:term , "
+                                                 "$BATON_TERM stale")
+    assert put_redis(redis, 8, "b") == "OK"
+    assert "FENCED term 7 is over: a writer of term 8 was here" in old.wake()
+    assert redis("GET", "{w}:state") == "b"
 
 
 @pytest.mark.parametrize("term", ["0", "-1", "x", "", "1.5", str(2**53)])
@@ -126,13 +165,6 @@ def test_an_object_store_refuses_an_older_term(world, store):
     assert get(world, store) == "baton-term: 9\nc"
 
 
-def open_when_read(pipe):
-    """The pipe, for writing, when somebody has opened it to read; not longer than the limit."""
-    opened = queue.Queue()
-    threading.Thread(target=lambda: opened.put(open(pipe, "w", encoding="utf-8")), daemon=True).start()
-    return opened.get(timeout=LIMIT_S)
-
-
 @pytest.mark.parametrize("before", [True, False], ids=["of-an-object", "of-the-first-one"])
 def test_a_writer_that_stood_still_between_its_look_and_its_write(world, store, before):
     if before:
@@ -146,6 +178,16 @@ def test_a_writer_that_stood_still_between_its_look_and_its_write(world, store, 
     assert old.wait_exit() == 75
     assert "looking again" in old.stderr and "term 7 is over" in old.stderr
     assert get(world, store) == "baton-term: 8\nb"
+
+
+def test_terms_that_write_the_same_are_told_apart(world, store):
+    """What the condition is about, the ETag, is another one for each term."""
+    tags = []
+    for term in (7, 8):
+        assert put_object(world, store, term, "same").code == 0
+        headers = world.run_command(["curl", "-sS", "-I", store.url]).out
+        tags.append(next(line for line in headers.splitlines() if line.lower().startswith("etag:")))
+    assert tags[0] != tags[1]
 
 
 @pytest.mark.parametrize("term,words", [("", "BATON_TERM"), ("x", "is no term"), (None, "BATON_TERM")])
@@ -201,3 +243,11 @@ def test_a_proxy_refuses_an_older_term(world, proxy):
     assert [ask(term, "none") for term in (None, "", "x", "-1", "0", "7x")] == ["428"] * 6
     assert ask(None, None) == "200"  # readers need no term
     assert Service.written == ["7", "7", "9", "10"]
+
+
+def test_a_proxy_refuses_a_writer_that_stood_still(world, proxy):
+    put = "curl -sS -o /dev/null -w '%{http_code}\\n' -X PUT -H \"Baton-Term: $BATON_TERM\" -d"
+    old = Frozen(world, f"curl -sS -o /dev/null {proxy}", f"{put} stale {proxy}")
+    assert world.run_command(["sh", "-c", f"{put} new {proxy}"], env={"BATON_TERM": "8"}).out == "204\n"
+    assert "412" in old.wake()
+    assert Service.written == ["new"]
