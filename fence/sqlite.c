@@ -56,6 +56,15 @@ static void fail(sqlite3_context *context, const char *format, const char *text)
     sqlite3_free(words);
 }
 
+/* With the database's own code, by which a caller knows a lock or a right that is missing from a mistake. */
+static void fail_as(sqlite3_context *context, sqlite3 *db)
+{
+    int code = sqlite3_extended_errcode(db);
+    fail(context, "baton: %s", sqlite3_errmsg(db));
+    if (code != SQLITE_OK && code != SQLITE_ROW && code != SQLITE_DONE)
+        sqlite3_result_error_code(context, code);
+}
+
 static void baton_term(sqlite3_context *context, int count, sqlite3_value **values)
 {
     const char *text = getenv("BATON_TERM");
@@ -110,7 +119,7 @@ static void baton_fence(sqlite3_context *context, int count, sqlite3_value **val
             "SET term = excluded.term WHERE excluded.term > term",
             values[0], term, NULL) != SQLITE_OK ||
         run(db, "SELECT term FROM baton_terms WHERE election = ?1", values[0], 0, &newest) != SQLITE_OK)
-        fail(context, "baton: %s", sqlite3_errmsg(db));
+        fail_as(context, db);
     else if (newest > term)
         fail(context, "baton: the term of %s is over: it must stop writing",
              (const char *)sqlite3_value_text(values[0]));
@@ -183,32 +192,23 @@ static int create_triggers(sqlite3 *db, const char *table, const char *election)
     return code;
 }
 
-/* Several statements as one: when one fails, none was. It may be within a transaction, or make one of its own. The
- * words of the failure stay. */
+/* Several statements as one: when one fails, none was. It may be within a transaction, or make one of its own. */
 static int begin(sqlite3 *db)
 {
     return sqlite3_exec(db, "SAVEPOINT baton", NULL, NULL, NULL);
 }
 
-static char *end(sqlite3 *db, int code)
+/* The end of it, and of the function that did it. */
+static void end(sqlite3_context *context, sqlite3 *db, int code)
 {
-    char *words = NULL;
     if (code == SQLITE_OK)
         code = sqlite3_exec(db, "RELEASE baton", NULL, NULL, NULL);
-    if (code != SQLITE_OK) {
-        words = sqlite3_mprintf("%s", sqlite3_errmsg(db));
-        sqlite3_exec(db, "ROLLBACK TO baton; RELEASE baton", NULL, NULL, NULL);
-    }
-    return words;
-}
-
-static void answer(sqlite3_context *context, char *words)
-{
-    if (words != NULL)
-        fail(context, "baton: %s", words);
-    else
+    if (code == SQLITE_OK) {
         sqlite3_result_int(context, 1);
-    sqlite3_free(words);
+        return;
+    }
+    fail_as(context, db);
+    sqlite3_exec(db, "ROLLBACK TO baton; RELEASE baton", NULL, NULL, NULL);
 }
 
 static int make_tables(sqlite3 *db)
@@ -227,7 +227,7 @@ static void baton_install(sqlite3_context *context, int count, sqlite3_value **v
     int code = begin(db);
     if (code == SQLITE_OK)
         code = make_tables(db);
-    answer(context, end(db, code));
+    end(context, db, code);
 }
 
 static void baton_guard(sqlite3_context *context, int count, sqlite3_value **values)
@@ -246,14 +246,14 @@ static void baton_guard(sqlite3_context *context, int count, sqlite3_value **val
         code = drop_triggers(db, table);
     if (code == SQLITE_OK)
         code = create_triggers(db, table, election);
-    answer(context, end(db, code));
+    end(context, db, code);
 }
 
 static void baton_reset(sqlite3_context *context, int count, sqlite3_value **values)
 {
     sqlite3 *db = sqlite3_context_db_handle(context);
     if (run(db, "DELETE FROM baton_terms WHERE election = ?1", values[0], 0, NULL) != SQLITE_OK)
-        fail(context, "baton: %s", sqlite3_errmsg(db));
+        fail_as(context, db);
     else
         sqlite3_result_int(context, sqlite3_changes(db) > 0);
 }
@@ -269,7 +269,7 @@ static void baton_unguard(sqlite3_context *context, int count, sqlite3_value **v
     int code = begin(db);
     if (code == SQLITE_OK)
         code = drop_triggers(db, table);
-    answer(context, end(db, code));
+    end(context, db, code);
 }
 
 __attribute__((visibility("default"))) int sqlite3_extension_init(sqlite3 *db, char **error,
