@@ -125,7 +125,7 @@ void node_step(struct world *world, int n, struct event *event)
 {
     struct sim_node *node = &world->nodes[n];
     event->now_ms = node_clock_ms(world, node);
-    event->wall_ms = 1700000000000 + world->now_us / 1000;
+    event->wall_ms = world_wall_ms(world);
     update_clear(&node->todo);
     core_step(node->core, event, &node->todo);
     bool told = false;

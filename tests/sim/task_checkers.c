@@ -14,7 +14,7 @@
 
 struct task_record {
     char state[16], cid[64];
-    int64_t attempt, status;
+    int64_t attempt, status, keep_ms, ended_ms;
     bool again;
     int64_t since_us;
 };
@@ -22,7 +22,7 @@ struct task_record {
 struct seen_task {
     struct task_record record;  /* as it is stored */
     bool begun;                 /* the work by the stored claim */
-    bool forgotten;             /* once: then some may be told of before, some of after */
+    bool forgotten;             /* once, or expired: then some may be told of before, some of after */
     bool told;                  /* somebody was told how it ended: */
     struct task_record outcome; /* ... so */
     uint64_t token;             /* of the last worker */
@@ -66,6 +66,8 @@ static void read_record(const char *value, struct task_record *ret)
     const char *cid = json_string_value(json_object_get(object, "cid"));
     *ret = (struct task_record){.attempt = json_integer_value(json_object_get(object, "attempt")),
                                 .status = json_integer_value(json_object_get(object, "status")),
+                                .keep_ms = json_integer_value(json_object_get(object, "keep_ms")),
+                                .ended_ms = json_integer_value(json_object_get(object, "ended")),
                                 .again = json_is_true(json_object_get(object, "again"))};
     text_copy(ret->state, sizeof(ret->state), state != NULL ? state : "?");
     text_copy(ret->cid, sizeof(ret->cid), cid != NULL ? cid : "?");
@@ -74,10 +76,20 @@ static void read_record(const char *value, struct task_record *ret)
 
 /* ---- O and R: what is stored ---- */
 
+/* Its time is over: it is as if it were not there. (All clocks of the wall are one here.) */
+static bool expired(const struct world *world, const struct task_record *record)
+{
+    return record->state[0] != '\0' && !is(record, "running") && record->keep_ms > 0 &&
+           world_wall_ms(world) - record->ended_ms >= record->keep_ms;
+}
+
 /* May this claim follow that record? NULL: yes. */
-static const char *claim_follows(const struct seen_task *task, const struct task_record *next, uint32_t retries)
+static const char *claim_follows(const struct world *world, const struct seen_task *task,
+                                 const struct task_record *next, uint32_t retries)
 {
     const struct task_record *before = &task->record;
+    if (next->attempt == 1 && expired(world, before)) /* else it was claimed before that, and is stored now */
+        return NULL;
     if (before->state[0] == '\0' || is(before, "free"))
         return NULL;
     if (is(before, "done"))
@@ -132,7 +144,10 @@ void check_task_stored(struct world *world, const struct baton_write *write)
     }
     read_record(write->value, &next);
     next.since_us = is(&next, "running") ? world->now_us : task->record.since_us;
-    const char *wrong = is(&next, "running") ? claim_follows(task, &next, task_policy(world, number).retries)
+    if (next.keep_ms != task_policy(world, number).keep_ms)
+        world_fail(world, "R: t%u is kept for %lld ms", number, (long long)next.keep_ms);
+    task->forgotten = task->forgotten || (is(&next, "running") && expired(world, &task->record));
+    const char *wrong = is(&next, "running") ? claim_follows(world, task, &next, task_policy(world, number).retries)
                                              : end_follows(world, task, &next);
     if (wrong != NULL)
         world_fail(world, "%s: t%u, %s by %s after %s by %s", wrong, number, next.state, next.cid, task->record.state,

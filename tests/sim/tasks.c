@@ -5,12 +5,15 @@
 #include "world.h"
 
 #define RETRY_MAX_MS 2000
+#define KEEP_MAX_MS 20000
 
 struct task_policy task_policy(const struct world *world, unsigned task)
 {
     struct rng rng = {.state = world->config.seed * 1000003 + task};
     struct task_policy policy = {.retries = (uint32_t)rng_range(&rng, 0, 2), .mixed = rng_chance(&rng, 250)};
     policy.again = rng_chance(&rng, 500);
+    if (rng_chance(&rng, 250))
+        policy.keep_ms = rng_range(&rng, 1, KEEP_MAX_MS);
     return policy;
 }
 
@@ -44,6 +47,7 @@ int task_enter(struct world *world, int n, struct baton_error *err)
         .what = "",
         .again = node->task_again,
         .retries = policy.retries,
+        .keep_ms = policy.keep_ms,
         .retry_after_ms = rng_range(rng, 0, RETRY_MAX_MS),
         .queue = {.try_only = rng_chance(rng, 100), .until_ms = NEVER_MS, .stop_ms = node->options.stop_ms}};
     if (rng_chance(rng, 150))

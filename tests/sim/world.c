@@ -16,6 +16,11 @@ static void hash_bytes(uint64_t *hash, const char *bytes, size_t length)
         *hash = (*hash ^ (unsigned char)bytes[i]) * 0x100000001b3ULL;
 }
 
+int64_t world_wall_ms(const struct world *world)
+{
+    return 1700000000000 + world->now_us / 1000;
+}
+
 void world_note(struct world *world, const char *format, ...)
 {
     char text[1024];

@@ -226,6 +226,7 @@ struct world {
 /* world.c */
 bool world_keeps(const struct world *world, enum world_rule rule);
 struct happening *world_plan(struct world *world, int64_t at_us, enum happening_kind kind);
+int64_t world_wall_ms(const struct world *world); /* the clock on the wall, everybody's */
 void world_note(struct world *world, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void world_fail(struct world *world, const char *format, ...) __attribute__((format(printf, 2, 3)));
 struct batch_copy *batch_copy_new(const struct baton_batch *batch);
@@ -243,8 +244,9 @@ bool node_active(const struct world *world, const struct sim_node *node); /* the
 /* tasks.c: a node wants its next task */
 struct task_policy {
     uint32_t retries;
-    bool again; /* what everybody says */
-    bool mixed; /* some say this, some that */
+    bool again;      /* what everybody says */
+    bool mixed;      /* some say this, some that */
+    int64_t keep_ms; /* how long its end is known; 0: for ever */
 };
 struct task_policy task_policy(const struct world *world, unsigned task);
 struct contest *task_observe(struct world *world, int n);
