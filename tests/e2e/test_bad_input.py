@@ -66,10 +66,12 @@ NAMES = [
 ]
 
 
-@pytest.mark.parametrize("command", ["run", "elect", "status", "watch", "history", "transfer", "hold", "release"])
+@pytest.mark.parametrize("command", ["run", "elect", "status", "watch", "history", "transfer", "hold", "release",
+                                     "lock", "gate"])
 @pytest.mark.parametrize("name, words", NAMES)
 def test_a_name_that_cannot_be(world, command, name, words):
-    told = world.run(command, name, *(["--", "true"] if command == "run" else []))
+    more = {"run": ["--", "true"], "lock": ["true"], "gate": ["--listen", "127.0.0.1:0"]}
+    told = world.run(command, name, *more.get(command, []))
     assert (told.code, told.out, told.err) == (64, "", usage(command, f"the name {words}"))
 
 

@@ -63,6 +63,12 @@ def test_of_many_instances_one_runs_it_and_all_end_as_it_did(place):
     assert log_of(place) == ["run"]
 
 
+def test_fifty_instances_start_at_once_and_one_runs_it(place):
+    processes = [once(place, "-o", script="echo run >>log; echo done; exit 3") for _ in range(50)]
+    assert [process.wait_exit(limit=3 * LIMIT_S) for process in processes] == [3] * 50
+    assert log_of(place) == ["run"] and all(process.seen == ["done"] for process in processes)
+
+
 def test_of_what_is_done_nothing_is_written_and_no_session_is_opened(place):
     assert once(place).wait_exit() == 0
     revision = show(place)["revision"]
@@ -138,6 +144,14 @@ def test_a_failure_is_taken_up_again(place):
     assert [process.wait_exit() for process in processes] == [0, 0, 0]
     assert [line.split()[0] for line in log_of(place)] == ["1", "2", "3"]
     assert show(place)["attempt"] == 3
+
+
+def test_a_failure_is_not_taken_up_again_before_its_time(place):
+    script = 'date +%s%N >>log; test "$BATON_ATTEMPT" = 3'
+    processes = [once(place, "--retries=5", "--retry-after=700ms", script=script) for _ in range(2)]
+    assert [process.wait_exit() for process in processes] == [0, 0]
+    begun = [int(line) / 1e9 for line in log_of(place)]
+    assert len(begun) == 3 and all(later - earlier > 0.69 for earlier, later in zip(begun, begun[1:])), begun
 
 
 def test_a_failure_is_final_when_the_retries_are_used_up(world):

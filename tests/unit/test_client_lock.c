@@ -268,6 +268,48 @@ static void test_a_forked_child_holds_nothing(void **state)
     baton_close(a);
 }
 
+/* Holds the lock, has a child, and is dead. The child's pid. */
+static pid_t die_as_holder(const struct stage *stage)
+{
+    int fds[2];
+    pid_t child = 0;
+    assert_int_equal(pipe(fds), 0);
+    pid_t holder = fork();
+    if (holder == 0) {
+        struct baton *a = stage_open(stage, "a", 60000);
+        expect_acquired(a, want(a, 1));
+        child = fork();
+        if (child != 0) {
+            (void)!write(fds[1], &child, sizeof(child));
+            raise(SIGKILL);
+        }
+        for (;;)
+            pause();
+    }
+    assert_int_equal(waitpid(holder, NULL, 0), holder);
+    assert_int_equal(read(fds[0], &child, sizeof(child)), sizeof(child));
+    close(fds[0]);
+    close(fds[1]);
+    return child;
+}
+
+/* It may still do what the holder was about to do. */
+static void test_a_forked_child_keeps_the_lock_of_a_holder_that_is_dead(void **state)
+{
+    if (!stage_is_local())
+        skip();
+    pid_t child = die_as_holder(*state);
+    struct baton *b = stage_open(*state, "b", 0);
+    struct baton_lock *lock = want(b, 1);
+    wait_queue(b, lock, 2);
+    stage_wait_until(baton_now_ms() + 500); /* longer than a death takes to be seen */
+    stage_expect_nothing(b);
+    assert_false(baton_holds(lock, NULL));
+    kill(child, SIGKILL);
+    expect_acquired(b, lock);
+    baton_close(b);
+}
+
 static void test_the_queue_is_told(void **state)
 {
     struct baton *a = stage_open(*state, "alpha", 0), *b = stage_open(*state, "beta", 0);
@@ -319,6 +361,7 @@ int main(int argc, char **argv)
         STORY(test_a_holder_that_closes_or_frees_passes_the_lock_on),
         STORY(test_a_lock_that_is_lost_is_over_and_is_not_taken_again),
         STORY(test_a_forked_child_holds_nothing),
+        STORY(test_a_forked_child_keeps_the_lock_of_a_holder_that_is_dead),
         STORY(test_the_queue_is_told),
     };
     stage_engine(argc, argv);
