@@ -14,7 +14,8 @@
 /* After standing: how long to wait for a leader to be known. Who is alone leads in that time, without having followed.
  */
 #define LEADER_UNKNOWN_MS 1000
-#define ENGINE_UNKNOWN_MS 5000 /* to stand; when the engine does not answer, one of the two commands runs all the same */
+/* From the start, when the engine does not answer: one of the two is to run all the same. */
+#define ENGINE_UNKNOWN_MS 5000
 
 int run_follow_begin(struct run *run, struct baton_error *err)
 {

@@ -412,6 +412,16 @@ def test_a_writer_needs_no_other_right_and_a_program_that_asks_itself_is_given_i
     assert as_role(roles, "app", "SELECT baton.fence('db')", options="-c baton.term=9").returncode == 0
 
 
+def test_the_owner_of_a_table_guards_it_when_given_the_right(roles):
+    make = ("CREATE TABLE mine (id int) PARTITION BY LIST (id)", "SELECT baton.guard('mine', 'my-own')",
+            "CREATE TABLE mine1 PARTITION OF mine FOR VALUES IN (1)", "INSERT INTO mine1 VALUES (1)")
+    told = as_role(roles, "stranger", *make, options="-c baton.term=7")
+    assert "permission denied for function baton.check_change" in told.stderr, told
+    roles.psql("DROP TABLE mine", "GRANT EXECUTE ON FUNCTION baton.check_change() TO stranger")
+    assert as_role(roles, "stranger", *make, options="-c baton.term=7").returncode == 0
+    assert "BT001" in as_role(roles, "stranger", "DELETE FROM mine1", options="-c baton.term=6").stderr
+
+
 def test_a_writers_own_search_path_does_not_matter(roles):
     """The trigger has its owner's rights: nothing of the writer's may be called in it."""
     roles.psql("CREATE SCHEMA evil AUTHORIZATION app")
