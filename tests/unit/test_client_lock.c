@@ -296,8 +296,8 @@ static pid_t die_as_holder(const struct stage *stage)
 /* It may still do what the holder was about to do. */
 static void test_a_forked_child_keeps_the_lock_of_a_holder_that_is_dead(void **state)
 {
-    if (!stage_is_local())
-        skip();
+    if (!stage_is_local()) /* the other engine is in this process alone */
+        return;
     pid_t child = die_as_holder(*state);
     struct baton *b = stage_open(*state, "b", 0);
     struct baton_lock *lock = want(b, 1);
