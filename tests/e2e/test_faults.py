@@ -5,6 +5,10 @@ import signal
 
 import pytest
 
+from conftest import BATON
+
+DIE = os.path.join(os.path.dirname(BATON), "tests", "e2e", "die.so")
+
 # Each holds a lock while it lives; two at once would say so.
 ALONE = ("sh", "-c", 'exec 9>"$0"; flock -n 9 || echo CONTENDED; echo "up $BATON_TERM"; exec sleep 1000')
 
@@ -50,3 +54,18 @@ def test_a_delay_delays(world):
 def test_faults_that_cannot_be(world, faults, words):
     told = world.run("status", env={"BATON_FAULTS": faults})
     assert told.code == 64 and words in told.err, told
+
+
+def test_a_state_directory_is_never_left_half_made(world):
+    """Whoever makes it is killed at each of its writes in turn; the next one finds all of it, or nothing."""
+    if "asan" in BATON or "tsan" in BATON:
+        pytest.skip("a sanitizer must come first")
+    killed, number = -signal.SIGKILL, 0
+    while killed != 0:
+        number += 1
+        env = {"BATON_URL": f"local:{world.folder}/state-{number}"}
+        killed = world.run("hold", "db", env={**env, "LD_PRELOAD": DIE, "DIE_AT": str(number)}).code
+        assert killed in (0, -signal.SIGKILL)
+        told = world.run("history" if killed == 0 else "hold", "db", env=env)
+        assert told.code == 0 or "on hold already" in told.err, (number, told, os.listdir(env["BATON_URL"][6:]))
+    assert number > 10

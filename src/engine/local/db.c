@@ -13,9 +13,8 @@
 #include "base/base.h"
 #include "engine/local/bell.h"
 #include "engine/local/folder.h"
+#include "engine/local/make.h"
 
-#define APPLICATION_ID 0x6261746e /* "batn" */
-#define SCHEMA_VERSION 1
 #define LOG_REVISIONS 10000 /* changes are kept for so many revisions; who is further behind begins again */
 #define LOG_PRUNE_EVERY 512
 #define WAL_PAGES 500          /* after so many pages SQLite begins again at the WAL's beginning */
@@ -235,19 +234,6 @@ static int check_header(const char *path, bool *ret_empty, struct baton_error *e
     return 0;
 }
 
-static const char schema[] =
-    "PRAGMA application_id = 1650553966;" /* APPLICATION_ID */
-    "PRAGMA user_version = 1;"
-    "CREATE TABLE meta(name TEXT PRIMARY KEY, value) WITHOUT ROWID;"
-    "CREATE TABLE records(key TEXT PRIMARY KEY, value TEXT NOT NULL, revision INTEGER NOT NULL,"
-    " created INTEGER NOT NULL, session INTEGER NOT NULL) WITHOUT ROWID;"
-    "CREATE INDEX records_session ON records(session) WHERE session != 0;"
-    "CREATE TABLE sessions(id INTEGER PRIMARY KEY, slot INTEGER NOT NULL, pid INTEGER NOT NULL,"
-    " pid_start INTEGER NOT NULL, pid_namespace INTEGER NOT NULL);"
-    "CREATE TABLE changes(revision INTEGER NOT NULL, kind INTEGER NOT NULL, key TEXT NOT NULL, value TEXT,"
-    " created INTEGER NOT NULL, session INTEGER NOT NULL);"
-    "CREATE INDEX changes_revision ON changes(revision);";
-
 /* Write the WAL full of zeros, once: it is overwritten from its beginning, and fdatasync(2) of a file that does not
  * grow need not wait for the file system's journal. SQLite takes zeros for an empty WAL (fileformat2.html,
  * section 4.1). Only speed depends on it. */
@@ -266,28 +252,6 @@ static void fill_wal(struct db *db)
         (void)!ftruncate(fd, 0);
     (void)fsync(fd);
     close(fd);
-}
-
-static int create(struct db *db, const char *folder, struct baton_error *err)
-{
-    struct stat about;
-    mode_t mode = 0600;
-    if (stat(folder, &about) == 0)
-        mode |= about.st_mode & 0060;
-    (void)chmod(db->path, mode); /* -wal and -shm follow it */
-    if (execute(db, "PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;", err) < 0)
-        return -1;
-    if (execute(db, "BEGIN IMMEDIATE", err) < 0)
-        return -1;
-    if (execute(db, schema, err) < 0 || execute(db, "COMMIT", err) < 0) {
-        sqlite3_exec(db->handle, "ROLLBACK", NULL, NULL, NULL);
-        return -1;
-    }
-    /* The header is looked at by others before they open it, so it must be in the file, not only in the WAL. */
-    if (execute(db, "PRAGMA wal_checkpoint(TRUNCATE)", err) < 0)
-        return -1;
-    fill_wal(db);
-    return 0;
 }
 
 static int load_meta(struct db *db, struct baton_error *err)
@@ -398,14 +362,19 @@ static int open_locked(struct db *db, const char *folder, const struct pulse *pu
     char *wal = mem_format("%s-wal", db->path);
     db->found_wal = access(wal, F_OK) == 0;
     free(wal);
+    if (empty && make_database(folder, db->path, &db->handle) < 0)
+        return db->handle != NULL ? db_error(db, "write", err)
+                                  : error_errno(err, errno, "local: cannot make %s", db->path);
     int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX;
     if (sqlite3_open_v2(db->path, &db->handle, flags, NULL) != SQLITE_OK)
         return db->handle != NULL ? db_error(db, "open", err) : error_set(err, BATON_SYSTEM, "local: out of memory");
     sqlite3_extended_result_codes(db->handle, 1);
     sqlite3_busy_timeout(db->handle, BUSY_MS);
     sqlite3_db_config(db->handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
-    if (empty && create(db, folder, err) < 0)
+    if (empty && execute(db, "PRAGMA synchronous = FULL; SELECT count(*) FROM meta", err) < 0)
         return -1;
+    if (empty) /* now there is a WAL */
+        fill_wal(db);
     if (execute(db, "PRAGMA cache_size = -256; PRAGMA temp_store = MEMORY;", err) < 0)
         return -1;
     sqlite3_wal_autocheckpoint(db->handle, WAL_PAGES);
