@@ -7,6 +7,7 @@
  *     children     print what wait(2) knows of, and whether a SIGCHLD has come
  *     fork         have a child that does not call exec; print its pid
  *     exec         become sleep(1)
+ *     stand NAME   stand for that election, too
  *     close        close the client, print "closed", and live on
  *     sync         print "synced" when the client has done all that it was about to do
  */
@@ -52,7 +53,13 @@ static void say(const struct baton_event *event)
 
 static void obey(struct baton **b, const char *line)
 {
-    if (strcmp(line, "children\n") == 0) {
+    struct baton_election *another;
+    struct baton_error err;
+    char name[100];
+    if (sscanf(line, "stand %99s", name) == 1) {
+        if (baton_stand(*b, name, NULL, &another, &err) < 0)
+            printf("refused %s\n", err.text);
+    } else if (strcmp(line, "children\n") == 0) {
         pid_t pid = waitpid(-1, NULL, WNOHANG | __WALL);
         printf("children %s, SIGCHLD %s\n", pid < 0 && errno == ECHILD ? "none" : "some", sigchld ? "came" : "never");
     } else if (strcmp(line, "fork\n") == 0) {

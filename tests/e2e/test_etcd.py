@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import socket
+import subprocess
 import threading
 import time
 
@@ -344,10 +345,10 @@ def test_a_client_that_is_not_trusted(world, secured, tmp_path):
 
 @pytest.fixture
 def guarded(tmp_path):
-    """An etcd that asks for a user and a password."""
+    """An etcd that asks for a user and a password, and forgets a token that was not used for 2 s."""
     folder = tmp_path / "etcd"
     folder.mkdir()
-    with Cluster(str(folder)) as cluster:
+    with Cluster(str(folder), options=("--auth-token-ttl", "2")) as cluster:
         cluster.ctl("user", "add", "root:rootpw")
         cluster.ctl("user", "grant-role", "root", "root")
         cluster.ctl("role", "add", "baton")
@@ -398,3 +399,40 @@ def test_authentication_that_is_switched_on_while_a_leader_runs(world, guarded):
     wait_stands(world, "a", "b")
     a.stop()
     assert wait_up(b) > term
+
+
+def wait_token_forgotten(world, name):
+    """Renewals go on for 4 s and more, and nothing else is asked: renewals do not keep a token."""
+    trace = world.start_command(["tail", "-n", "0", "-F", f"{world.folder}/trace-{name}"])
+    place = 0
+    for _ in range(8):  # one every 0.7 s
+        _, place = trace.wait_line("< session_renew .* done", after=place)
+
+
+def test_a_token_that_is_forgotten_is_renewed_unnoticed(world, guarded):
+    enable_auth(guarded)
+    world.env["BATON_URL"] = guarded.url("team", user="app", password_file=guarded.password)
+    a = stand(world, "a", env=world.traced("a"))
+    term = wait_up(a)
+    b = stand(world, "b")
+    wait_stands(world, "a", "b")
+    wait_token_forgotten(world, "a")
+    assert world.run("transfer", "--to", "b", "db").code == 0
+    assert wait_up(b) > term
+    trace = read(f"{world.folder}/trace-a").decode()
+    assert len(re.findall("> write .* put elections/db/leader", trace)) >= 2  # it did hand over with that token
+    assert " refused " not in trace and " unknown " not in trace and "trouble" not in trace, trace
+
+
+def test_a_view_that_begins_when_the_token_is_forgotten(world, guarded):
+    enable_auth(guarded)
+    world.env["BATON_URL"] = guarded.url("team", user="app", password_file=guarded.password)
+    program = world.start_command([os.path.join(os.path.dirname(BATON), "tests", "e2e", "program"), "off", "2000",
+                                   "db"], env=world.traced("p"), stdin=subprocess.PIPE)
+    _, place = program.wait_line("^lead ")
+    wait_token_forgotten(world, "p")
+    program.popen.stdin.write(b"stand other\n")
+    program.popen.stdin.flush()
+    program.wait_line("^lead ", after=place)
+    trace = read(f"{world.folder}/trace-p").decode()
+    assert "trouble" not in trace and " refused " not in trace, trace

@@ -248,6 +248,14 @@ void grpc_call_release(struct grpc_call *call)
     *call = (struct grpc_call){0};
 }
 
+void grpc_call_rewind(struct grpc_call *call)
+{
+    struct grpc_call again = {.out = call->out, .out_length = call->out_length};
+    call->out = NULL;
+    grpc_call_release(call);
+    *call = again;
+}
+
 void grpc_call_result(struct grpc_call *call, CURLcode code, struct grpc_result *ret)
 {
     *ret = (struct grpc_result){.status = GRPC_BROKEN};

@@ -78,6 +78,8 @@ void grpc_call_put(struct grpc_call *call, const ProtobufCMessage *message);
 /* Give it a handle of libcurl. `open`: more messages may follow; `heard` is set when anything comes. */
 void grpc_call_begin(struct grpc_call *call, const struct grpc_peer *peer, const char *method, bool open, bool *heard);
 void grpc_call_release(struct grpc_call *call);
+/* Of one that was not open, and has ended without effect: as before grpc_call_begin, with the same message. */
+void grpc_call_rewind(struct grpc_call *call);
 /* After grpc_call_put on an open call that was begun: go on sending. Not from inside a callback of libcurl. */
 void grpc_call_resume(struct grpc_call *call);
 /* The next whole message that has come; valid until the next call of a function here. */

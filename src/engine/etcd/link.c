@@ -26,6 +26,8 @@ struct call {
     link_done done; /* NULL: nobody waits for it */
     void *ctx;
     struct grpc_result *known; /* of one that was answered here */
+    unsigned login;            /* whose token it was sent with */
+    bool last_try;             /* it is not sent again if its token is refused */
 };
 
 /* A socket of libcurl's, watched by the loop. */
@@ -49,6 +51,9 @@ struct link {
     char why[GRPC_WORDS_MAX]; /* it is dropped */
     enum baton_code why_code, told_code;
     char *token;
+    unsigned login;   /* counts them */
+    bool logging_in;  /* again, while it is up; calls wait */
+    bool renewing;    /* it is dropped for a new token only */
     uint64_t cluster; /* its id; 0: not known yet */
     CURLM *multi;
     struct call *waiting, **last; /* in order */
@@ -222,6 +227,7 @@ static void call_begin(struct link *link, struct call *call, bool open)
                              .token = link->token,
                              .connected = link->connected};
     link->connected = true;
+    call->login = link->login;
     grpc_call_begin(&call->grpc, &peer, call->method, open, &link->heard);
     curl_easy_setopt(call->grpc.easy, CURLOPT_PRIVATE, call);
     call->next = link->active;
@@ -333,25 +339,33 @@ static int64_t backoff_ms(const struct link *link)
     return wait_ms < BACKOFF_MAX_MS ? wait_ms : BACKOFF_MAX_MS;
 }
 
-static void go_down(struct link *link)
+static void token_forget(struct link *link)
 {
-    bool was_up = link->state == LINK_UP;
-    int64_t now_ms = clock_now_ms();
-    link->dropping = false;
-    link->state = LINK_WAITING;
-    give_up_calls(link);
-    multi_free(link);
     if (link->token != NULL)
         explicit_bzero(link->token, strlen(link->token));
     free(link->token);
     link->token = NULL;
+}
+
+static void go_down(struct link *link)
+{
+    bool was_up = link->state == LINK_UP;
+    int64_t now_ms = clock_now_ms();
+    bool renewing = link->renewing;
+    link->dropping = link->renewing = link->logging_in = false;
+    link->state = LINK_WAITING;
+    give_up_calls(link);
+    multi_free(link);
+    token_forget(link);
     if (was_up && now_ms - link->up_ms >= STEADY_MS)
         link->failures = 0;
-    link->failures++;
-    link->retry_ms = now_ms + backoff_ms(link);
-    if (link->failures >= link->url->count)
-        tell_trouble(link);
-    link->endpoint = (link->endpoint + 1) % link->url->count;
+    if (!renewing) {
+        link->failures++;
+        if (link->failures >= link->url->count)
+            tell_trouble(link);
+        link->endpoint = (link->endpoint + 1) % link->url->count;
+    }
+    link->retry_ms = now_ms + (renewing ? 0 : backoff_ms(link));
     if (was_up)
         link->callbacks.down(link->ctx);
 }
@@ -371,7 +385,22 @@ void link_drop(struct link *link, const char *why)
     uv_timer_start(&link->due, on_due, 0, 0);
 }
 
+void link_renew(struct link *link)
+{
+    if (!link_is_up(link))
+        return;
+    drop(link, BATON_DENIED, "its token is not known any more");
+    link->renewing = true;
+    uv_timer_start(&link->due, on_due, 0, 0);
+}
+
 /* ---- up: who is there? ---- */
+
+static void begin_waiting(struct link *link)
+{
+    for (struct call *call; (call = next_waiting(link)) != NULL;)
+        call_begin(link, call, false);
+}
 
 static void on_status(void *ctx, const struct grpc_result *result)
 {
@@ -396,8 +425,7 @@ static void on_status(void *ctx, const struct grpc_result *result)
             link->callbacks.trouble(link->ctx, NULL);
         link->troubled = false;
         link->callbacks.up(link->ctx);
-        for (struct call *call; (call = next_waiting(link)) != NULL;)
-            call_begin(link, call, false);
+        begin_waiting(link);
     }
     if (status != NULL)
         etcdserverpb__status_response__free_unpacked(status, NULL);
@@ -409,29 +437,36 @@ static void ask_status(struct link *link)
     call_begin(link, call_new("Maintenance/Status", &request.base, HELLO_LIMIT_MS, on_status, link), false);
 }
 
-static void on_token(void *ctx, const struct grpc_result *result)
+/* Is there a token now, or is none needed? If not, the connection is given up. */
+static bool take_token(struct link *link, const struct grpc_result *result)
 {
-    struct link *link = ctx;
-    if (result->status == GRPC_FAILED_PRECONDITION) { /* authentication is not enabled: none is needed */
-        ask_status(link);
-        return;
+    if (result->status == GRPC_FAILED_PRECONDITION) { /* authentication is not enabled */
+        token_forget(link);
+        return true;
     }
     if (result->status != GRPC_OK) {
         drop(link, status_code(result), result->words);
-        return;
+        return false;
     }
     Etcdserverpb__AuthenticateResponse *answer =
         etcdserverpb__authenticate_response__unpack(NULL, result->length, result->message);
     if (answer == NULL) {
         drop(link, BATON_UNAVAILABLE, "its token cannot be read");
-        return;
+        return false;
     }
+    token_forget(link);
     link->token = mem_text(answer->token);
     etcdserverpb__authenticate_response__free_unpacked(answer, NULL);
-    ask_status(link);
+    return true;
 }
 
-static void ask_token(struct link *link)
+static void on_token(void *ctx, const struct grpc_result *result)
+{
+    if (take_token(ctx, result))
+        ask_status(ctx);
+}
+
+static void ask_token(struct link *link, link_done done)
 {
     Etcdserverpb__AuthenticateRequest request = ETCDSERVERPB__AUTHENTICATE_REQUEST__INIT;
     char password[PASSWORD_MAX];
@@ -443,8 +478,45 @@ static void ask_token(struct link *link)
     }
     request.name = link->url->user;
     request.password = password;
-    call_begin(link, call_new("Auth/Authenticate", &request.base, HELLO_LIMIT_MS, on_token, link), false);
+    struct call *call = call_new("Auth/Authenticate", &request.base, HELLO_LIMIT_MS, done, link);
     explicit_bzero(password, sizeof(password));
+    call->last_try = true;
+    call_begin(link, call, false);
+}
+
+/* ---- a token that is not known any more ---- */
+
+static void on_new_token(void *ctx, const struct grpc_result *result)
+{
+    struct link *link = ctx;
+    if (!take_token(link, result))
+        return;
+    link->login++;
+    link->logging_in = false;
+    begin_waiting(link);
+}
+
+/* etcd forgets a token that was not used for a while (--auth-token-ttl, 300 s), and renewals do not use it: so the next
+ * write of a quiet client is refused. What was refused had no effect: it is sent again, once, with a new token. */
+static bool send_again(struct link *link, struct call *call, const struct grpc_result *result)
+{
+    if (link->url->user == NULL || !status_needs_token(result) || call->last_try || !link_is_up(link))
+        return false;
+    call->last_try = true;
+    curl_multi_remove_handle(link->multi, call->grpc.easy);
+    grpc_call_rewind(&call->grpc);
+    if (call->login != link->login && !link->logging_in) { /* there is a newer one already */
+        call_begin(link, call, false);
+        return true;
+    }
+    call->next = NULL;
+    wait_in_line(link, call);
+    if (!link->logging_in) {
+        link->logging_in = true;
+        token_forget(link); /* a login that is sent with one that is not known is refused for it */
+        ask_token(link, on_new_token);
+    }
+    return true;
 }
 
 static void connect_now(struct link *link)
@@ -453,7 +525,7 @@ static void connect_now(struct link *link)
     link->connected = false;
     multi_new(link);
     if (link->url->user != NULL)
-        ask_token(link);
+        ask_token(link, on_token);
     else
         ask_status(link);
 }
@@ -476,6 +548,8 @@ static void ended(struct link *link, struct call *call, CURLcode code)
     if (call == link->stream) {
         link->stream = NULL;
         drop(link, status_code(&result), result.words[0] != '\0' ? result.words : "its stream ended");
+    } else if (send_again(link, call, &result)) {
+        return;
     } else if (status_of_member(&result) || (link->url->user != NULL && status_needs_token(&result))) {
         drop(link, status_code(&result), result.words);
     }
@@ -583,7 +657,7 @@ void link_close(struct link *link)
         call_free(link, call);
     }
     multi_free(link);
-    free(link->token);
+    token_forget(link);
     link->state = LINK_CLOSED;
     uv_close((uv_handle_t *)&link->curl_timer, on_handle_closed);
     uv_close((uv_handle_t *)&link->due, on_handle_closed);
@@ -593,7 +667,7 @@ void link_call(struct link *link, const char *method, const ProtobufCMessage *re
                void *ctx)
 {
     struct call *call = call_new(method, request, limit_ms, done, ctx);
-    if (link->state == LINK_UP && !link->dropping) {
+    if (link_is_up(link) && !link->logging_in) {
         call_begin(link, call, false);
     } else {
         wait_in_line(link, call);

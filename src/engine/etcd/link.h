@@ -6,6 +6,8 @@
  * is tried. So what was read over one connection is in order with what its stream tells, and a member that answers
  * nothing cannot leave a view standing still unnoticed.
  *
+ * A token that etcd has forgotten costs a new login, which no caller sees: what was refused for it is sent again.
+ *
  * All on one loop. No callback is called from inside a function here.
  */
 #ifndef ETCD_LINK_H
@@ -46,6 +48,8 @@ bool link_is_up(const struct link *link);
 void link_stream(struct link *link, const char *method, const ProtobufCMessage *request);
 /* Give up the connection for a reason that the caller has seen, and take the next endpoint. */
 void link_drop(struct link *link, const char *why);
+/* While it is up: connect to the same endpoint anew, with a new token for the stream, too. It is no failure. */
+void link_renew(struct link *link);
 
 const char *link_endpoint(const struct link *link); /* in use, or tried last */
 

@@ -35,8 +35,9 @@ struct changes {
 };
 
 struct watcher {
-    int64_t number; /* 0: it is not there */
+    int64_t number; /* 0: it is not wanted */
     struct view *view;
+    bool created; /* etcd has said so */
 };
 
 struct view {
@@ -52,8 +53,9 @@ struct view {
     uint64_t revision;         /* that was told last */
     uint64_t reading;          /* revision of the Range; 0: its first page is not there */
     char *from;                /* key of the next page */
-    bool read, created;        /* the Range is complete; the watcher is there ... */
-    uint64_t after;            /* ... and tells what came after this revision */
+    bool denied;               /* its watcher was, since the last that was there */
+    bool read;                 /* the Range is complete */
+    uint64_t after;            /* its watcher tells what came after this revision */
     struct changes all, since; /* read; told by the watcher meanwhile */
 };
 
@@ -182,6 +184,21 @@ static void numbers_drop(struct view *view)
         number_drop(view, &view->alarms[i]);
 }
 
+/* etcd (3.4.23) names no number (-1) when it does not let a watcher begin. It answers in the order of asking: it means
+ * the first that has no answer. (Or one that was taken back meanwhile; then another view begins again, for nothing.) */
+static struct watcher *first_not_created(struct baton_engine *engine)
+{
+    struct watcher *first = NULL;
+    for (struct view *view = engine->views.first; view != NULL; view = view->next) {
+        for (size_t i = 0; i <= COUNT_OF(view->alarms); i++) {
+            struct watcher *watcher = i == 0 ? &view->watcher : &view->alarms[i - 1];
+            if (watcher->number != 0 && !watcher->created && (first == NULL || watcher->number < first->number))
+                first = watcher;
+        }
+    }
+    return first;
+}
+
 /* The first key behind all that begin with the prefix. */
 static char *range_end(const char *prefix)
 {
@@ -198,6 +215,7 @@ static void watcher_ask(struct view *view, struct watcher *watcher, const char *
     Etcdserverpb__WatchRequest request = ETCDSERVERPB__WATCH_REQUEST__INIT;
     watcher->number = ++engine->views.last_number;
     watcher->view = view;
+    watcher->created = false;
     (void)tsearch(watcher, &engine->views.by_number, compare_numbers);
     create.key = etcd_bytes(key);
     if (end != NULL)
@@ -212,7 +230,6 @@ static void watcher_ask(struct view *view, struct watcher *watcher, const char *
 static void watcher_begin(struct view *view, uint64_t after)
 {
     char *end = range_end(view->prefix);
-    view->created = false;
     watcher_ask(view, &view->watcher, view->prefix, end, after);
     free(end);
 }
@@ -324,7 +341,7 @@ static bool went_back(struct view *view, uint64_t revision)
 static void maybe_begin(struct view *view)
 {
     struct baton_engine *engine = view->engine;
-    if (!view->read || !view->created)
+    if (!view->read || !view->watcher.created)
         return;
     if (view->reading < view->after) {
         read_again(view);
@@ -496,9 +513,18 @@ static void watcher_ended(struct view *view, const Etcdserverpb__WatchResponse *
         read_more(engine);
         return;
     }
+    /* The stream's token is that of its beginning, and may be forgotten: only with a new one is a denial meant. */
+    if (engine->url.user != NULL && !view->denied) {
+        view->denied = true;
+        read_end(view, VIEW_IDLE);
+        link_renew(engine->link);
+        return;
+    }
+    struct grpc_result result = {.status = GRPC_PERMISSION_DENIED};
+    const char *reason = strstr(told->cancel_reason, "desc = ");
+    text_copy(result.words, sizeof(result.words), reason != NULL ? reason + strlen("desc = ") : told->cancel_reason);
     struct baton_error err;
-    error_set(&err, BATON_DENIED, "etcd at %s: it does not let records be watched: %.200s; check the roles of user=",
-              link_endpoint(engine->link), told->cancel_reason[0] != '\0' ? told->cancel_reason : "no reason given");
+    status_error(&result, link_endpoint(engine->link), "records cannot be watched", &err);
     refused(view, &err);
     read_more(engine);
 }
@@ -521,6 +547,17 @@ static void watcher_told(struct view *view, const Etcdserverpb__WatchResponse *t
         tell(view, false, to->list[to->count - 1].record.revision, to, 0);
 }
 
+static void watcher_there(struct watcher *watcher, const Etcdserverpb__WatchResponse *told)
+{
+    struct view *view = watcher->view;
+    watcher->created = true;
+    view->denied = false;
+    if (watcher != &view->watcher || view->state != VIEW_READING || told->header == NULL)
+        return;
+    view->after = (uint64_t)told->header->revision;
+    maybe_begin(view);
+}
+
 void views_message(struct baton_engine *engine, const uint8_t *message, size_t length)
 {
     Etcdserverpb__WatchResponse *told = etcdserverpb__watch_response__unpack(NULL, length, message);
@@ -529,20 +566,20 @@ void views_message(struct baton_engine *engine, const uint8_t *message, size_t l
         return;
     }
     struct watcher *watcher = find_number(engine, told->watch_id);
+    if (watcher == NULL && told->created && told->canceled)
+        watcher = first_not_created(engine);
     struct view *view = watcher != NULL ? watcher->view : NULL;
     if (view == NULL) {
         ; /* of one that is not wanted any more */
     } else if (told->canceled) {
         number_drop(view, watcher);
         watcher_ended(view, told);
+    } else if (told->created) {
+        watcher_there(watcher, told);
+        read_more(engine);
     } else if (watcher != &view->watcher) {
         if (told->n_events > 0)
             go_on(view);
-    } else if (view->state == VIEW_READING && told->created && told->header != NULL) {
-        view->created = true;
-        view->after = (uint64_t)told->header->revision;
-        maybe_begin(view);
-        read_more(engine);
     } else {
         watcher_told(view, told);
     }
