@@ -123,7 +123,9 @@ enum baton_event_kind {
     BATON_OUTCOME       /* `task` is settled, or will not be for this client: `code`, `text`; see baton_once() */
 };
 
-/* `text` says why, in one line, where there is a why. */
+/* `text` says why, in one line, where there is a why. A STOP whose `until_ms` is not in the future says that the
+ * session is over already, or the presence removed: others may lead now, so there is nothing to wait for. It comes
+ * again, with an earlier `until_ms`, when that happens during a stop. */
 struct baton_event {
     enum baton_event_kind kind;
     struct baton_election *election; /* NULL where it is about the client, a lock or a task */

@@ -114,6 +114,13 @@ void contest_resign(struct core *core, struct contest *contest)
     contest_mark(core, contest);
 }
 
+/* Others may lead already: the rest of a stop under way is not granted any more, either. */
+static void stop_at_once(struct core *core, struct contest *contest, const char *why)
+{
+    if (contest->role == ROLE_LEADING || (contest->role == ROLE_STOPPING && core->now_ms < contest->stop_until_ms))
+        contest_tell_stop(core, contest, core->now_ms, why);
+}
+
 void contest_session_over(struct core *core, struct contest *contest)
 {
     contest_mark(core, contest);
@@ -122,8 +129,7 @@ void contest_session_over(struct core *core, struct contest *contest)
         contest_end(core, contest, BATON_LOST, "the session is over");
     if (contest->kind == CONTEST_TASK)
         task_abandon(contest);
-    if (contest->role == ROLE_LEADING)
-        contest_tell_stop(core, contest, core->session.deadline_ms, "the session is over");
+    stop_at_once(core, contest, "the session is over");
     /* A stop that was not answered stays one: the program is not told to lead again before it answers. */
     if (contest->role == ROLE_STOPPED && !contest->task.ended)
         contest->role = ROLE_FOLLOWING;
@@ -304,8 +310,7 @@ static void presence_taken(struct core *core, struct contest *contest)
         contest_end(core, contest, BATON_LOST, "somebody removed this entry");
     if (contest->kind == CONTEST_TASK)
         task_abandon(contest);
-    if (contest->role == ROLE_LEADING)
-        contest_tell_stop(core, contest, core->now_ms, "somebody removed the presence of this instance");
+    stop_at_once(core, contest, "somebody removed the presence of this instance");
     if (contest->role == ROLE_STOPPED && !contest->task.ended)
         contest->role = ROLE_FOLLOWING;
     forget_candidacy(contest);

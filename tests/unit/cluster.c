@@ -193,6 +193,14 @@ void cluster_kill(struct cluster *cluster, int n)
     settle(cluster);
 }
 
+void cluster_session_ended(struct cluster *cluster, int n)
+{
+    int64_t deadline_ms;
+    uint32_t ttl_ms;
+    uint64_t session = core_session(cluster->nodes[n].core, &deadline_ms, &ttl_ms);
+    step(cluster, n, &(struct event){.kind = EVENT_SESSION_ENDED, .session = session});
+}
+
 bool cluster_testament(struct cluster *cluster, int n, struct baton_write *ret)
 {
     return election_testament(cluster->nodes[n].core, cluster->nodes[n].election, ret);

@@ -17,7 +17,7 @@ struct cluster_node {
     struct core *core;
     struct contest *election;
     struct update todo;
-    bool cut;            /* nothing gets through; requests are not answered */
+    bool cut; /* nothing gets through; requests are not answered */
     uint64_t watch, seen;
     char told[64][BATON_ERROR_TEXT]; /* "LEAD 3", in order; CHANGED and RENEWED are left out */
     size_t told_count;
@@ -45,6 +45,8 @@ void cluster_event(struct cluster *cluster, int n, enum event_kind kind);
 void cluster_wait(struct cluster *cluster, int64_t ms);
 /* The process is gone; its session ends now. */
 void cluster_kill(struct cluster *cluster, int n);
+/* The engine says that node n's session is over, before its deadline; the views do not show it yet. */
+void cluster_session_ended(struct cluster *cluster, int n);
 /* What its guard would write for node n, now: the caller frees key and value. false: nothing. */
 bool cluster_testament(struct cluster *cluster, int n, struct baton_write *ret);
 /* A guard writes this (and key and value are freed). true: it took effect. */

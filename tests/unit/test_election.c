@@ -257,6 +257,57 @@ static void test_a_transfer_that_cannot_be_read_is_never_overwritten(void **stat
     assert_int_equal(cluster_leader(c), 1);
 }
 
+static void test_a_session_that_is_over_before_its_deadline_leaves_no_time_to_stop(void **state)
+{
+    struct cluster *c = *state;
+    cluster_stand(c, 0, &needs_time);
+    cluster_wait(c, 100);
+    cluster_session_ended(c, 0);
+    assert_int_equal(cluster_leader(c), -1);
+    assert_int_equal(c->nodes[0].stop_until_ms, c->now_ms);
+}
+
+static void test_a_stop_under_way_is_shortened_when_the_session_is_over(void **state)
+{
+    struct cluster *c = *state;
+    cluster_stand(c, 0, &needs_time);
+    cluster_stand(c, 1, &needs_time);
+    cluster_event(c, 0, EVENT_RESIGN);
+    assert_int_equal(c->nodes[0].stop_until_ms, c->now_ms + needs_time.stop_ms);
+    cluster_wait(c, 100);
+    cluster_session_ended(c, 0);
+    assert_int_equal(c->nodes[0].stop_until_ms, c->now_ms);
+}
+
+static void test_a_stop_under_way_is_shortened_when_the_presence_is_removed(void **state)
+{
+    struct cluster *c = *state;
+    int64_t deadline_ms;
+    uint32_t ttl_ms;
+    char key[80];
+    cluster_stand(c, 0, &needs_time);
+    cluster_put(c, "elections/e/hold", "{\"v\":1,\"by\":\"x\",\"why\":\"\",\"since\":1,\"nonce\":\"n\"}");
+    assert_int_equal(c->nodes[0].stop_until_ms, c->now_ms + needs_time.stop_ms);
+    cluster_wait(c, 100);
+    uint64_t session = core_session(c->nodes[0].core, &deadline_ms, &ttl_ms);
+    snprintf(key, sizeof(key), "elections/e/candidates/%llx-1", (unsigned long long)session);
+    cluster_remove(c, key);
+    assert_int_equal(c->nodes[0].stop_until_ms, c->now_ms);
+}
+
+static void test_a_deadline_that_has_passed_is_the_end_of_the_stop(void **state)
+{
+    struct cluster *c = *state;
+    int64_t deadline_ms;
+    uint32_t ttl_ms;
+    cluster_stand(c, 0, &needs_time);
+    (void)core_session(c->nodes[0].core, &deadline_ms, &ttl_ms);
+    c->nodes[0].cut = true;
+    c->now_ms = deadline_ms + 5000; /* it stood still */
+    cluster_event(c, 0, EVENT_TICK);
+    assert_int_equal(c->nodes[0].stop_until_ms, deadline_ms);
+}
+
 static void test_a_hold_stops_the_leader_until_the_release(void **state)
 {
     struct cluster *c = *state;
@@ -457,6 +508,10 @@ int main(void)
         STORY(test_a_transfer_goes_to_the_one_that_was_named),
         STORY(test_a_transfer_that_cannot_be_is_told_why),
         STORY(test_a_transfer_that_cannot_be_read_is_never_overwritten),
+        STORY(test_a_session_that_is_over_before_its_deadline_leaves_no_time_to_stop),
+        STORY(test_a_stop_under_way_is_shortened_when_the_session_is_over),
+        STORY(test_a_stop_under_way_is_shortened_when_the_presence_is_removed),
+        STORY(test_a_deadline_that_has_passed_is_the_end_of_the_stop),
         STORY(test_a_hold_stops_the_leader_until_the_release),
         STORY(test_two_with_one_id_the_younger_waits),
         STORY(test_a_decision_that_is_not_json_is_never_overwritten),
