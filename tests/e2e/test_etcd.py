@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import re
+import select
 import signal
 import socket
 import subprocess
@@ -232,21 +233,52 @@ def test_the_wall_clock_does_not_matter(etcd_world):
 
 # ---- what an operator does ----
 
-def test_a_lease_that_was_revoked_ends_the_leader(pair):
-    namespace = pair.url.rsplit("/", 1)[1]
-    out = pair.etcd.ctl("get", "--prefix", "-w", "json", f"{namespace}/elections/db/candidates/")
-    first = min(json.loads(out)["kvs"], key=lambda kv: kv["create_revision"])
-    pair.etcd.ctl("lease", "revoke", f"{first['lease']:x}")
-    assert wait_up(pair.b) > pair.term
-    wait_stands(pair, "b", "a")  # and it stands again
+# It ignores the polite signal: only SIGKILL ends it.
+STUBBORN = ("sh", "-c", 'trap "" TERM; echo "up $BATON_TERM"; exec sleep 1000')
 
 
-def test_a_presence_that_was_deleted_ends_the_leader(pair):
-    namespace = pair.url.rsplit("/", 1)[1]
-    out = pair.etcd.ctl("get", "--prefix", "-w", "json", f"{namespace}/elections/db/candidates/")
+def end_by_hand(world, how, prefix="elections/db/candidates/"):
+    """Revoke the lease of the first candidate, or delete its key."""
+    namespace = world.url.rsplit("/", 1)[1]
+    out = world.etcd.ctl("get", "--prefix", "-w", "json", f"{namespace}/{prefix}")
     first = min(json.loads(out)["kvs"], key=lambda kv: kv["create_revision"])
-    pair.etcd.ctl("del", base64.b64decode(first["key"]).decode())
-    assert wait_up(pair.b) > pair.term
+    if how == "revoke":
+        world.etcd.ctl("lease", "revoke", f"{first['lease']:x}")
+    else:
+        world.etcd.ctl("del", base64.b64decode(first["key"]).decode())
+
+
+def is_over(fd, limit=LIMIT_S):
+    """The process of this pidfd ends, within the limit."""
+    return bool(select.select([fd], [], [], limit)[0])
+
+
+@pytest.mark.parametrize("how", ["revoke", "delete"])
+def test_a_leader_whose_presence_is_taken_is_killed_at_once(etcd_world, how):
+    # With a lease of 60 s and a grace of 20 s, both longer than the limit: neither is waited for. etcd's word comes after
+    # the fact, so the next one may begin while the news is on its way (man baton-etcd).
+    long = ("--ttl=60s", "--grace=20s")
+    a = etcd_world.stand("db", "a", *long, command=STUBBORN)
+    term = wait_up(a)
+    b = etcd_world.stand("db", "b", *long, command=UP)
+    wait_stands(etcd_world, "a", "b")
+    with os.fdopen(os.pidfd_open(command_of(a))) as command:
+        end_by_hand(etcd_world, how)
+        assert is_over(command.fileno(), limit=15)
+    assert wait_up(b, limit=15) > term
+    wait_stands(etcd_world, "b", "a")  # and it stands again
+
+
+def test_a_lock_whose_lease_is_revoked_is_lost_at_once(etcd_world):
+    long = ("--ttl=60s", "--grace=20s")
+    a = etcd_world.start("lock", "--id=a", *long, "report", "--", *STUBBORN)
+    a.wait_line("^up ")
+    b = etcd_world.start("lock", "--id=b", *long, "report", "--", *UP)
+    with os.fdopen(os.pidfd_open(command_of(a))) as command:
+        end_by_hand(etcd_world, "revoke", "locks/report/")
+        assert is_over(command.fileno(), limit=15)
+    b.wait_line("^up ", limit=15)
+    assert a.wait_exit() == 75 and "is lost" in a.stderr, a
 
 
 def test_compaction_and_defragmentation_disturb_nobody(pair):
