@@ -10,6 +10,7 @@
 
 #include "base/base.h"
 #include "base/beside.h"
+#include "base/url.h"
 #include "engine/faults.h"
 #include "engine/memory/memory.h"
 #include "engine/trace.h"
@@ -83,9 +84,10 @@ const struct baton_engine_ops *engine_find(const char *url, struct baton_error *
     for (size_t i = 0; legal && i < length; i++)
         legal = islower((unsigned char)url[i]) || (i > 0 && (isdigit((unsigned char)url[i]) || url[i] == '-'));
     if (!legal) {
+        char shown[URL_SHOWN_MAX];
         error_set(err, BATON_INVALID,
-                  "URL '%.*s' is not legal: it must begin with an engine and a colon, as in local:/var/lib/baton",
-                  (int)(strcspn(url, "?@") < 200 ? strcspn(url, "?@") : 200), url);
+                  "URL '%s' is not legal: it must begin with an engine and a colon, as in local:/var/lib/baton",
+                  url_shown(url, shown));
         return NULL;
     }
     char scheme[SCHEME_MAX];

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/base.h"
+#include "base/url.h"
 #include "engine/wrap.h"
 
 #define LINE_MAX_BYTES 1024
@@ -167,10 +168,11 @@ static int trace_open(const char *url, uv_loop_t *loop, const struct baton_engin
                       struct baton_engine **ret, struct baton_error *err)
 {
     struct baton_engine *engine = mem_new(sizeof(*engine));
+    char shown[URL_SHOWN_MAX];
     engine->inner_ops = wraps_inner(&wraps, url);
     engine->callbacks = *callbacks;
     engine->ctx = ctx;
-    say("> open %.*s", (int)strcspn(url, "?"), url);
+    say("> open %s", url_shown(url, shown));
     if (engine->inner_ops->open(url, loop, &traced, engine, &engine->inner, err) < 0) {
         free(engine);
         return -1;

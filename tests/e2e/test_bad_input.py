@@ -163,6 +163,24 @@ def test_a_url_of_etcd_that_is_not_legal(world, url, word):
     assert "s3cret-word" not in told.err
 
 
+@pytest.mark.parametrize("url,shown", [
+    ("etcd://u:s3cret-word@h/x", "etcd://...@h/x"),
+    ("etcd://u:s3cret-w@ord@h/x", "etcd://...@h/x"),
+    ("etcd://u:s3cret-word?more@h/x", "etcd://..."),
+    ("etcd://u:p?s3cret-word@h/x", "etcd://..."),
+    ("etcd://h/x?password=s3cret-word", "etcd://h/x..."),
+    ("etcd://h/x?user=a@b&password=s3cret-word", "etcd://..."),
+    (":u:s3cret-word@h", "...@h"),
+    ("U://u:s3cret-word@h", "U://...@h"),
+    ("U?s3cret-word", "U...")])
+def test_a_password_in_a_url_is_shown_nowhere(world, url, shown):
+    told = world.run("status", "--url", url, env={"BATON_TRACE": "engine"})
+    assert told.code == 64 and f"URL '{shown}' is not legal" in told.err, told
+    assert "> open" not in told.err or f"> open {shown}\n" in told.err, told
+    for secret in ("s3cret", "u:p"):
+        assert secret not in told.out + told.err, told
+
+
 def test_files_of_an_etcd_url_that_cannot_be_read(world):
     with open(os.path.join(world.folder, "empty"), "w", encoding="ascii"):
         pass

@@ -31,7 +31,7 @@ def test_a_trace_shows_no_parameters_of_a_url(world):
         file.write("s3cret-word\n")
     told = world.run("status", "--timeout", "1s", "--url", f"etcd://127.0.0.1:1/x?user=u&password-file={password}",
                      env={"BATON_TRACE": "engine"})
-    assert "> open etcd://127.0.0.1:1/x\n" in told.err and "s3cret-word" not in told.err, told
+    assert "> open etcd://127.0.0.1:1/x...\n" in told.err and "s3cret-word" not in told.err, told
     assert "password-file" not in told.err.split("trouble")[0]
 
 

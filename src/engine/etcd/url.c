@@ -9,21 +9,18 @@
 #include <unistd.h>
 
 #include "base/base.h"
+#include "base/url.h"
 
 #define SCHEME "etcd://"
 #define PORT "2379" /* etcd's own default */
 #define NAMESPACE "baton"
 #define NAMESPACE_MAX 128
 
-/* What stands behind a ? or before an @ may be a secret that was put there by mistake: it is not repeated. */
 static int wrong(const char *url, struct baton_error *err, const char *why)
 {
-    size_t length = strcspn(url, "?");
-    if (memchr(url, '@', length) != NULL)
-        length = strlen(SCHEME);
-    return error_set(err, BATON_INVALID,
-                     "URL '%.*s%s' is not legal: %s, as in etcd://h1:2379,h2:2379/namespace?ca=FILE",
-                     (int)(length < 200 ? length : 200), url, url[length] != '\0' ? "..." : "", why);
+    char shown[URL_SHOWN_MAX];
+    return error_set(err, BATON_INVALID, "URL '%s' is not legal: %s, as in etcd://h1:2379,h2:2379/namespace?ca=FILE",
+                     url_shown(url, shown), why);
 }
 
 /* ---- endpoints ---- */
