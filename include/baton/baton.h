@@ -41,6 +41,7 @@ extern "C" {
 #define BATON_NAME_MAX 128    /* bytes of an election's name */
 #define BATON_ID_MAX 128      /* bytes of an instance's id */
 #define BATON_ADDRESS_MAX 255 /* bytes of an address */
+#define BATON_URL_MAX 960     /* bytes of a URL: a guard is told it, and so is the command, in one message each */
 #define BATON_TTL_DEFAULT_MS 10000
 #define BATON_TERMS_KEPT 16         /* terms that an election's history keeps */
 #define BATON_CANDIDATES_MAX 4096   /* candidates of one election that are looked at; more are told as an error */

@@ -91,6 +91,9 @@ static int check_options(struct baton *b, const struct baton_options *options, s
                          strlen(options->address), BATON_ADDRESS_MAX);
     const char *url = options->url != NULL ? options->url : getenv("BATON_URL");
     b->url = mem_text(url != NULL && url[0] != '\0' ? url : "local:");
+    if (strlen(b->url) > BATON_URL_MAX)
+        return error_set(err, BATON_INVALID, "the URL is too long: %zu bytes, at most %d are allowed", strlen(b->url),
+                         BATON_URL_MAX);
     b->ops = engine_find(b->url, err);
     if (b->ops == NULL)
         return -1;

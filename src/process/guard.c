@@ -48,8 +48,20 @@ int guard_start(struct guard *guard, char *const *argv, const int *outputs, stru
     return 0;
 }
 
-static_assert(sizeof(struct guard_environment) <= sizeof(((struct order *)0)->lifeline),
-              "of an order, the lifeline is sent");
+/* What is used of an order's union. */
+static size_t used_of(const struct order *order)
+{
+    switch (order->kind) {
+    case ORDER_SPAWN:
+        return sizeof(order->environment);
+    case ORDER_LIFELINE:
+        return sizeof(order->lifeline);
+    case ORDER_TESTAMENT:
+        return strlen(order->testament) + 1;
+    default:
+        return 0;
+    }
+}
 
 /* It can end the command no more, but its death can: the kernel and guard_replace do the rest. */
 static void hangs(struct guard *guard)
@@ -65,8 +77,7 @@ static void order(struct guard *guard, const struct order *order, int fd)
 {
     if (guard->pid <= 0)
         return;
-    size_t used = order->kind == ORDER_TESTAMENT ? strlen(order->testament) + 1 : sizeof(order->lifeline);
-    struct iovec part = {.iov_base = (void *)order, .iov_len = offsetof(struct order, lifeline) + used};
+    struct iovec part = {.iov_base = (void *)order, .iov_len = offsetof(struct order, lifeline) + used_of(order)};
     union {
         struct cmsghdr header;
         char space[CMSG_SPACE(sizeof(int))];

@@ -36,7 +36,7 @@ int guard_start(struct guard *guard, char *const *argv, const int *outputs, stru
 
 /* What the command is started with. */
 struct guard_environment {
-    char name[BATON_NAME_MAX + 1], id[BATON_ID_MAX + 1], url[512], notify[108], watchdog_us[24];
+    char name[BATON_NAME_MAX + 1], id[BATON_ID_MAX + 1], url[BATON_URL_MAX + 1], notify[108], watchdog_us[24];
     uint64_t term, token, attempt; /* 0: not given */
     bool fence_pg;                 /* the term goes into PGOPTIONS, for every connection by libpq */
 };

@@ -101,6 +101,27 @@ def test_a_url_that_cannot_be(world, command, url, code, words):
         assert (told.code, told.out, told.err) == (code, "", f"baton: {words}\n")
 
 
+def url_of_length(world, length):
+    """A legal one: slashes may be repeated."""
+    return "local:" + "/" * (length - len("local:") - len(world.state) + 1) + world.state[1:]
+
+
+def test_a_url_that_is_too_long(world):
+    for command in (["status"], ["run", "db", "--", "true"], ["lock", "x", "--", "true"]):
+        told = world.run(*command, env={"BATON_URL": url_of_length(world, 961)})
+        assert (told.code, told.out) == (64, ""), told
+        assert told.err == "baton: the URL is too long: 961 bytes, at most 960 are allowed\n"
+
+
+@pytest.mark.parametrize("command", [["run"], ["lock"], ["once"], ["elect", "--on-lead"]])
+def test_a_command_gets_the_longest_url_whole(world, command):
+    url = url_of_length(world, 960)
+    say = 'echo "URL $BATON_URL"'
+    rest = [say, "db"] if command[0] == "elect" else ["db", "--", "sh", "-c", say]
+    process = world.start(*command, *rest, env={"BATON_URL": url})
+    process.wait_line(f"^URL {re.escape(url)}$")
+
+
 def test_an_empty_url_is_not_taken_for_the_default(world):
     told = world.run("status", "--url", "")
     assert (told.code, told.out) == (64, "")
