@@ -13,7 +13,7 @@ import time
 
 import pytest
 
-from cluster import Cluster, make_certificates
+from cluster import Cluster, Relay, make_certificates
 from conftest import BATON, LIMIT_S
 
 TTL = "--ttl=2s"
@@ -105,6 +105,51 @@ def test_the_guard_and_the_supervisor_killed_at_once_cost_a_lease(pair):
     with pytest.raises(ProcessLookupError):
         signal.pidfd_send_signal(fd, 0)
     os.close(fd)
+
+
+def wait_guard_connected(guard):
+    """It has made its connection ahead: it holds a socket of TCP's."""
+    deadline = time.monotonic() + LIMIT_S
+    while not any(is_tcp(f"/proc/{guard}", fd) for fd in os.listdir(f"/proc/{guard}/fd")):
+        assert time.monotonic() < deadline, "the guard does not connect"
+
+
+def is_tcp(process, fd):
+    try:
+        inode = os.readlink(f"{process}/fd/{fd}")
+    except OSError:
+        return False
+    return inode.startswith("socket:[") and any(line.split()[9:10] == [inode[8:-1]]
+                                                for line in read(f"{process}/net/tcp").decode().splitlines())
+
+
+def test_a_guard_whose_connection_has_broken_makes_a_new_one(etcd_world):
+    with Relay(etcd_world.etcd.members[0].endpoint) as relay:
+        namespace = etcd_world.url.rsplit("/", 1)[1]
+        a = etcd_world.stand("db", "a", "--ttl=60s", command=UP, env={"BATON_URL": f"etcd://{relay.endpoint}/{namespace}"})
+        term = wait_up(a)
+        b = etcd_world.stand("db", "b", "--ttl=60s", command=UP)
+        wait_stands(etcd_world, "a", "b")
+        wait_guard_connected(guard_of(a))
+        relay.cut()
+        a.signal(signal.SIGKILL)
+        assert wait_up(b) > term
+        assert {first[:14] for first in relay.began} == {b"PRI * HTTP/2.0"}, relay.began
+
+
+def test_a_killed_leader_is_followed_long_before_its_lease_ends_after_a_restart_of_etcd(tmp_path, world):
+    with Cluster(str(tmp_path)) as etcd:
+        world.env["BATON_URL"] = etcd.url()
+        a = world.stand("db", "a", "--ttl=60s", command=UP)
+        term = wait_up(a)
+        b = world.stand("db", "b", "--ttl=60s", command=UP)
+        wait_stands(world, "a", "b")
+        wait_guard_connected(guard_of(a))
+        etcd.members[0].kill()
+        etcd.members[0].start()
+        etcd.members[0].wait_ready()
+        a.signal(signal.SIGKILL)
+        assert wait_up(b) > term
 
 
 def test_a_stopped_leader_is_over_before_the_next_begins(pair):

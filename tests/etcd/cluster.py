@@ -89,6 +89,71 @@ class Member:
         self.process.wait(LIMIT_S)
 
 
+class Relay:
+    """Stands in front of a member, and knows the connections: how each began, and how to cut them."""
+
+    def __init__(self, endpoint):
+        host, port = endpoint.rsplit(":", 1)
+        self.to = (host, int(port))
+        self.server = socket.create_server(("127.0.0.1", 0))
+        self.began = []  # the first bytes of each connection
+        self.pairs = []
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    @property
+    def endpoint(self):
+        return f"127.0.0.1:{self.server.getsockname()[1]}"
+
+    def _accept(self):
+        while True:
+            try:
+                near, _ = self.server.accept()
+                far = socket.create_connection(self.to)
+            except OSError:
+                return
+            self.pairs.append((near, far))
+            threading.Thread(target=self._move, args=(near, far, True), daemon=True).start()
+            threading.Thread(target=self._move, args=(far, near, False), daemon=True).start()
+
+    def _move(self, source, target, is_first):
+        try:
+            while data := source.recv(65536):
+                if is_first:
+                    self.began.append(data[:24])
+                    is_first = False
+                target.sendall(data)
+        except OSError:
+            pass
+        for one in (source, target):
+            try:
+                one.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+
+    def cut(self):
+        """End all connections; new ones are taken."""
+        for pair in self.pairs:
+            for one in pair:
+                try:
+                    one.shutdown(socket.SHUT_RDWR)
+                except OSError:
+                    pass
+
+    def close(self):
+        self.server.shutdown(socket.SHUT_RDWR)
+        self.server.close()
+        self.cut()
+        for pair in self.pairs:
+            for one in pair:
+                one.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
 class Cluster:
     """A cluster of `count` members. `tls`: a folder with ca.pem, server.pem, server.key, client.pem, client.key (see
     make_certificates); then clients need a certificate, too. `options`: more of etcd's own."""

@@ -1,8 +1,10 @@
 /* guard.c: end a session from another process: revoke its lease. Synchronous, with a connection of its own. */
+#include <errno.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "engine/etcd/etcd.h"
 #include "engine/write.h"
@@ -17,12 +19,14 @@ struct baton_engine_guard {
     size_t endpoint; /* the one to try next */
     CURLM *multi;    /* of one try */
     bool connected;
+    curl_socket_t socket;         /* of the connection; CURL_SOCKET_BAD: none */
     struct baton_write testament; /* no key: none */
 };
 
 static void multi_new(struct baton_engine_guard *guard)
 {
     guard->connected = false;
+    guard->socket = CURL_SOCKET_BAD;
     guard->multi = curl_multi_init();
     if (guard->multi == NULL)
         IMPOSSIBLE("libcurl gives no handle");
@@ -59,6 +63,8 @@ static void run(struct baton_engine_guard *guard, struct grpc_call *call, const 
     if (message != NULL && message->msg == CURLMSG_DONE)
         code = message->data.result;
     grpc_call_result(call, code, ret);
+    if (curl_easy_getinfo(call->easy, CURLINFO_ACTIVESOCKET, &guard->socket) != CURLE_OK)
+        guard->socket = CURL_SOCKET_BAD;
     curl_multi_remove_handle(guard->multi, call->easy);
 }
 
@@ -75,6 +81,17 @@ static void connect_ahead(struct baton_engine_guard *guard)
     grpc_call_release(&call);
     if (result.status != GRPC_OK)
         multi_free(guard);
+}
+
+/* It may have been closed meanwhile (the member was restarted). libcurl would notice, and begin another connection in
+ * the way of one that is there already (grpc.c, http_version), which etcd does not understand. */
+static bool connection_is_over(const struct baton_engine_guard *guard)
+{
+    char byte;
+    if (guard->socket == CURL_SOCKET_BAD)
+        return true;
+    ssize_t got = recv(guard->socket, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+    return got == 0 || (got < 0 && errno != EAGAIN);
 }
 
 /* The token, which the caller frees; NULL: none, or it cannot be had (*ret is not GRPC_OK). */
@@ -137,6 +154,8 @@ static void revoke_lease(struct baton_engine_guard *guard, int64_t until_ms, str
 {
     Etcdserverpb__LeaseRevokeRequest request = ETCDSERVERPB__LEASE_REVOKE_REQUEST__INIT;
     struct grpc_call call = {0};
+    if (guard->multi != NULL && connection_is_over(guard))
+        multi_free(guard);
     if (guard->multi == NULL)
         multi_new(guard);
     char *token = authenticate(guard, until_ms, ret);
