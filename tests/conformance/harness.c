@@ -89,6 +89,7 @@ static void on_changed(void *ctx, uint64_t watch, const struct baton_batch *batc
     if (batch->reset) {
         view_clear(view);
         view->resets++;
+        view->began = batch->revision;
     }
     size_t removed = 0;
     for (size_t i = 0; i < batch->count; i++) {

@@ -14,7 +14,7 @@ struct view {
     bool watched, begun;
     struct baton_record *records; /* by key */
     size_t count, room;
-    uint64_t revision;
+    uint64_t revision, began; /* now; and at the last reset */
     size_t resets, batches;
     size_t last_removed;    /* removals in the last batch that had any ... */
     uint64_t removed_first; /* ... and the first and last revision of them */

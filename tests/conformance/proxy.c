@@ -24,8 +24,9 @@ struct proxy {
     uv_tcp_t listener;
     struct sockaddr_in server;
     struct pair *pairs;
-    bool mute, refuse, closed;
-    size_t cuts;
+    bool mute, refuse, closed, held;
+    size_t cuts, hold_after; /* 0: never */
+    size_t back;             /* bytes to clients */
 };
 
 struct sent {
@@ -79,6 +80,17 @@ static void on_room(uv_handle_t *handle, size_t wanted, uv_buf_t *ret)
     *ret = uv_buf_init(mem_new(wanted), (unsigned)wanted);
 }
 
+/* From the client: what it sends now is read after proxy_go. */
+static void maybe_hold(struct proxy *proxy, size_t back)
+{
+    proxy->back += back;
+    if (proxy->held || proxy->hold_after == 0 || proxy->back <= proxy->hold_after)
+        return;
+    proxy->held = true;
+    for (struct pair *pair = proxy->pairs; pair != NULL; pair = pair->next)
+        uv_read_stop((uv_stream_t *)&pair->client);
+}
+
 static void on_bytes(uv_stream_t *from, ssize_t count, const uv_buf_t *bytes)
 {
     struct pair *pair = from->data;
@@ -89,6 +101,8 @@ static void on_bytes(uv_stream_t *from, ssize_t count, const uv_buf_t *bytes)
             pair_close(pair);
         return;
     }
+    if (!from_client)
+        maybe_hold(pair->proxy, (size_t)count);
     struct sent *sent = mem_new(sizeof(*sent));
     *sent = (struct sent){.bytes = bytes->base, .pair = pair, .cut = pair->proxy->mute && from_client};
     sent->write.data = sent;
@@ -173,6 +187,25 @@ void proxy_cut_after_request(struct proxy *proxy)
 size_t proxy_cuts(const struct proxy *proxy)
 {
     return proxy->cuts;
+}
+
+void proxy_hold_after(struct proxy *proxy, size_t bytes)
+{
+    proxy->hold_after = bytes;
+}
+
+bool proxy_holds(const struct proxy *proxy)
+{
+    return proxy->held;
+}
+
+void proxy_go(struct proxy *proxy)
+{
+    proxy->hold_after = 0;
+    proxy->held = false;
+    for (struct pair *pair = proxy->pairs; pair != NULL; pair = pair->next)
+        if (!pair->closing)
+            uv_read_start((uv_stream_t *)&pair->client, on_room, on_bytes);
 }
 
 void proxy_refuse(struct proxy *proxy, bool refuse)

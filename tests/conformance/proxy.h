@@ -17,6 +17,10 @@ void proxy_free(struct proxy *proxy);
 void proxy_cut_after_request(struct proxy *proxy);
 /* How often that has happened. */
 size_t proxy_cuts(const struct proxy *proxy);
+/* When more than so many bytes have gone back to the client, what it sends is kept, until proxy_go. */
+void proxy_hold_after(struct proxy *proxy, size_t bytes);
+bool proxy_holds(const struct proxy *proxy);
+void proxy_go(struct proxy *proxy);
 /* New connections are closed at once, and those that are there are cut. */
 void proxy_refuse(struct proxy *proxy, bool refuse);
 
