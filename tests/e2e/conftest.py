@@ -328,6 +328,12 @@ def etcd_world(world, etcd):
     return world
 
 
+@pytest.fixture(params=["local", "etcd"])
+def place(request, world):
+    """A namespace on each engine."""
+    return world if request.param == "local" else request.getfixturevalue("etcd_world")
+
+
 @pytest.fixture
 def led(world):
     """A world in which `alpha` leads the election `db`, and `beta` stands."""

@@ -19,10 +19,10 @@ def hook(word):
     return f'echo "{word}:$BATON_ID:$BATON_TERM:$BATON_STATE:$BATON_NAME" >>log'
 
 
-def test_the_changes_of_two_instances(world):
-    a = elect(world, "a")
+def test_the_changes_of_two_instances(place):
+    a = elect(place, "a")
     first = a.wait_object(event="lead", id="a")
-    b = elect(world, "b")
+    b = elect(place, "b")
     b.wait_object(event="leader", id="a", term=first["term"])
     assert a.stop() == 0
     a.wait_object(event="stop")
@@ -39,24 +39,24 @@ def test_without_json_it_is_a_line_for_each_change(world):
     assert a.stop() == 0
 
 
-def test_hooks_have_their_environment_and_run_in_order(world):
-    a = elect(world, "a", "--on-lead", hook("lead"), "--on-follow", hook("follow"))
+def test_hooks_have_their_environment_and_run_in_order(place):
+    a = elect(place, "a", "--on-lead", hook("lead"), "--on-follow", hook("follow"))
     term = a.wait_object(event="lead")["term"]
-    b = elect(world, "b")
+    b = elect(place, "b")
     b.wait_object(event="stand")
-    assert world.run("transfer", "db").code == 0
+    assert place.run("transfer", "db").code == 0
     b.wait_object(event="lead")
-    assert log_of(world) == [f"lead:a:{term}:lead:db", f"follow:a:{term}:follow:db"]
+    assert log_of(place) == [f"lead:a:{term}:lead:db", f"follow:a:{term}:follow:db"]
 
 
-def test_the_next_one_leads_only_when_on_follow_has_ended(world):
+def test_the_next_one_leads_only_when_on_follow_has_ended(place):
     """--on-follow waits until it is let go; nobody leads meanwhile, and the other --on-lead comes after its end."""
-    fifo = os.path.join(world.folder, "fifo")
+    fifo = os.path.join(place.folder, "fifo")
     os.mkfifo(fifo)
-    a = elect(world, "a", "--ttl", "20s", "--grace", "9s", "--on-lead", hook("lead"),
+    a = elect(place, "a", "--ttl", "20s", "--grace", "9s", "--on-lead", hook("lead"),
               "--on-follow", f"read line <{fifo}; {hook('follow')}")
     a.wait_object(event="lead")
-    b = elect(world, "b", "--on-lead", hook("lead"))
+    b = elect(place, "b", "--on-lead", hook("lead"))
     b.wait_object(event="stand")
     a.signal(signal.SIGTERM)
     a.wait_object(event="stop")
@@ -65,7 +65,7 @@ def test_the_next_one_leads_only_when_on_follow_has_ended(world):
         file.write("go\n")
     b.wait_object(event="lead", id="b")
     assert a.wait_exit() == 0
-    assert [entry.split(":")[:2] for entry in log_of(world)[:2]] == [["lead", "a"], ["follow", "a"]]
+    assert [entry.split(":")[:2] for entry in log_of(place)[:2]] == [["lead", "a"], ["follow", "a"]]
 
 
 def test_an_on_follow_that_overruns_is_killed_and_the_session_ends(world):
@@ -83,22 +83,22 @@ def test_an_on_follow_that_overruns_is_killed_and_the_session_ends(world):
     assert log_of(world) == ["lead"]
 
 
-def test_the_last_state_is_never_skipped(world):
+def test_the_last_state_is_never_skipped(place):
     """While --on-lead runs, the place is lost: --on-follow comes after it."""
-    fifo = os.path.join(world.folder, "fifo")
+    fifo = os.path.join(place.folder, "fifo")
     os.mkfifo(fifo)
     # The end takes its time: a hook that ran beside it would be seen.
-    a = elect(world, "a", "--ttl", "20s", "--grace", "9s", "--on-follow", hook("follow"), "--on-lead",
+    a = elect(place, "a", "--ttl", "20s", "--grace", "9s", "--on-follow", hook("follow"), "--on-lead",
               f"{hook('lead')}; read line <{fifo}; sleep 0.5; {hook('lead-end')}")
     a.wait_object(event="lead")
-    b = elect(world, "b")
+    b = elect(place, "b")
     b.wait_object(event="stand")
-    transfer = world.start("transfer", "db")
+    transfer = place.start("transfer", "db")
     a.wait_object(event="stop")
     with open(fifo, "w", encoding="utf-8") as file:
         file.write("go\n")
     assert transfer.wait_exit() == 0
-    assert [entry.split(":")[0] for entry in log_of(world)] == ["lead", "lead-end", "follow"]
+    assert [entry.split(":")[0] for entry in log_of(place)] == ["lead", "lead-end", "follow"]
 
 
 def test_a_hook_that_fails_is_told(world):
@@ -115,10 +115,10 @@ def test_a_grace_that_does_not_fit_the_ttl_is_refused(world):
                         "choose a longer --ttl or a shorter --grace; see baton elect --help\n")
 
 
-def test_a_killed_instance_passes_its_place_on(world):
-    a = elect(world, "a", "--ttl", "60s")
+def test_a_killed_instance_passes_its_place_on(place):
+    a = elect(place, "a", "--ttl", "60s")
     a.wait_object(event="lead")
-    b = elect(world, "b", "--ttl", "60s")
+    b = elect(place, "b", "--ttl", "60s")
     b.wait_object(event="stand")
     a.signal(signal.SIGKILL)
     b.wait_object(event="lead", id="b")

@@ -50,11 +50,21 @@ class Client:
         self.close()
 
 
-@pytest.fixture
-def gated(world):
+def with_ports(world):
     world.ports = free_ports(4)
     world.door = ("127.0.0.1", world.ports[3])
     return world
+
+
+@pytest.fixture
+def gated(world):
+    return with_ports(world)
+
+
+@pytest.fixture
+def gates(place):
+    """The same on each engine."""
+    return with_ports(place)
 
 
 def open_gate(world, *options, listen=None):
@@ -96,29 +106,29 @@ def who_serves(servers, term):
     pytest.fail(f"nobody serves with term {term}")
 
 
-def test_a_client_reaches_whoever_leads_and_nobody_who_did(gated):
-    servers = [serve(gated, number) for number in range(2)]
-    open_gate(gated)
+def test_a_client_reaches_whoever_leads_and_nobody_who_did(gates):
+    servers = [serve(gates, number) for number in range(2)]
+    open_gate(gates)
     highest = 0
     for _ in range(20):
-        with Client(gated.door) as client:
+        with Client(gates.door) as client:
             term = int(client.ask("one").split()[0])
             assert term > highest
             highest = term
             number = who_serves(servers, term)
-            wait_candidate(gated, f"s{1 - number}")
+            wait_candidate(gates, f"s{1 - number}")
             servers[number].signal(signal.SIGKILL)
             assert client.ask("two") in (None, f"{term} two")  # in time, or not at all
             assert client.read() is None
         servers[number].wait_exit()
-        servers[number] = serve(gated, number)
+        servers[number] = serve(gates, number)
 
 
-def test_a_connection_waits_for_a_leader(gated):
-    open_gate(gated)
-    with Client(gated.door) as client:
+def test_a_connection_waits_for_a_leader(gates):
+    open_gate(gates)
+    with Client(gates.door) as client:
         client.socket.sendall(b"early\n")
-        server = serve(gated, 0)
+        server = serve(gates, 0)
         assert client.read() == f"{wait_serves(server)} early"
 
 
@@ -130,17 +140,17 @@ def test_a_connection_does_not_wait_for_ever(gated):
     wait_said(gated, gate, "0 open, 0 held, 1 accepted, 0 cut, 1 refused")
 
 
-def test_a_leader_that_resigns_is_cut_off_before_the_next_serves(gated):
-    first = serve(gated, 0)
+def test_a_leader_that_resigns_is_cut_off_before_the_next_serves(gates):
+    first = serve(gates, 0)
     wait_serves(first)
-    serve(gated, 1)
-    wait_candidate(gated, "s1")
-    open_gate(gated)
-    with Client(gated.door) as client:
+    serve(gates, 1)
+    wait_candidate(gates, "s1")
+    open_gate(gates)
+    with Client(gates.door) as client:
         term = client.ask("x").split()[0]
-        assert gated.run("transfer", "--to", "s1", "db").code == 0
+        assert gates.run("transfer", "--to", "s1", "db").code == 0
         assert client.read() is None
-    with Client(gated.door) as client:
+    with Client(gates.door) as client:
         assert int(client.ask("x").split()[0]) > int(term)
 
 
@@ -198,21 +208,21 @@ def test_unix_sockets_on_both_sides(gated):
     assert not os.path.exists(door)
 
 
-def test_followers_take_turns_and_never_the_leader(gated):
+def test_followers_take_turns_and_never_the_leader(gates):
     for number in range(3):
-        gated.start_command([sys.executable, SERVER, str(gated.ports[number]), f"w{number}"]).wait_line("^serves")
-        gated.start("elect", "--id", f"s{number}", "--address", f"localhost:{gated.ports[number]}", "db").wait_line(
+        gates.start_command([sys.executable, SERVER, str(gates.ports[number]), f"w{number}"]).wait_line("^serves")
+        gates.start("elect", "--id", f"s{number}", "--address", f"localhost:{gates.ports[number]}", "db").wait_line(
             "lead" if number == 0 else "stand")
-    open_gate(gated, "--to=followers")
+    open_gate(gates, "--to=followers")
     seen, clients = set(), []
     deadline = time.monotonic() + LIMIT_S
     while len(seen) < 2 and time.monotonic() < deadline:  # names are looked up first
-        clients.append(Client(gated.door))
+        clients.append(Client(gates.door))
         seen.add(clients[-1].ask("x"))
     assert seen == {"w1 x", "w2 x"}
-    with Client(gated.door) as first, Client(gated.door) as second:
+    with Client(gates.door) as first, Client(gates.door) as second:
         reader = {first.ask("x"): first, second.ask("x"): second}
-        assert gated.run("transfer", "--to", "s1", "db").code == 0
+        assert gates.run("transfer", "--to", "s1", "db").code == 0
         assert reader["w1 x"].read() is None
         assert reader["w2 x"].ask("y") == "w2 y"
     for client in clients:
@@ -260,19 +270,19 @@ def test_an_idle_connection_is_cut(gated):
         assert client.read() is None
 
 
-def test_a_leader_that_changes_often(gated):
+def test_a_leader_that_changes_often(gates):
     for number in range(2):
-        gated.start_command([sys.executable, SERVER, str(gated.ports[number]), f"w{number}"]).wait_line("^serves")
-        gated.start("elect", "--id", f"s{number}", "--address", f"127.0.0.1:{gated.ports[number]}", "db").wait_line(
+        gates.start_command([sys.executable, SERVER, str(gates.ports[number]), f"w{number}"]).wait_line("^serves")
+        gates.start("elect", "--id", f"s{number}", "--address", f"127.0.0.1:{gates.ports[number]}", "db").wait_line(
             "lead" if number == 0 else "stand")
-    open_gate(gated)
+    open_gate(gates)
     for turn in range(30):
-        assert gated.run("transfer", "--to", f"s{(turn + 1) % 2}", "db").code == 0
+        assert gates.run("transfer", "--to", f"s{(turn + 1) % 2}", "db").code == 0
     deadline = time.monotonic() + LIMIT_S
-    with Client(gated.door) as client:
+    with Client(gates.door) as client:
         answer = client.ask("x")
     while answer != "w0 x" and time.monotonic() < deadline:
-        with Client(gated.door) as client:
+        with Client(gates.door) as client:
             answer = client.ask("x")
     assert answer == "w0 x"
 

@@ -15,12 +15,6 @@ from conftest import LIMIT_S, freeze, guard_of, wait_dead
 ALONE = ("sh", "-c", 'exec 9>"$0"; flock -n 9 || echo CONTENDED; echo "up $BATON_TOKEN"; exec sleep 1000')
 
 
-@pytest.fixture(params=["local", "etcd"])
-def place(request, world):
-    """A namespace on each engine."""
-    return world if request.param == "local" else request.getfixturevalue("etcd_world")
-
-
 def lock(world, *options, name="report", command=None, **kwargs):
     command = command or (*ALONE, os.path.join(world.folder, "alone"))
     return world.start("lock", *options, name, "--", *command, **kwargs)

@@ -12,12 +12,6 @@ import pytest
 from conftest import BATON, LIMIT_S
 
 
-@pytest.fixture(params=["local", "etcd"])
-def place(request, world):
-    """A namespace on each engine."""
-    return world if request.param == "local" else request.getfixturevalue("etcd_world")
-
-
 def log_of(world):
     """What the commands have written to the log."""
     try:
