@@ -107,26 +107,31 @@ def test_the_guard_and_the_supervisor_killed_at_once_cost_a_lease(pair):
     os.close(fd)
 
 
-def wait_guard_connected(guard):
-    """It has made its connection ahead: it holds a socket of TCP's."""
+def connections(pid):
+    """The TCP connections of a process: inode to remote port."""
+    own = set()
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        try:
+            own.add(os.readlink(f"/proc/{pid}/fd/{fd}"))
+        except OSError:
+            pass
+    lines = [line.split() for line in read(f"/proc/{pid}/net/tcp").decode().splitlines()[1:]]
+    return {line[9]: int(line[2].split(":")[1], 16) for line in lines if f"socket:[{line[9]}]" in own}
+
+
+def wait_guard_connected(guard, other_than=()):
+    """It has made its connection ahead, or another one than these; its connections."""
     deadline = time.monotonic() + LIMIT_S
-    while not any(is_tcp(f"/proc/{guard}", fd) for fd in os.listdir(f"/proc/{guard}/fd")):
+    while not set(connections(guard)) - set(other_than):
         assert time.monotonic() < deadline, "the guard does not connect"
-
-
-def is_tcp(process, fd):
-    try:
-        inode = os.readlink(f"{process}/fd/{fd}")
-    except OSError:
-        return False
-    return inode.startswith("socket:[") and any(line.split()[9:10] == [inode[8:-1]]
-                                                for line in read(f"{process}/net/tcp").decode().splitlines())
+    return connections(guard)
 
 
 def test_a_guard_whose_connection_has_broken_makes_a_new_one(etcd_world):
     with Relay(etcd_world.etcd.members[0].endpoint) as relay:
         namespace = etcd_world.url.rsplit("/", 1)[1]
-        a = etcd_world.stand("db", "a", "--ttl=60s", command=UP, env={"BATON_URL": f"etcd://{relay.endpoint}/{namespace}"})
+        url = f"etcd://{relay.endpoint}/{namespace}"
+        a = etcd_world.stand("db", "a", "--ttl=60s", command=UP, env={"BATON_URL": url})
         term = wait_up(a)
         b = etcd_world.stand("db", "b", "--ttl=60s", command=UP)
         wait_stands(etcd_world, "a", "b")
@@ -148,6 +153,34 @@ def test_a_killed_leader_is_followed_long_before_its_lease_ends_after_a_restart_
         etcd.members[0].kill()
         etcd.members[0].start()
         etcd.members[0].wait_ready()
+        a.signal(signal.SIGKILL)
+        assert wait_up(b) > term
+
+
+def test_a_guard_goes_on_trying_while_etcd_stands_still(tmp_path, world):
+    with Cluster(str(tmp_path)) as etcd:
+        world.env["BATON_URL"] = etcd.url()
+        a = world.stand("db", "a", "--ttl=60s", command=UP)
+        term = wait_up(a)
+        b = world.stand("db", "b", "--ttl=60s", command=UP)
+        wait_stands(world, "a", "b")
+        guard = guard_of(a)
+        ahead = wait_guard_connected(guard)
+        etcd.members[0].freeze()
+        a.signal(signal.SIGKILL)
+        wait_guard_connected(guard, ahead)  # its first try has had no answer
+        etcd.members[0].thaw()
+        assert wait_up(b) > term
+
+
+def test_a_guard_tries_every_endpoint(etcd_world):
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        etcd_world.env["BATON_URL"] = etcd_world.url.replace("://", f"://127.0.0.1:{unused.getsockname()[1]},")
+        a = etcd_world.stand("db", "a", "--ttl=60s", command=UP)
+        term = wait_up(a)
+        b = etcd_world.stand("db", "b", "--ttl=60s", command=UP)
+        wait_stands(etcd_world, "a", "b")
         a.signal(signal.SIGKILL)
         assert wait_up(b) > term
 
@@ -300,8 +333,8 @@ def is_over(fd, limit=LIMIT_S):
 
 @pytest.mark.parametrize("how", ["revoke", "delete"])
 def test_a_leader_whose_presence_is_taken_is_killed_at_once(etcd_world, how):
-    # With a lease of 60 s and a grace of 20 s, both longer than the limit: neither is waited for. etcd's word comes after
-    # the fact, so the next one may begin while the news is on its way (man baton-etcd).
+    # With a lease of 60 s and a grace of 20 s, both longer than the limit: neither is waited for. etcd's word comes
+    # after the fact, so the next one may begin while the news is on its way (man baton-etcd).
     long = ("--ttl=60s", "--grace=20s")
     a = etcd_world.stand("db", "a", *long, command=STUBBORN)
     term = wait_up(a)
