@@ -500,18 +500,19 @@ static void on_new_token(void *ctx, const struct grpc_result *result)
  * write of a quiet client is refused. What was refused had no effect: it is sent again, once, with a new token. */
 static bool send_again(struct link *link, struct call *call, const struct grpc_result *result)
 {
-    if (link->url->user == NULL || !status_needs_token(result) || call->last_try || !link_is_up(link))
+    if (link->url->user == NULL || !status_needs_token(result) || call->last_try || link->state != LINK_UP)
         return false;
     call->last_try = true;
     curl_multi_remove_handle(link->multi, call->grpc.easy);
     grpc_call_rewind(&call->grpc);
-    if (call->login != link->login && !link->logging_in) { /* there is a newer one already */
+    bool is_newer = call->login != link->login; /* than its token is the one that there is */
+    if (is_newer && link_is_up(link) && !link->logging_in) {
         call_begin(link, call, false);
         return true;
     }
     call->next = NULL;
-    wait_in_line(link, call);
-    if (!link->logging_in) {
+    wait_in_line(link, call); /* for the next connection, if this one is being given up */
+    if (link_is_up(link) && !link->logging_in) {
         link->logging_in = true;
         token_forget(link); /* a login that is sent with one that is not known is refused for it */
         ask_token(link, on_new_token);
