@@ -16,6 +16,7 @@ import pytest
 from cluster import Cluster, Relay, make_certificates
 from conftest import BATON, LIMIT_S
 
+PROGRAM = os.path.join(os.path.dirname(BATON), "tests", "e2e", "program")
 TTL = "--ttl=2s"
 UP = ("sh", "-c", 'echo "up $BATON_TERM"; exec sleep 1000')
 
@@ -487,7 +488,31 @@ def test_a_user_with_a_role_for_the_namespace(world, guarded):
     assert wait_up(b) > term
     for process in (a, b):
         assert "s3cret-word" not in process.stderr
-    assert b"s3cret-word" not in read(f"/proc/{b.pid}/cmdline") + read(f"/proc/{b.pid}/environ")
+
+
+def test_a_password_can_be_read_nowhere(world, guarded):
+    enable_auth(guarded)
+    world.env["BATON_URL"] = guarded.url("team", user="app", password_file=guarded.password)
+    a = stand(world, "a", env=world.traced("a"))
+    wait_up(a)
+    program = world.start_command([PROGRAM, "on", "60000", "db"], env=world.traced("p"), stdin=subprocess.PIPE)
+    program.wait_line("^candidates 2$")
+    program.popen.stdin.write(b"sync\n")
+    program.popen.stdin.flush()
+    program.wait_line("^synced$")
+    seen = {}
+    for pid in world.marked():
+        seen[pid] = read(f"/proc/{pid}/cmdline")
+        assert b"s3cret-word" not in seen[pid] + read(f"/proc/{pid}/environ"), seen[pid]
+    # The supervisor, its guard, its command; the program and its guard.
+    assert {a.pid, guard_of(a), command_of(a), program.pid} <= set(seen)
+    assert any(line.startswith(b"baton-guard\0") for line in seen.values())
+    for name in "ap":
+        trace = read(f"{world.folder}/trace-{name}").decode()
+        assert "> open etcd://" in trace and " done at " in trace
+        assert "s3cret-word" not in trace and not re.search(r"\b[A-Za-z]{16}\.\d+", trace), trace  # nor a token
+    for process in (a, program):
+        assert "s3cret-word" not in process.stderr + "".join(process.seen)
 
 
 def test_a_wrong_password_a_wrong_namespace_and_no_user(world, guarded):
@@ -537,8 +562,7 @@ def test_a_token_that_is_forgotten_is_renewed_unnoticed(world, guarded):
 def test_a_view_that_begins_when_the_token_is_forgotten(world, guarded):
     enable_auth(guarded)
     world.env["BATON_URL"] = guarded.url("team", user="app", password_file=guarded.password)
-    program = world.start_command([os.path.join(os.path.dirname(BATON), "tests", "e2e", "program"), "off", "2000",
-                                   "db"], env=world.traced("p"), stdin=subprocess.PIPE)
+    program = world.start_command([PROGRAM, "off", "2000", "db"], env=world.traced("p"), stdin=subprocess.PIPE)
     _, place = program.wait_line("^lead ")
     wait_token_forgotten(world, "p")
     program.popen.stdin.write(b"stand other\n")
