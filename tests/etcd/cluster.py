@@ -37,6 +37,7 @@ class Member:
         self.client, self.peer = ports
         self.process = None
         self.options = []
+        self.inside = ()  # what to start it by
         self.is_ready = None
 
     @property
@@ -48,8 +49,8 @@ class Member:
         assert self.process is None or self.process.poll() is not None
         # Its pipe is read to the end by a thread, which ends with it.
         # pylint: disable-next=consider-using-with
-        self.process = subprocess.Popen(["etcd", *self.options], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                                        stderr=subprocess.PIPE, start_new_session=True)
+        self.process = subprocess.Popen([*self.inside, "etcd", *self.options], stdin=subprocess.DEVNULL,
+                                        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True)
         self.is_ready = threading.Event()
         threading.Thread(target=self._read_log, args=(self.process, self.is_ready), daemon=True).start()
 
@@ -90,9 +91,11 @@ class Member:
 
 
 class Relay:
-    """Stands in front of a member, and knows the connections: how each began, and how to cut them."""
+    """Stands in front of a member, and knows the connections: how each began, and how to cut them. `late`: a type of
+    HTTP/2 frames (RFC 9113, section 6) that reach clients a moment after what was sent before; they are counted."""
 
-    def __init__(self, endpoint):
+    def __init__(self, endpoint, late=None):
+        self.late, self.were_late = late, 0
         host, port = endpoint.rsplit(":", 1)
         self.to = (host, int(port))
         self.server = socket.create_server(("127.0.0.1", 0))
@@ -115,12 +118,15 @@ class Relay:
             threading.Thread(target=self._move, args=(near, far, True), daemon=True).start()
             threading.Thread(target=self._move, args=(far, near, False), daemon=True).start()
 
-    def _move(self, source, target, is_first):
+    def _move(self, source, target, is_near):
+        is_first, rest = is_near, b""
         try:
             while data := source.recv(65536):
                 if is_first:
                     self.began.append(data[:24])
                     is_first = False
+                if self.late is not None and not is_near:
+                    data, rest = self._send_frames(target, rest + data)
                 target.sendall(data)
         except OSError:
             pass
@@ -129,6 +135,18 @@ class Relay:
                 one.shutdown(socket.SHUT_RDWR)
             except OSError:
                 pass
+
+    def _send_frames(self, target, data):
+        """What of it is still to be sent, and the beginning of the next frame."""
+        begin, at = 0, 0
+        while len(data) - at >= 9 and len(data) - at >= (size := 9 + int.from_bytes(data[at:at + 3], "big")):
+            if data[at + 3] == self.late:
+                target.sendall(data[begin:at])
+                time.sleep(0.1)  # it is a network that does this, not a test that waits
+                self.were_late += 1
+                begin = at
+            at += size
+        return data[begin:at], data[at:]
 
     def cut(self):
         """End all connections; new ones are taken."""
@@ -156,22 +174,24 @@ class Relay:
 
 class Cluster:
     """A cluster of `count` members. `tls`: a folder with ca.pem, server.pem, server.key, client.pem, client.key (see
-    make_certificates); then clients need a certificate, too. `options`: more of etcd's own."""
+    make_certificates); then clients need a certificate, too. `options`: more of etcd's own. `hosts`: an address for
+    each member, for its peers, too."""
 
-    def __init__(self, folder, count=1, tls=None, options=(), host="127.0.0.1"):
+    def __init__(self, folder, count=1, tls=None, options=(), host="127.0.0.1", hosts=None):
         self.tls = tls
         self.user = None  # "name:password", for ctl
         ports = free_ports(2 * count)
-        self.members = [Member(f"m{n + 1}", folder, ports[2 * n:2 * n + 2], host) for n in range(count)]
+        self.members = [Member(f"m{n + 1}", folder, ports[2 * n:2 * n + 2], hosts[n] if hosts else host)
+                        for n in range(count)]
+        peers = {one: f"http://{one.host if hosts else '127.0.0.1'}:{one.peer}" for one in self.members}
         scheme = "https" if tls else "http"
-        initial = ",".join(f"{one.name}=http://127.0.0.1:{one.peer}" for one in self.members)
+        initial = ",".join(f"{one.name}={peers[one]}" for one in self.members)
         for one in self.members:
             one.options = [
                 "--name", one.name, "--data-dir", one.data, "--logger", "zap", "--log-outputs", "stderr",
                 "--listen-client-urls", f"{scheme}://{one.endpoint}",
                 "--advertise-client-urls", f"{scheme}://{one.endpoint}",
-                "--listen-peer-urls", f"http://127.0.0.1:{one.peer}",
-                "--initial-advertise-peer-urls", f"http://127.0.0.1:{one.peer}",
+                "--listen-peer-urls", peers[one], "--initial-advertise-peer-urls", peers[one],
                 "--initial-cluster", initial, *options]
             if tls:
                 one.options += ["--cert-file", f"{tls}/server.pem", "--key-file", f"{tls}/server.key",

@@ -256,6 +256,11 @@ void grpc_call_rewind(struct grpc_call *call)
     *call = again;
 }
 
+bool grpc_call_has_outcome(const struct grpc_call *call)
+{
+    return call->status != GRPC_BROKEN;
+}
+
 void grpc_call_result(struct grpc_call *call, CURLcode code, struct grpc_result *ret)
 {
     *ret = (struct grpc_result){.status = GRPC_BROKEN};

@@ -84,6 +84,9 @@ void grpc_call_rewind(struct grpc_call *call);
 void grpc_call_resume(struct grpc_call *call);
 /* The next whole message that has come; valid until the next call of a function here. */
 bool grpc_call_next(struct grpc_call *call, const uint8_t **ret, size_t *ret_length);
+/* Has its outcome come? libcurl (7.88.1) does not always end a call then that was not sent to its end: when the server
+ * ends it, and resets the stream a moment later. */
+bool grpc_call_has_outcome(const struct grpc_call *call);
 /* After its end, which libcurl says was `code`. */
 void grpc_call_result(struct grpc_call *call, CURLcode code, struct grpc_result *ret);
 

@@ -541,6 +541,21 @@ static void deliver(struct link *link)
         link->callbacks.message(link->ctx, message, length);
 }
 
+static void drop_for_stream(struct link *link, const struct grpc_result *result)
+{
+    drop(link, status_code(result), result->words[0] != '\0' ? result->words : "its stream ended");
+}
+
+/* A stream that etcd has ended tells nothing any more, while all else goes on: views would stand still for ever. */
+static void look_at_stream(struct link *link)
+{
+    struct grpc_result result;
+    if (link->stream == NULL || link->dropping || !grpc_call_has_outcome(&link->stream->grpc))
+        return;
+    grpc_call_result(&link->stream->grpc, CURLE_OK, &result);
+    drop_for_stream(link, &result);
+}
+
 static void ended(struct link *link, struct call *call, CURLcode code)
 {
     struct grpc_result result;
@@ -548,7 +563,7 @@ static void ended(struct link *link, struct call *call, CURLcode code)
     take_out(&link->active, call);
     if (call == link->stream) {
         link->stream = NULL;
-        drop(link, status_code(&result), result.words[0] != '\0' ? result.words : "its stream ended");
+        drop_for_stream(link, &result);
     } else if (send_again(link, call, &result)) {
         return;
     } else if (status_of_member(&result) || (link->url->user != NULL && status_needs_token(&result))) {
@@ -566,6 +581,7 @@ static void process(struct link *link)
         link->heard_ms = clock_now_ms();
     link->heard = link->hurried = false;
     deliver(link);
+    look_at_stream(link);
     while (link->multi != NULL && (message = curl_multi_info_read(link->multi, &left)) != NULL) {
         char *call = NULL;
         if (message->msg != CURLMSG_DONE)
