@@ -4,8 +4,10 @@
     chaos.py [--seconds N] [--members 1|3] [--instances N] [--seed N]
 
 As root each instance has a network of its own (a namespace with a wire to etcd), which is cut both ways or one way.
+Kinds of faults are drawn from a shuffled deck: each comes once before any comes twice.
 
-After each fault is over there must be a leader within a stated bound (L), and in a quiet time the leader stays (Q).
+After each fault is over there must be a leader within a stated bound (L), in a quiet time the leader stays (Q), and
+while etcd has no quorum nobody writes any more when the last lease that it could renew is over (D).
 Prints the seed: the same faults come again with it, if not at the same instants.
 """
 
@@ -23,71 +25,24 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 TOP = os.path.dirname(os.path.dirname(HERE))
 sys.path.insert(0, os.path.join(os.path.dirname(HERE), "etcd"))
 from cluster import Cluster  # noqa: E402 pylint: disable=wrong-import-position
+from network import Network, why_not  # noqa: E402 pylint: disable=wrong-import-position
 import checker  # noqa: E402 pylint: disable=wrong-import-position
 
 TTL_S = 2
-# etcd prolongs all leases by an election timeout when it has a new leader, and looks for those that are over every
-# 500 ms; the rest is for a machine with two busy cores.
-LEADER_WITHIN_S = TTL_S + 1 + 0.5 + 12
+# etcd elects a leader within two election timeouts, and prolongs all leases by one then; it looks for those that are
+# over every 500 ms. A client gives up a member that does not answer after 2.5 s, and a connection that is being made
+# after 2 s. The rest is for a machine with two busy cores.
+SETTLED_S = TTL_S + 3 + 0.5
+LEADER_WITHIN_S = SETTLED_S + 2.5 + 2 + 2
+# A leader of etcd's renews leases by itself until it notices that it has lost its quorum, within two election timeouts;
+# the next one gives every lease its whole ttl, and an election timeout, again.
+WITHOUT_QUORUM_S = 2 + TTL_S
+LEADS_FOR_S = 0.3  # or it was one that was about to be ended
 QUIET_S = 1.5 * TTL_S
 
 
-def ip(*args):
-    subprocess.run(["ip", *args], check=True, capture_output=True, timeout=20)
-
-
-class Network:
-    """An address for etcd, and for each instance a network namespace with a wire to it. Whoever cuts it takes the way
-    away from who sends: what was sent before arrives, what is sent after is lost, and nobody is told."""
-
-    def __init__(self, count):
-        self.second = 128 + os.getpid() % 100  # two runs on one machine do not meet
-        self.etcd = f"10.{self.second}.0.1"
-        self.names = [f"baton{os.getpid()}-{number}" for number in range(count)]
-
-    def far(self, number):
-        return f"10.{self.second}.{number + 1}.2"
-
-    def __enter__(self):
-        try:
-            ip("addr", "add", f"{self.etcd}/32", "dev", "lo")
-            for number, name in enumerate(self.names):
-                near, wire = f"10.{self.second}.{number + 1}.1", f"bc{os.getpid()}-{number}"
-                ip("netns", "add", name)
-                ip("link", "add", wire, "type", "veth", "peer", "name", "wire", "netns", name)
-                ip("addr", "add", f"{near}/30", "dev", wire)
-                ip("link", "set", wire, "up")
-                ip("-n", name, "addr", "add", f"{self.far(number)}/30", "dev", "wire")
-                ip("-n", name, "link", "set", "wire", "up")
-                ip("-n", name, "link", "set", "lo", "up")
-                ip("-n", name, "route", "add", "default", "via", near)
-        except BaseException:
-            self.__exit__()
-            raise
-        return self
-
-    def __exit__(self, *_):
-        for command in [("addr", "del", f"{self.etcd}/32", "dev", "lo"),
-                        *[("netns", "del", name) for name in self.names]]:
-            try:
-                ip(*command)
-            except (OSError, subprocess.SubprocessError):
-                pass
-
-    def inside(self, number):
-        return ("ip", "netns", "exec", self.names[number])
-
-    def cut(self, number, towards_etcd, from_etcd):
-        if towards_etcd:
-            ip("-n", self.names[number], "route", "add", "blackhole", f"{self.etcd}/32")
-        if from_etcd:
-            ip("route", "add", "blackhole", f"{self.far(number)}/32")
-
-    def mend(self, number, towards_etcd, from_etcd):
-        if towards_etcd:
-            ip("-n", self.names[number], "route", "del", "blackhole", f"{self.etcd}/32")
-        if from_etcd:
-            ip("route", "del", "blackhole", f"{self.far(number)}/32")
+def now_ns():
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
 
 
 class NoNetwork:
@@ -111,9 +66,10 @@ class Instance:
 
     def __init__(self, number, chaos):
         self.number, self.name, self.chaos, self.process = number, f"i{number}", chaos, None
+        self.away = False
 
     def start(self):
-        if self.process is not None and self.process.poll() is None:
+        if self.away or (self.process is not None and self.process.poll() is None):
             return
         self.chaos.starts += 1
         self.chaos.started = time.monotonic()
@@ -127,6 +83,8 @@ class Instance:
 
     def parts(self):
         """Supervisor, guard, command: those that are there."""
+        if self.process is None or self.process.poll() is not None:
+            return []
         found, pid = [self.process.pid], self.process.pid
         while len(found) < 3:
             try:
@@ -156,8 +114,10 @@ class Chaos:
     def __init__(self, options, folder, cluster, network, said):
         self.rng = random.Random(options.seed)
         self.baton, self.folder, self.cluster, self.network = options.baton, folder, cluster, network
-        self.said, self.url, self.starts, self.faults, self.started = said, cluster.url("chaos"), 0, 0, 0
-        self.instances = [Instance(number, self) for number in range(options.instances)]
+        self.said, self.url, self.starts, self.started = said, cluster.url("chaos"), 0, 0
+        self.instances = [Instance(number, self) for number in range(options.instances + 1)]
+        self.instances[-1].away = True  # until it joins
+        self.deck, self.counts = [], {}
         with sqlite3.connect(os.path.join(folder, "resource.db")) as resource:
             resource.execute("pragma journal_mode = wal")
             resource.execute("create table rows (id integer primary key, term integer, instance text)")
@@ -170,20 +130,18 @@ class Chaos:
                 pass
 
     def newest(self):
-        """The life that has stamped last, and how long ago, in s."""
-        seen = checker.lives(self.folder)
-        if not seen:
-            return None, None
-        life = max(seen, key=lambda one: one.last)
-        return life, (time.clock_gettime_ns(time.CLOCK_BOOTTIME) - life.last) / 1e9
+        """The life that has stamped last."""
+        return max(checker.lives(self.folder), key=lambda one: one.last, default=None)
 
     def wait_leader(self):
-        """L: somebody writes, and it is nobody who is only about to be ended: it goes on for a moment."""
-        deadline = time.monotonic() + LEADER_WITHIN_S
-        while time.monotonic() < deadline:
-            life, age = self.newest()
-            if life is not None and age < 0.2:
-                return life
+        """L: somebody writes from now on, and goes on for a moment."""
+        since, began = now_ns(), {}
+        while now_ns() - since < LEADER_WITHIN_S * 1e9:
+            life = self.newest()
+            if life is not None and life.last > since:
+                first = began.setdefault((life.term, life.instance), life.last)
+                if life.last - first >= LEADS_FOR_S * 1e9:
+                    return life
             time.sleep(0.02)
         raise AssertionError(f"L: nobody leads {LEADER_WITHIN_S} s after the fault")
 
@@ -192,7 +150,7 @@ class Chaos:
     def leader(self):
         """The instance whose command runs; by chance another one."""
         leading = [one for one in self.instances if len(one.parts()) == 3]
-        return self.rng.choice(leading or self.instances)
+        return self.rng.choice(leading or [one for one in self.instances if one.parts()])
 
     def kill_parts(self):
         parts = self.leader().parts()
@@ -238,6 +196,33 @@ class Chaos:
         time.sleep(self.rng.choice([0.2, 0.5 * TTL_S, 2 * TTL_S, 4 * TTL_S]))
         self.network.mend(number, *ways)
 
+    def lose_quorum(self):
+        """D: whoever leads is over when its last renewal is, and nobody follows."""
+        frozen = self.rng.sample(self.cluster.members, len(self.cluster.members) // 2 + 1)
+        for member in frozen:
+            member.freeze()
+        since = now_ns()
+        time.sleep(WITHOUT_QUORUM_S + self.rng.choice([1, 3]))
+        life = self.newest()
+        for member in frozen:
+            member.thaw()
+        if life is not None and life.last > since + WITHOUT_QUORUM_S * 1e9:
+            raise AssertionError(f"D: without a quorum since {since}, still leads: {life}")
+
+    def leave(self):
+        """An instance goes, one way or the other, and does not come back by itself."""
+        here = [one for one in self.instances if not one.away]
+        leader = self.leader()
+        gone = leader if self.rng.random() < 0.5 and not leader.away else self.rng.choice(here)
+        gone.away = True
+        self.kill([gone.process.pid], self.rng.choice([signal.SIGTERM, signal.SIGKILL]))
+
+    def join(self):
+        """One that was not there comes."""
+        away = [one for one in self.instances if one.away]
+        if away:
+            self.rng.choice(away).away = False  # one_fault starts it
+
     def revoke(self):
         leases = self.cluster.leases()
         if leases:
@@ -255,12 +240,13 @@ class Chaos:
         self.cluster.ctl("defrag", check=False)
 
     def one_fault(self):
-        known = [self.kill_parts, self.kill_parts, self.stop_parts, self.terminate, self.freeze_etcd,
-                 self.kill_etcd, self.revoke, self.delete_keys, self.compact]
-        if isinstance(self.network, Network):
-            known += [self.cut, self.cut]
-        fault = self.rng.choice(known)
-        self.faults += 1
+        if not self.deck:
+            self.deck = [self.kill_parts, self.stop_parts, self.terminate, self.freeze_etcd, self.kill_etcd,
+                         self.lose_quorum, self.revoke, self.delete_keys, self.compact, self.leave, self.join]
+            self.deck += [self.cut] if isinstance(self.network, Network) else []
+            self.rng.shuffle(self.deck)
+        fault = self.deck.pop()
+        self.counts[fault.__name__] = self.counts.get(fault.__name__, 0) + 1
         if self.rng.random() < 0.7:
             # Until everybody has renewed: before that, only the deadline of a session's opening is put to the test.
             time.sleep(max(0, self.started + TTL_S / 2 - time.monotonic()))
@@ -289,7 +275,7 @@ class Chaos:
 
     def stay_quiet(self, fault):
         """Q: once the last fault's consequences are over, the leader stays."""
-        time.sleep(LEADER_WITHIN_S - 12)
+        time.sleep(SETTLED_S)
         before = self.wait_leader()
         time.sleep(QUIET_S)
         after = self.wait_leader()
@@ -323,8 +309,9 @@ def main():
         folder, etcd = os.path.join(top, "run"), os.path.join(top, "etcd")
         os.mkdir(folder)
         os.mkdir(etcd)
+        why = why_not()
         with (open(os.path.join(top, "said"), "w+", encoding="utf-8") as said,
-              Network(options.instances) if os.geteuid() == 0 else NoNetwork() as network,
+              Network(options.instances + 1) if why is None else NoNetwork() as network,
               Cluster(etcd, options.members, host=network.etcd) as cluster):
             chaos, wrong = Chaos(options, folder, cluster, network, said), []
             try:
@@ -335,9 +322,10 @@ def main():
                 chaos.close()
             wrong += checker.check(folder)
             terms = len({life.term for life in checker.lives(folder)})
-            print(f"chaos: seed {options.seed}, {options.members} member(s) of etcd, {chaos.faults} faults, "
-                  f"{terms} terms{'' if isinstance(network, Network) else ', no network cuts (not root)'}: "
+            print(f"chaos: seed {options.seed}, {options.members} member(s) of etcd, {sum(chaos.counts.values())} "
+                  f"faults, {terms} terms{'' if why is None else f', no network cuts ({why})'}: "
                   f"{'ok' if not wrong else 'FAILED'}")
+            print("  " + ", ".join(f"{name} {count}" for name, count in sorted(chaos.counts.items())))
             for what in wrong:
                 print("  " + what)
             if wrong:
