@@ -11,6 +11,7 @@
 
 #define PREFIX_BYTES 5 /* of each message */
 #define CONNECT_LIMIT_MS 1500L
+#define AFTER_HANDSHAKE ", right after the handshake: it may not trust the client's certificate"
 
 /* ---- what is sent ---- */
 
@@ -213,6 +214,7 @@ void grpc_call_begin(struct grpc_call *call, const struct grpc_peer *peer, const
         IMPOSSIBLE("libcurl gives no handle");
     call->open = open;
     call->heard = heard;
+    call->shakes_hands = peer->url->tls && !peer->connected;
     call->status = GRPC_BROKEN;
     set_headers(call, peer);
     set_callbacks(call);
@@ -256,6 +258,15 @@ void grpc_call_rewind(struct grpc_call *call)
     *call = again;
 }
 
+/* With TLS 1.3 the server looks at the client's certificate when the client has done its part of the handshake. It then
+ * closes the connection, and if something was sent already, its alert is lost. */
+static bool is_cut_after_handshake(const struct grpc_call *call, CURLcode code)
+{
+    return call->shakes_hands && call->http_status == 0 &&
+           (code == CURLE_SEND_ERROR || code == CURLE_RECV_ERROR || code == CURLE_UNRECOVERABLE_POLL ||
+            code == CURLE_HTTP2);
+}
+
 bool grpc_call_has_outcome(const struct grpc_call *call)
 {
     return call->status != GRPC_BROKEN;
@@ -272,7 +283,9 @@ void grpc_call_result(struct grpc_call *call, CURLcode code, struct grpc_result 
         if (call->status == GRPC_OK && !grpc_call_next(call, &ret->message, &ret->length))
             ret->message = NULL;
     } else if (code != CURLE_OK) {
-        text_copy(ret->words, sizeof(ret->words), call->error[0] != '\0' ? call->error : curl_easy_strerror(code));
+        const char *words = call->error[0] != '\0' ? call->error : curl_easy_strerror(code);
+        snprintf(ret->words, sizeof(ret->words), "%.200s%s", words,
+                 is_cut_after_handshake(call, code) ? AFTER_HANDSHAKE : "");
     } else if (call->http_status != 200 || !call->grpc) {
         snprintf(ret->words, sizeof(ret->words), "it does not speak etcd's API (HTTP status %d)", call->http_status);
     } else {

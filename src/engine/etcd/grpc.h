@@ -65,6 +65,7 @@ struct grpc_call {
     size_t in_length, in_at, in_room;
     bool *heard; /* set to true when anything comes */
     bool too_long, grpc;
+    bool shakes_hands; /* it makes the connection, with TLS */
     int http_status, status;
     char words[GRPC_WORDS_MAX];
     char error[CURL_ERROR_SIZE];
