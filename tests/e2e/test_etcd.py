@@ -454,6 +454,32 @@ def test_a_tls_connection_that_breaks_is_no_matter_of_certificates(world, secure
         assert not any("certificate" in line for line in trace.seen if "trouble" in line), trace.seen
 
 
+def effort(pid):
+    """The CPU time that a process has taken, in ticks of 10 ms, and how often it was woken or put aside."""
+    fields = read(f"/proc/{pid}/stat").decode().rsplit(") ", 1)[1].split()
+    switches = re.findall(r"ctxt_switches:\s+(\d+)", read(f"/proc/{pid}/status").decode())
+    return int(fields[11]) + int(fields[12]), sum(int(number) for number in switches)
+
+
+@pytest.mark.parametrize("engine", ["etcd", "secured"])
+def test_a_guard_sleeps_while_its_leader_renews(request, world, engine):
+    world.env["BATON_URL"] = request.getfixturevalue(engine).url("idle")
+    a = stand(world, "a", env=world.traced("a"))
+    wait_up(a)
+    guard = guard_of(a)
+    wait_guard_connected(guard)
+    trace = world.start_command(["tail", "-n", "0", "-F", f"{world.folder}/trace-a"])
+    _, place = trace.wait_line("< session_renew .* done")
+    ticks, switches = effort(guard)
+    renewals = 6
+    for _ in range(renewals):
+        _, place = trace.wait_line("< session_renew .* done", after=place)
+    # It is told of each renewal, and does nothing else: a loop that spins makes thousands, one that looks at its
+    # connection every now and then dozens.
+    assert effort(guard)[1] - switches <= 3 * renewals, effort(guard)
+    assert effort(guard)[0] - ticks <= 2, effort(guard)
+
+
 def test_a_server_that_is_not_trusted(world, secured, tmp_path):
     make_certificates(str(tmp_path), "other")
     told = world.run("status", "--timeout", "2s", "--url", secured.url("x", ca=f"{tmp_path}/other.pem"))
