@@ -128,6 +128,7 @@ def test_it_takes_no_more_than_there_are_descriptors_for(gated):  # noqa: F811
     gate = gated.start("gate", "--listen", f"127.0.0.1:{gated.ports[3]}", "db", preexec_fn=lambda: resource.setrlimit(
         resource.RLIMIT_NOFILE, (64, 64)))
     wait_said(gated, gate, r"4 connections at once, not 10000: 64 files may be open")
+    wait_said(gated, gate, "listens at")
     clients = [Client(gated.door, limit=LIMIT_S) for _ in range(12)]
     for client in clients:
         client.socket.sendall(b"x\n")
