@@ -1,7 +1,7 @@
 """bench/takeover.py: how long nobody works after the leader is gone, next to flock(1) in the same run.
 
-Each round starts a leader and a waiter (the same for flock(1) and for baton), ends the leader, and measures from the
-last instant of the old one to the first line that the new one prints:
+Each round starts a leader and a waiter (the same for flock(1) and for baton), lets both stand for a tenth of a second,
+ends the leader, and measures from the last instant of the old one to the first line that the new one prints:
 
   command      SIGKILL to the leader's command
   supervisor   SIGKILL to `baton run` (its guard kills the command); flock(1): to flock itself and its command, since a
@@ -27,6 +27,7 @@ import tempfile
 import time
 
 LIMIT_S = 30
+SETTLED_S = 0.1
 COMMAND = ["sh", "-c", 'echo "$$ up"; exec sleep 1000']
 HELD = 'echo "$$ up"; exec sleep 1000'
 
@@ -156,6 +157,7 @@ def one_round(tool, way):
     waiter = tool.start()
     tool.waiting(waiter)
     process, pid = leader
+    time.sleep(SETTLED_S)
     begin = now()
     WAYS[way](tool, process, pid)
     line, at = read_line(waiter)

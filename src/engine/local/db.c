@@ -30,6 +30,7 @@ enum statement {
     LOG,
     PRUNE,
     META_GET,
+    META_ALL,
     META_SET,
     SESSION_ADD,
     SESSION_GET,
@@ -54,6 +55,7 @@ static const char *const sql[STATEMENTS] = {
     [REMOVE] = "DELETE FROM records WHERE key = ?",
     [LOG] = "INSERT INTO changes(revision, kind, key, value, created, session) VALUES(?, ?, ?, ?, ?, ?)",
     [PRUNE] = "DELETE FROM changes WHERE revision < ?",
+    [META_ALL] = "SELECT name, value FROM meta",
     [META_GET] = "SELECT value FROM meta WHERE name = ?",
     [META_SET] = "INSERT INTO meta(name, value) VALUES(?1, ?2) ON CONFLICT(name) DO UPDATE SET value = ?2",
     [SESSION_ADD] = "INSERT INTO sessions(id, slot, pid, pid_start, pid_namespace) VALUES(?, ?, ?, ?, ?)",
@@ -256,11 +258,21 @@ static void fill_wal(struct db *db)
 
 static int load_meta(struct db *db, struct baton_error *err)
 {
-    return meta_get(db, "revision", &db->revision, err) < 0 ||
-                   meta_get(db, "sessions_version", &db->sessions_version, err) < 0 ||
-                   meta_get(db, "last_session", &db->last_session, err) < 0
-               ? -1
-               : 0;
+    const struct {
+        const char *name;
+        uint64_t *to;
+    } numbers[] = {
+        {"revision", &db->revision}, {"sessions_version", &db->sessions_version}, {"last_session", &db->last_session}};
+    sqlite3_stmt *statement = get(db, META_ALL);
+    int code = SQLITE_ERROR;
+    while (statement != NULL && (code = sqlite3_step(statement)) == SQLITE_ROW)
+        for (size_t i = 0; i < COUNT_OF(numbers); i++)
+            if (strcmp((const char *)sqlite3_column_text(statement, 0), numbers[i].name) == 0)
+                *numbers[i].to = (uint64_t)sqlite3_column_int64(statement, 1);
+    int result = code == SQLITE_DONE ? 0 : db_error(db, "read", err);
+    if (statement != NULL)
+        sqlite3_reset(statement);
+    return result;
 }
 
 static int drop_all_sessions(struct db *db, struct baton_error *err)
@@ -353,6 +365,14 @@ int db_look(const char *folder, struct baton_error *err)
     return result;
 }
 
+static int set_durable(struct db *db, bool durable, struct baton_error *err)
+{
+    if (durable == db->durable)
+        return 0;
+    db->durable = durable;
+    return execute(db, durable ? "PRAGMA synchronous = FULL" : "PRAGMA synchronous = NORMAL", err);
+}
+
 /* `pulse` NULL: a process that is alive has it open. */
 static int open_locked(struct db *db, const char *folder, const struct pulse *pulse, struct baton_error *err)
 {
@@ -384,7 +404,7 @@ static int open_locked(struct db *db, const char *folder, const struct pulse *pu
     for (int which = 0; which < STATEMENTS; which++)
         if (get(db, which) == NULL)
             return db_error(db, "prepare", err);
-    return 0;
+    return set_durable(db, false, err); /* as most writes are */
 }
 
 /* SQLite syncs the directory with the first sync of a WAL that it has opened. */
@@ -452,12 +472,8 @@ int db_begin(struct db *db, bool durable, struct baton_error *err)
 {
     if (writer_lock(db->writer_fd, err) < 0)
         return -1;
-    if (durable != db->durable) {
-        const char *set = durable ? "PRAGMA synchronous = FULL" : "PRAGMA synchronous = NORMAL";
-        if (execute(db, set, err) < 0)
-            goto fail;
-        db->durable = durable;
-    }
+    if (set_durable(db, durable, err) < 0)
+        goto fail;
     db->wrote = db->moved_sessions = false;
     memset(db->changed, 0, sizeof(db->changed));
     if (run(db, BEGIN_WRITE, err) < 0)
