@@ -18,6 +18,16 @@ static bool names_us(const struct contest *election)
 
 /* ---- stop ---- */
 
+/* Has the one that asks for the place just resigned from it? Its presence is still there, since it goes last; what it
+ * stands with anew is younger than this term. */
+static bool is_leaving(const struct roster *roster, const struct view_record *candidate)
+{
+    const struct decision *decision = roster->decision;
+    return decision->term_count > 1 && strcmp(decision->terms[0].reason, "resign") == 0 &&
+           strcmp(decision->terms[1].id, candidate->candidate->id) == 0 &&
+           candidate->created < roster->leader_record->revision;
+}
+
 /* Why a leader should stop now: a word for the history, and words for people. NULL: go on. */
 static const char *reason_to_stop(const struct core *core, struct contest *election, const char **ret_words)
 {
@@ -47,7 +57,7 @@ static const char *reason_to_stop(const struct core *core, struct contest *elect
         return "transfer";
     }
     const struct view_record *above = roster_preempting(roster, election->cid, election->options.priority);
-    if (above != NULL) {
+    if (above != NULL && !is_leaving(roster, above)) {
         text_copy(election->transfer_to, sizeof(election->transfer_to), above->candidate->id);
         *ret_words = "a candidate of higher priority preempts";
         return "preempt";

@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -143,6 +144,33 @@ static void test_preempt_asks_a_lower_priority_to_hand_over(void **state)
     cluster_stand(c, 1, &(struct stand_options){.priority = 5, .preempt = true});
     assert_int_equal(cluster_leader(c), 1);
     assert_int_equal(cluster_term(c), term + 1);
+}
+
+static void test_who_resigns_does_not_preempt_its_successor(void **state)
+{
+    struct cluster *c = *state;
+    const struct stand_options preferred = {.priority = 5, .preempt = true, .stop_ms = 500};
+    cluster_stand(c, 0, NULL);
+    cluster_stand(c, 1, &preferred);
+    uint64_t term = cluster_term(c);
+    cluster_event(c, 1, EVENT_RESIGN);
+    c->nodes[1].cut = true;
+    cluster_event(c, 1, EVENT_STOPPED);
+    /* Its handover, while its presence is still there. */
+    char *value = decision_next(store_get(c->store, "elections/e/leader")->value, contest_cid(c->nodes[0].election), "n0",
+                                term + 1, "resign", 1);
+    cluster_put(c, "elections/e/leader", value);
+    free(value);
+    cluster_wait(c, 1000);
+    assert_true(strncmp(c->nodes[0].told[c->nodes[0].told_count - 1], "LEAD", 4) == 0);
+    assert_int_equal(cluster_term(c), term + 1);
+    /* One that stands after that, with the same id, does preempt it. */
+    c->nodes[1].cut = false;
+    cluster_kill(c, 1);
+    cluster_stand(c, 1, &preferred);
+    cluster_wait(c, 1000);
+    assert_int_equal(cluster_leader(c), 1);
+    assert_int_equal(cluster_term(c), term + 2);
 }
 
 static void test_a_leader_that_cannot_renew_stops_before_its_session_ends(void **state)
@@ -501,6 +529,7 @@ int main(void)
         STORY(test_a_dead_first_candidate_does_not_block_the_claim),
         STORY(test_the_highest_priority_claims_first),
         STORY(test_preempt_asks_a_lower_priority_to_hand_over),
+        STORY(test_who_resigns_does_not_preempt_its_successor),
         STORY(test_a_leader_that_cannot_renew_stops_before_its_session_ends),
         STORY(test_the_new_leader_begins_only_after_the_old_has_stopped),
         STORY(test_who_does_not_answer_a_stop_loses_its_session),
