@@ -571,10 +571,16 @@ def test_kills_at_random_moments_lose_nothing(world):
     """Instances are killed, guard and all, at any moment of their coming, leading and writing. The terms that are then
     in the history, and those that commands have seen, only grow; and the database is sound."""
     dice = random.Random(20261124)
-    terms = []
+    begin = time.monotonic()
+    first = stand(world, "first")
+    terms = [wait_up(first)[1]]
+    usual_s = time.monotonic() - begin  # on this machine, now
+    first.stop()
     for turn in range(150):
         process = stand(world, f"i{turn}", "--restart", "always", script='echo "up $$ $BATON_TERM $BATON_ID"')
-        select.select([process.popen.stdout], [], [], dice.random() * 0.03)
+        # Until it leads, or not so long; and then a little longer.
+        if select.select([process.popen.stdout], [], [], dice.random() * 2 * usual_s)[0]:
+            select.select([], [], [], dice.random() * usual_s / 4)
         guards = [child for child in children(process.pid)]
         for pid in (process.pid, *guards):
             try:
