@@ -143,8 +143,10 @@ static struct news *add(struct baton_engine *engine, enum news_kind kind, uint64
     news->kind = kind;
     news->ticket = ticket;
     news->at_ms = clock_now_ms();
-    if (is_time(engine))
-        news->at_ms += (int64_t)(engine->faults.delay_ms + engine->faults.jitter_ms * erand48(engine->random));
+    if (is_time(engine)) {
+        double delay_ms = engine->faults.delay_ms + engine->faults.jitter_ms * erand48(engine->random);
+        news->at_ms += (int64_t)delay_ms + (delay_ms > 0); /* whole ones, of which the present one has passed in part */
+    }
     if (news->at_ms < engine->last_ms)
         news->at_ms = engine->last_ms;
     engine->last_ms = news->at_ms;

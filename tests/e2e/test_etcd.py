@@ -63,9 +63,13 @@ def guard_of(process):
 
 
 def command_of(process):
-    """The command that runs; not the one that was forked for the next time."""
-    [command] = [pid for pid in children(guard_of(process)) if b"sleep" in read(f"/proc/{pid}/cmdline")]
-    return command
+    """The command that runs; not the one that was forked for the next time. (In an exec it has no name for a moment.)"""
+    deadline = time.monotonic() + LIMIT_S
+    while time.monotonic() < deadline:
+        commands = [pid for pid in children(guard_of(process)) if b"sleep" in read(f"/proc/{pid}/cmdline")]
+        if commands:
+            return commands[0]
+    raise AssertionError(f"no command of {process!r}")
 
 
 def read(path):
