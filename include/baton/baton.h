@@ -160,8 +160,9 @@ struct baton_stand_options {
      * not has its session end. When renewals fail, STOP comes this long before the deadline. At most ttl/2. */
     uint32_t stop_ms;
     /* Want every change at once, wherever it stands. Without it, one that has some others ahead (a candidate that is
-     * not about to lead) may be told of a new leader only when its session is renewed, up to ttl/3 later: so an election
-     * with a thousand candidates does not wake all of them for each change. (An observer is always told at once.) */
+     * not about to lead) may be told of a new leader only when its session is renewed, up to ttl/3 later: so an
+     * election with a thousand candidates does not wake all of them for each change. (An observer is always told at
+     * once.) */
     bool attentive;
 };
 BATON_API void baton_stand_options_init(struct baton_stand_options *options);

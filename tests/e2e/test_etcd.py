@@ -63,7 +63,7 @@ def guard_of(process):
 
 
 def command_of(process):
-    """The command that runs; not the one that was forked for the next time. (In an exec it has no name for a moment.)"""
+    """The command that runs; not the one that was forked for the next time. (In an exec it has no name yet.)"""
     deadline = time.monotonic() + LIMIT_S
     while time.monotonic() < deadline:
         commands = [pid for pid in children(guard_of(process)) if b"sleep" in read(f"/proc/{pid}/cmdline")]

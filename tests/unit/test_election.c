@@ -157,8 +157,8 @@ static void test_who_resigns_does_not_preempt_its_successor(void **state)
     c->nodes[1].cut = true;
     cluster_event(c, 1, EVENT_STOPPED);
     /* Its handover, while its presence is still there. */
-    char *value = decision_next(store_get(c->store, "elections/e/leader")->value, contest_cid(c->nodes[0].election), "n0",
-                                term + 1, "resign", 1);
+    const char *before = store_get(c->store, "elections/e/leader")->value;
+    char *value = decision_next(before, contest_cid(c->nodes[0].election), "n0", term + 1, "resign", 1);
     cluster_put(c, "elections/e/leader", value);
     free(value);
     cluster_wait(c, 1000);
