@@ -12,9 +12,6 @@
 
 struct db;
 
-/* Is DIR/baton.db ours, as far as its header tells, or not there yet? Before anything is made in DIR. 0, or -1 with
- * err: CORRUPT, NEWER. */
-int db_look(const char *folder, struct baton_error *err);
 /* Open DIR/baton.db, created if it is missing. `writer_fd` is the descriptor of the writer's lock; `pulse`, of the same
  * DIR, tells which boot it is. Errors: DENIED, FULL, CORRUPT or NEWER (nothing is touched), UNSUPPORTED (in use by
  * strangers), SYSTEM. */

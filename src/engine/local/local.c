@@ -18,6 +18,7 @@
 #include "engine/engine.h"
 #include "engine/local/folder.h"
 #include "engine/local/guard.h"
+#include "engine/local/header.h"
 #include "engine/local/others.h"
 #include "engine/local/watches.h"
 #include "engine/local/worker.h"
@@ -409,7 +410,7 @@ static int local_open(const char *url, uv_loop_t *loop, const struct baton_engin
     engine->due_fd = engine->others.poll_fd = engine->pulse.lock_fd = -1;
     engine->retry_ms = NEVER_MS;
     watches_init(&engine->watches);
-    if (db_look(folder, err) < 0 || pulse_open(&engine->pulse, folder, err) < 0 ||
+    if (header_look(folder, err) < 0 || pulse_open(&engine->pulse, folder, err) < 0 ||
         others_init(&engine->others, &engine->pulse, err) < 0)
         goto fail;
     engine->due_fd = timerfd_create(CLOCK_BOOTTIME, TFD_CLOEXEC | TFD_NONBLOCK);
