@@ -1,6 +1,7 @@
 /* guard_main.c: the guard itself. One thread, one poll, no allocation that grows; see guard.h for what it promises. */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -32,9 +33,9 @@ struct watch {
     pid_t ready; /* the next command, forked but for its exec; only while none runs. 0: none */
     int ready_order, ready_report;
     bool to_prepare; /* it should be forked, in a quiet time */
-    pid_t command; /* 0: it does not run */
-    bool any;      /* descendants may be left */
-    bool killing;  /* SIGKILL was sent to all: again at each death, until none is left */
+    pid_t command;   /* 0: it does not run */
+    bool any;        /* descendants may be left */
+    bool killing;    /* SIGKILL was sent to all: again at each death, until none is left */
     bool orphaned; /* the supervisor is dead, or has let the deadline come near: the session is ended when all are gone
                     */
     bool dead_supervisor, bye;
@@ -118,6 +119,27 @@ static void set_environment(const struct guard_environment *environment)
         setenv("WATCHDOG_USEC", environment->watchdog_us, 1);
 }
 
+/* As execvp(3), which tries to execute the command in each folder of PATH: to look first whether it is there costs a
+ * third, and a takeover waits for it. What is special (the present folder, a script without an interpreter, ...) is
+ * left to execvp. */
+static void execute(char *const *argv)
+{
+    const char *folder = strchr(argv[0], '/') == NULL ? getenv("PATH") : NULL;
+    char path[PATH_MAX];
+    while (folder != NULL && *folder != '\0') {
+        int length = (int)strcspn(folder, ":");
+        int used = snprintf(path, sizeof(path), "%.*s/%s", length, folder, argv[0]);
+        if (length == 0 || used >= (int)sizeof(path))
+            break;
+        if (access(path, X_OK) == 0) {
+            execv(path, argv);
+            break;
+        }
+        folder += length + (folder[length] == ':');
+    }
+    execvp(argv[0], argv);
+}
+
 /* The child that will be the command: everything is done but the exec, which waits for its environment. If none comes,
  * the guard is gone or needs it no more. */
 static void wait_for_order(struct watch *watch, pid_t guard, int order_fd, int report_fd)
@@ -135,7 +157,7 @@ static void wait_for_order(struct watch *watch, pid_t guard, int order_fd, int r
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     set_environment(&environment);
-    execvp(watch->argv[0], watch->argv);
+    execute(watch->argv);
     int error = errno;
     (void)!write(report_fd, &error, sizeof(error));
     _exit(127);
