@@ -67,8 +67,8 @@ def percentile(values, part):
 class Etcdctl:
     """`etcdctl lock`, without a command (a SIGTERM does not end one): it prints its key when it has the lock."""
 
-    def __init__(self, cluster, ttl=None):
-        self.cluster, self.ttl = cluster, ttl
+    def __init__(self, options, cluster, ttl=None):
+        self.cluster, self.ttl, self.settle_s = cluster, ttl, options.settle
         self.name = "etcdctl lock" + (f" --ttl={ttl}" if ttl else "")
         self.lock = f"lock{ttl or 0}"
 
@@ -87,7 +87,7 @@ class Etcdctl:
 
 class Baton:
     def __init__(self, options, cluster, ttl="10s"):
-        self.baton, self.cluster, self.ttl = options.baton, cluster, ttl
+        self.baton, self.cluster, self.ttl, self.settle_s = options.baton, cluster, ttl, options.settle
         self.name, self.number = "baton", 0
         self.url = cluster.url("bench")
 
@@ -121,6 +121,7 @@ def one_round(tool, number):
     read_line(leader)
     waiter = tool.start()
     tool.wait_waiting(2)
+    time.sleep(tool.settle_s)
     begin = now()
     leader.send_signal(number)
     _, at = read_line(waiter)
@@ -139,7 +140,7 @@ def bare(options, cluster, count):
 
 def measure_takeover(options, folder):
     with Cluster(folder) as cluster:
-        baton, lock, lock2 = Baton(options, cluster), Etcdctl(cluster), Etcdctl(cluster, 2)
+        baton, lock, lock2 = Baton(options, cluster), Etcdctl(options, cluster), Etcdctl(options, cluster, 2)
         times, rtt = [], []
         for _ in range(options.rounds):
             times.append(one_round(baton, signal.SIGKILL))
@@ -157,7 +158,7 @@ def measure_takeover(options, folder):
 
 def measure_term(options, folder):
     with Cluster(folder) as cluster:
-        baton, lock = Baton(options, cluster), Etcdctl(cluster)
+        baton, lock = Baton(options, cluster), Etcdctl(options, cluster)
         times = {baton: [], lock: []}
         for _ in range(options.rounds):
             for tool, values in times.items():
@@ -317,6 +318,7 @@ def main():
     parser.add_argument("--candidates", default="2,10,100,500")
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--cycles", type=int, default=500)
+    parser.add_argument("--settle", type=float, default=0.1, help="seconds in which both only stand, before one is ended")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     # bench_etcd has the engines' loader in itself, so it does not find what is beside libbaton.

@@ -1,6 +1,6 @@
 """bench/takeover.py: how long nobody works after the leader is gone, next to flock(1) in the same run.
 
-Each round starts a leader and a waiter (the same for flock(1) and for baton), lets both stand for a tenth of a second,
+Each round starts a leader and a waiter (the same for flock(1) and for baton), lets both stand for a moment (--settle),
 ends the leader, and measures from the last instant of the old one to the first line that the new one prints:
 
   command      SIGKILL to the leader's command
@@ -27,7 +27,6 @@ import tempfile
 import time
 
 LIMIT_S = 30
-SETTLED_S = 0.1
 COMMAND = ["sh", "-c", 'echo "$$ up"; exec sleep 1000']
 HELD = 'echo "$$ up"; exec sleep 1000'
 
@@ -64,7 +63,8 @@ def sweep(process, pid):
 class Flock:
     name = "flock"
 
-    def __init__(self, folder, _options):
+    def __init__(self, folder, options):
+        self.settle_s = options.settle
         self.path = os.path.join(folder, "lock")
         open(self.path, "w").close()
 
@@ -89,7 +89,7 @@ class Baton:
     name = "baton"
 
     def __init__(self, folder, options):
-        self.baton, self.ttl = options.baton, options.ttl
+        self.baton, self.ttl, self.settle_s = options.baton, options.ttl, options.settle
         self.url = f"local:{folder}/state"
         self.watch = None
 
@@ -157,7 +157,7 @@ def one_round(tool, way):
     waiter = tool.start()
     tool.waiting(waiter)
     process, pid = leader
-    time.sleep(SETTLED_S)
+    time.sleep(tool.settle_s)
     begin = now()
     WAYS[way](tool, process, pid)
     line, at = read_line(waiter)
@@ -185,6 +185,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=50)
     parser.add_argument("--freezes", type=int, default=3, help="rounds of the freeze; each takes a ttl")
     parser.add_argument("--ttl", type=int, default=3, help="seconds")
+    parser.add_argument("--settle", type=float, default=0.1, help="seconds in which both only stand")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     results = []

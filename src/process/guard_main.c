@@ -24,7 +24,7 @@
  * engine may look for sessions that are over only now and then (etcd: every 500 ms). */
 #define END_LATE_MS 1000
 #define GIVE_WAY_MS 2
-#define QUIET_MS 20 /* then what can be done ahead is done: nobody is waiting for this process or for its core */
+#define QUIET_MS 10 /* then what can be done ahead is done: nobody is waiting for this process or for its core */
 
 struct watch {
     int fd, supervisor_pidfd, signal_fd, timer_fd;
