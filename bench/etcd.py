@@ -318,7 +318,7 @@ def main():
     parser.add_argument("--candidates", default="2,10,100,500")
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--cycles", type=int, default=500)
-    parser.add_argument("--settle", type=float, default=0.1, help="seconds in which both only stand, before one is ended")
+    parser.add_argument("--settle", type=float, default=0.1, help="seconds in which both only stand")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     # bench_etcd has the engines' loader in itself, so it does not find what is beside libbaton.
