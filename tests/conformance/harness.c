@@ -27,14 +27,16 @@ const struct baton_engine_ops *harness_ops(const char *url)
 
 static size_t place_of(const struct view *view, const char *key, bool *ret_found)
 {
-    for (size_t i = 0; i < view->count; i++) {
-        int order = strcmp(view->records[i].key, key);
-        *ret_found = order == 0;
-        if (order >= 0)
-            return i;
+    size_t low = 0, high = view->count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (strcmp(view->records[middle].key, key) < 0)
+            low = middle + 1;
+        else
+            high = middle;
     }
-    *ret_found = false;
-    return view->count;
+    *ret_found = low < view->count && strcmp(view->records[low].key, key) == 0;
+    return low;
 }
 
 static void drop(struct view *view, size_t place)
