@@ -1,4 +1,4 @@
-/* url.h: an URL as it may be shown: in errors, in traces, in logs. */
+/* url.h: a URL as it may be shown: in errors, in traces, in logs. */
 #ifndef BASE_URL_H
 #define BASE_URL_H
 

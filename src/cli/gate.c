@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/base.h"
+#include "base/hash.h"
 #include "cli/candidate.h"
 #include "cli/observer.h"
 #include "process/notify.h"
@@ -189,16 +190,12 @@ static const struct goal *find_goal(const struct goal *goals, size_t count, uint
     return NULL;
 }
 
-/* FNV-1a: another candidacy is another number. */
+/* Another candidacy is another number. */
 static uint64_t number_of(const struct baton_candidate *candidate)
 {
     char text[400];
-    uint64_t hash = 0xcbf29ce484222325ULL;
-    int length =
-        snprintf(text, sizeof(text), "%s|%s|%" PRId64, candidate->id, candidate->address, candidate->since_wall_ms);
-    for (int i = 0; i < length && i < (int)sizeof(text) - 1; i++)
-        hash = (hash ^ (unsigned char)text[i]) * 0x100000001b3ULL;
-    return hash | 1ULL << 63; /* no term */
+    snprintf(text, sizeof(text), "%s|%s|%" PRId64, candidate->id, candidate->address, candidate->since_wall_ms);
+    return hash_text(HASH_BEGIN, text) | 1ULL << 63; /* no term */
 }
 
 static bool is_goal(const struct gate *gate, const struct baton_status *status, const struct baton_candidate *candidate)

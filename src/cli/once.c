@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/base.h"
+#include "base/hash.h"
 #include "cli/once_view.h"
 #include "cli/supervise.h"
 #include "process/capture.h"
@@ -132,17 +133,13 @@ static int parse_options(int argc, char **argv, struct once_options *into, struc
 }
 
 /* The command's name and a number of all its words: to find out that others mean another one, without storing what may
- * be secret. FNV-1a, 64 bits. */
+ * be secret. */
 static void describe_command(char *const *command, char *what, size_t size)
 {
-    uint64_t hash = 0xcbf29ce484222325ULL;
+    uint64_t hash = HASH_BEGIN;
     const char *slash = strrchr(command[0], '/');
     for (char *const *word = command; *word != NULL; word++)
-        for (const char *c = *word;; c++) {
-            hash = (hash ^ (unsigned char)*c) * 0x100000001b3ULL;
-            if (*c == '\0')
-                break;
-        }
+        hash = hash_byte(hash_text(hash, *word), '\0');
     const char *name = slash != NULL ? slash + 1 : command[0];
     size_t length = strnlen(name, COMMAND_NAME_MAX);
     while (name[length] != '\0' && length > 0 && ((unsigned char)name[length] & 0xc0) == 0x80)

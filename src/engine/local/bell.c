@@ -8,6 +8,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/hash.h"
+
 uint32_t bell_ring(bell_word *bell)
 {
     uint32_t before = atomic_fetch_add(bell, 1);
@@ -22,13 +24,9 @@ uint32_t bell_ring_own(bell_word *own)
     return before;
 }
 
-/* FNV-1a. */
 unsigned bell_of_key(const char *key)
 {
-    uint32_t hash = 0x811c9dc5;
-    for (; *key != '\0'; key++)
-        hash = (hash ^ (unsigned char)*key) * 0x01000193;
-    return hash % KEY_BELLS;
+    return (unsigned)(hash_text(HASH_BEGIN, key) % KEY_BELLS);
 }
 
 void ear_add(struct ear *ear, bell_word *bell)

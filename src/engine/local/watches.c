@@ -6,16 +6,11 @@
 #include <string.h>
 
 #include "base/base.h"
+#include "base/hash.h"
 
-#define HASH_BEGIN 0xcbf29ce484222325ULL
-#define HASH_STEP(hash, byte) (((hash) ^ (unsigned char)(byte)) * 0x100000001b3ULL) /* FNV-1a */
-
-static uint64_t hash_of(const char *text)
+static struct watch **bucket_of(const struct watches *watches, const char *prefix)
 {
-    uint64_t hash = HASH_BEGIN;
-    for (; *text != '\0'; text++)
-        hash = HASH_STEP(hash, *text);
-    return hash;
+    return &watches->buckets[hash_text(HASH_BEGIN, prefix) & (watches->bucket_count - 1)];
 }
 
 void watches_init(struct watches *watches)
@@ -64,7 +59,7 @@ static void grow(struct watches *watches)
     for (size_t i = 0; i < watches->bucket_count; i++) {
         for (struct watch *watch = watches->buckets[i], *next; watch != NULL; watch = next) {
             next = watch->next;
-            struct watch **bucket = &buckets[hash_of(watch->prefix) & (count - 1)];
+            struct watch **bucket = &buckets[hash_text(HASH_BEGIN, watch->prefix) & (count - 1)];
             watch->next = *bucket;
             *bucket = watch;
         }
@@ -81,7 +76,7 @@ struct watch *watches_add(struct watches *watches, uint64_t id, const char *pref
     struct watch *watch = mem_new(sizeof(*watch));
     watch->id = id;
     watch->prefix = mem_text(prefix);
-    struct watch **bucket = &watches->buckets[hash_of(prefix) & (watches->bucket_count - 1)];
+    struct watch **bucket = bucket_of(watches, prefix);
     watch->next = *bucket;
     *bucket = watch;
     watches->rest_moves += watches->count == 0;
@@ -91,7 +86,7 @@ struct watch *watches_add(struct watches *watches, uint64_t id, const char *pref
 
 struct watch *watches_find(const struct watches *watches, uint64_t id, const char *prefix)
 {
-    struct watch *watch = watches->buckets[hash_of(prefix) & (watches->bucket_count - 1)];
+    struct watch *watch = *bucket_of(watches, prefix);
     while (watch != NULL && watch->id != id)
         watch = watch->next;
     return watch;
@@ -159,7 +154,7 @@ void watches_tell(struct watches *watches, const struct baton_batch *batch,
         uint64_t hash = HASH_BEGIN;
         pick(watches, hash, key, 0, i, &touched);
         for (size_t at = 0; key[at] != '\0'; at++) {
-            hash = HASH_STEP(hash, key[at]);
+            hash = hash_byte(hash, key[at]);
             if (key[at] == '/')
                 pick(watches, hash, key, at + 1, i, &touched);
         }
