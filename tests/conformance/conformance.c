@@ -22,7 +22,9 @@
 
 #define ANY BATON_REVISION_ANY
 #define TTL_MS 1000
-#define LATE_MS 3000 /* how much later than its ttl a session may be seen to end, on a machine that is busy */
+#define LATE_MS 3000        /* how much later than its ttl a session may be seen to end, on a machine that is busy; */
+#define CHANGE_LATE_MS 1000 /* ... how much later than the answer to its write a change may be told, as a rule; */
+#define CHANGES_LATE_MAX 4  /* ... and so many need not keep to it */
 
 static const char *base_url;
 static char folder[] = "/tmp/baton-conformance-XXXXXX";
@@ -152,21 +154,24 @@ static void test_limits_of_keys_and_values(void **state)
 }
 
 /* What comes in several pieces is told when the last one is there, not when something else comes: engines ask their
- * servers after some seconds of silence whether they are there. */
+ * servers after some seconds of silence whether they are there. It is measured from the answer, as a disk may be
+ * slow, and a few may be late on a busy machine. (libcurl 7.88 kept back each that was longer than some 48 KiB.) */
 static void test_long_changes_are_told_at_once(void **state)
 {
     struct world *w = *state;
     char *value = mem_new(BATON_VALUE_MAX + 1);
+    int late = 0;
     client_watch(w->b, 0, "e/");
     wait_view(w->b, 0, 0);
-    int64_t begin_ms = clock_now_ms();
     for (size_t length = 1000; length < BATON_VALUE_MAX; length += 1000) {
         memset(value, 'v', length);
         expect_done(put(w->a, "e/long", value, 0, ANY));
+        int64_t answered_ms = clock_now_ms();
         wait_view(w->b, 0, w->a->done_revision);
+        late += clock_now_ms() - answered_ms > CHANGE_LATE_MS;
         assert_int_equal(strlen(view_get(w->b, 0, "e/long")->value), length);
     }
-    assert_true(clock_now_ms() - begin_ms < WAIT_MS / 2);
+    assert_true(late <= CHANGES_LATE_MAX);
     free(value);
 }
 
