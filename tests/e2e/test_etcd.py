@@ -42,6 +42,15 @@ def wait_stands(world, *instances):
     return watch
 
 
+def stand_both(world):
+    """a, which leads, and b, with leases that nobody waits for; and a's term."""
+    a = world.stand("db", "a", "--ttl=60s", command=UP)
+    term = wait_up(a)
+    b = world.stand("db", "b", "--ttl=60s", command=UP)
+    wait_stands(world, "a", "b")
+    return a, b, term
+
+
 @pytest.fixture
 def pair(etcd_world):
     """`a` leads, `b` stands."""
@@ -156,10 +165,7 @@ def test_a_guard_whose_connection_has_broken_makes_a_new_one(etcd_world):
 def test_a_killed_leader_is_followed_long_before_its_lease_ends_after_a_restart_of_etcd(tmp_path, world):
     with Cluster(str(tmp_path)) as etcd:
         world.env["BATON_URL"] = etcd.url()
-        a = world.stand("db", "a", "--ttl=60s", command=UP)
-        term = wait_up(a)
-        b = world.stand("db", "b", "--ttl=60s", command=UP)
-        wait_stands(world, "a", "b")
+        a, b, term = stand_both(world)
         wait_guard_connected(guard_of(a))
         etcd.members[0].kill()
         etcd.members[0].start()
@@ -171,10 +177,7 @@ def test_a_killed_leader_is_followed_long_before_its_lease_ends_after_a_restart_
 def test_a_guard_goes_on_trying_while_etcd_stands_still(tmp_path, world):
     with Cluster(str(tmp_path)) as etcd:
         world.env["BATON_URL"] = etcd.url()
-        a = world.stand("db", "a", "--ttl=60s", command=UP)
-        term = wait_up(a)
-        b = world.stand("db", "b", "--ttl=60s", command=UP)
-        wait_stands(world, "a", "b")
+        a, b, term = stand_both(world)
         guard = guard_of(a)
         ahead = wait_guard_connected(guard)
         etcd.members[0].freeze()
@@ -188,10 +191,7 @@ def test_a_guard_tries_every_endpoint(etcd_world):
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         etcd_world.env["BATON_URL"] = etcd_world.url.replace("://", f"://127.0.0.1:{unused.getsockname()[1]},")
-        a = etcd_world.stand("db", "a", "--ttl=60s", command=UP)
-        term = wait_up(a)
-        b = etcd_world.stand("db", "b", "--ttl=60s", command=UP)
-        wait_stands(etcd_world, "a", "b")
+        a, b, term = stand_both(etcd_world)
         a.signal(signal.SIGKILL)
         assert wait_up(b) > term
 

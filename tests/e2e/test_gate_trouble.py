@@ -185,43 +185,43 @@ def test_ipv6_and_several_addresses_to_listen_at(gated):  # noqa: F811
 # ---- the engine
 
 
-def test_without_the_engine_it_believes_its_last_word_for_a_while_only(world, tmp_path):
+@pytest.fixture
+def led(world, tmp_path):
+    """A leader with a server behind it, on an etcd that can be frozen."""
+    ports = free_ports(2)
+    world.door, world.ports = ("127.0.0.1", ports[1]), [ports[0], 0, 0, ports[1]]
+    world.start_command([sys.executable, SERVER, str(ports[0]), "word"]).wait_line("^serves")
+    folder = tmp_path / "etcd"
+    folder.mkdir()
+    with Cluster(str(folder)) as etcd:
+        world.env["BATON_URL"] = etcd.url()
+        world.start("elect", "--ttl=60s", "--id", "a", "--address", f"127.0.0.1:{ports[0]}", "db").wait_line("lead")
+        yield world, etcd
+
+
+def test_without_the_engine_it_believes_its_last_word_for_a_while_only(led):
     """Nobody knows any more who leads: another one may, by now."""
-    ports = free_ports(2)
-    world.door, world.ports = ("127.0.0.1", ports[1]), [ports[0], 0, 0, ports[1]]
-    world.start_command([sys.executable, SERVER, str(ports[0]), "word"]).wait_line("^serves")
-    folder = tmp_path / "etcd"
-    folder.mkdir()
-    with Cluster(str(folder)) as etcd:
-        world.env["BATON_URL"] = etcd.url()
-        world.start("elect", "--ttl=60s", "--id", "a", "--address", f"127.0.0.1:{ports[0]}", "db").wait_line("lead")
-        gate = open_gate(world, "--blind=2s", "--hold=60s")
-        with Client(world.door) as client:
-            assert client.ask("x") == "word x"
-            etcd.members[0].freeze()
-            assert client.ask("y") == "word y"  # not at once
-            assert client.read() is None
-        wait_said(world, gate, "could not be asked for 2s: nobody knows who leads; connections are cut and held")
-        with Client(world.door) as client:  # it is held
-            client.socket.sendall(b"z\n")
-            etcd.members[0].thaw()
-            assert client.read() == "word z"
-        wait_said(world, gate, "the engine can be used again")
+    world, etcd = led
+    gate = open_gate(world, "--blind=2s", "--hold=60s")
+    with Client(world.door) as client:
+        assert client.ask("x") == "word x"
+        etcd.members[0].freeze()
+        assert client.ask("y") == "word y"  # not at once
+        assert client.read() is None
+    wait_said(world, gate, "could not be asked for 2s: nobody knows who leads; connections are cut and held")
+    with Client(world.door) as client:  # it is held
+        client.socket.sendall(b"z\n")
+        etcd.members[0].thaw()
+        assert client.read() == "word z"
+    wait_said(world, gate, "the engine can be used again")
 
 
-def test_it_can_be_told_to_believe_it_for_ever(world, tmp_path):
-    ports = free_ports(2)
-    world.door, world.ports = ("127.0.0.1", ports[1]), [ports[0], 0, 0, ports[1]]
-    world.start_command([sys.executable, SERVER, str(ports[0]), "word"]).wait_line("^serves")
-    folder = tmp_path / "etcd"
-    folder.mkdir()
-    with Cluster(str(folder)) as etcd:
-        world.env["BATON_URL"] = etcd.url()
-        world.start("elect", "--ttl=60s", "--id", "a", "--address", f"127.0.0.1:{ports[0]}", "db").wait_line("lead")
-        gates = [open_gate(world, "--blind=0"),
-                 open_gate(world, "--blind=100ms", listen=f"127.0.0.1:{free_ports(1)[0]}")]
-        with Client(world.door) as client:
-            etcd.members[0].freeze()
-            wait_said(world, gates[1], "nobody knows who leads")
-            assert client.ask("y") == "word y"
-        assert not re.search("nobody knows", gates[0].stderr)
+def test_it_can_be_told_to_believe_it_for_ever(led):
+    world, etcd = led
+    gates = [open_gate(world, "--blind=0"),
+             open_gate(world, "--blind=100ms", listen=f"127.0.0.1:{free_ports(1)[0]}")]
+    with Client(world.door) as client:
+        etcd.members[0].freeze()
+        wait_said(world, gates[1], "nobody knows who leads")
+        assert client.ask("y") == "word y"
+    assert not re.search("nobody knows", gates[0].stderr)
