@@ -175,6 +175,26 @@ static void test_long_changes_are_told_at_once(void **state)
     free(value);
 }
 
+/* Of a client that has just been opened, which asks for other things at the same time. */
+static void test_a_watch_begins_whatever_the_size_of_what_is_there(void **state)
+{
+    struct world *w = *state;
+    char *value = mem_new(BATON_VALUE_MAX + 1);
+    for (size_t length = 500; length < BATON_VALUE_MAX; length += 500) {
+        memset(value, 'v', length);
+        expect_done(put(w->a, "e/long", value, 0, ANY));
+        struct client *client = client_new(w->url, &w->loop);
+        (void)client_session_open(client, TTL_MS);
+        client_watch(client, 0, "e/");
+        wait_view(client, 0, w->a->done_revision);
+        assert_int_equal(strlen(view_get(client, 0, "e/long")->value), length);
+        if (client->trouble.code != BATON_OK)
+            fail_msg("%zu bytes: %s", length, client->trouble.text);
+        client_free(client);
+    }
+    free(value);
+}
+
 static bool all_answered(void *ctx)
 {
     const struct client *client = ctx;
@@ -1191,6 +1211,7 @@ int main(int argc, char **argv)
         T(test_created_stays_until_the_record_is_made_again),
         T(test_limits_of_keys_and_values),
         T(test_long_changes_are_told_at_once),
+        T(test_a_watch_begins_whatever_the_size_of_what_is_there),
         T(test_each_request_is_answered_once),
         T(test_no_increment_is_lost_between_two_writers),
         T(test_a_watch_begins_with_everything_and_goes_on_with_changes),
