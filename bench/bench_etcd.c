@@ -4,10 +4,9 @@
  *     bench_etcd herd URL CANDIDATES KILLS  the leader's guard acts as it does when the leader is killed; until another
  *                                           candidate leads; and the writes that it takes until all stand again
  *     bench_etcd campaign URL CYCLES        stand, lead, resign, one after the other; and as many bare writes, in turns
- *     bench_etcd lock URL CYCLES            acquire and release a lock that nobody else wants; as many bare writes, and
- *                                           flock(2), in turns
- *     bench_etcd line URL WAITERS TURNS     a lock that so many clients wait for goes from one to the next
- *     bench_etcd many URL ELECTIONS IDLE_S  lead them all, in one client; renewals while idle
+ *     bench_etcd lock URL CYCLES            acquire and release a lock that nobody else wants; two bare writes for
+ * each, and flock(2), in turns bench_etcd line URL WAITERS TURNS     a lock that so many clients wait for goes from one
+ * to the next bench_etcd many URL ELECTIONS IDLE_S  lead them all, in one client; renewals while idle
  */
 #include <poll.h>
 #include <pthread.h>
@@ -258,50 +257,87 @@ static int run_campaign(const char *url, int cycles)
     _Exit(0);
 }
 
-/* One client acquires and releases; another lock keeps its session, as in a program that has more than one. */
+#define BLOCK 25
+
+/* So many times, and then wait until all is released. `waits`: each time. ms. */
+static double lock_again_and_again(struct member *member, int times, bool waits)
+{
+    struct baton_lock *lock;
+    struct baton_error err;
+    double begin = now_ms();
+    for (int i = 1; i <= times; i++) {
+        if (baton_lock(member->client, "lock", NULL, &lock, &err) < 0)
+            give_up("%s", err.text);
+        wait_for(member, BATON_ACQUIRED);
+        baton_unlock(lock);
+        if (waits || i == times)
+            wait_for(member, BATON_RELEASED);
+        baton_lock_free(lock);
+    }
+    return now_ms() - begin;
+}
+
+/* One client acquires and releases, next to two bare writes for each; an election that it leads keeps its session. */
 static int run_lock(const char *url, int cycles)
 {
     static struct raw raw;
     struct member member = {0};
-    struct baton_error err;
-    double lock_ms = 0, bare_ms = 0, flock_ms = 0;
-    uint64_t writes = 0;
+    double lock_ms = 0, waiting_ms = 0, bare_ms = 0, flock_ms = 0;
     FILE *file = tmpfile();
     raw_open(&raw, url);
     member_open(&member, url, "m0");
     wait_for(&member, BATON_LEAD);
-    for (int i = 0; i < cycles; i++) {
-        struct baton_lock *lock;
-        uint64_t before = raw_write(&raw, "{}", BATON_REVISION_ANY);
+    (void)lock_again_and_again(&member, BLOCK, true);
+    for (int done = 0; done < cycles; done += BLOCK) {
+        lock_ms += lock_again_and_again(&member, BLOCK, false);
+        waiting_ms += lock_again_and_again(&member, BLOCK, true);
         double begin = now_ms();
-        if (baton_lock(member.client, "lock", NULL, &lock, &err) < 0)
-            give_up("%s", err.text);
-        wait_for(&member, BATON_ACQUIRED);
-        baton_unlock(lock);
-        wait_for(&member, BATON_RELEASED);
-        lock_ms += now_ms() - begin;
-        baton_lock_free(lock);
-        uint64_t wrote = raw_write(&raw, "{}", BATON_REVISION_ANY) - before - 1;
-        writes += wrote;
-        begin = now_ms();
-        for (uint64_t w = 0; w < wrote; w++)
+        for (int i = 0; i < 2 * BLOCK; i++)
             (void)raw_write(&raw, "{\"v\":1,\"id\":\"m0\",\"host\":\"h\",\"slots\":1,\"since\":1}", BATON_REVISION_ANY);
         bare_ms += now_ms() - begin;
         begin = now_ms();
-        if (file == NULL || flock(fileno(file), LOCK_EX) < 0 || flock(fileno(file), LOCK_UN) < 0)
-            give_up("flock(2) fails");
+        for (int i = 0; i < BLOCK; i++)
+            if (file == NULL || flock(fileno(file), LOCK_EX) < 0 || flock(fileno(file), LOCK_UN) < 0)
+                give_up("flock(2) fails");
         flock_ms += now_ms() - begin;
     }
-    printf("{\"cycles\": %d, \"writes\": %llu, \"lock_ms\": %.1f, \"bare_ms\": %.1f, \"flock_ms\": %.3f}\n", cycles,
-           (unsigned long long)writes, lock_ms, bare_ms, flock_ms);
+    printf("{\"cycles\": %d, \"lock_ms\": %.1f, \"waiting_ms\": %.1f, \"bare_ms\": %.1f, \"flock_ms\": %.3f}\n",
+           (cycles + BLOCK - 1) / BLOCK * BLOCK, lock_ms, waiting_ms, bare_ms, flock_ms);
     fflush(stdout);
     _Exit(0);
 }
 
-/* All clients are in this process; a hand-over is from the unlock of one to what the next one is told. */
+static void wait_entries(struct member *member, const struct baton_lock *lock, size_t count)
+{
+    for (bool stands = false; !stands;) {
+        struct baton_lock_status *status;
+        struct baton_error err;
+        size_t one;
+        if (baton_lock_status(lock, &status, &one, &err) < 0)
+            give_up("%s", err.text);
+        stands = status->entry_count == count;
+        baton_lock_status_free(status, one);
+        if (!stands)
+            wait_for(member, BATON_CHANGED);
+    }
+}
+
+static uint64_t revision_seen(const struct baton_lock *lock)
+{
+    struct baton_lock_status *status;
+    struct baton_error err;
+    size_t one;
+    if (baton_lock_status(lock, &status, &one, &err) < 0)
+        give_up("%s", err.text);
+    uint64_t revision = status->revision;
+    baton_lock_status_free(status, one);
+    return revision;
+}
+
+/* All clients are in this process; a hand-over is from the unlock of one to what the next one is told, and its writes
+ * are the revisions between what the one and the other see then. */
 static int run_line(const char *url, int waiters, int turns)
 {
-    static struct raw raw;
     struct member *members = calloc((size_t)waiters, sizeof(*members));
     struct baton_lock **locks = calloc((size_t)waiters, sizeof(*locks));
     struct baton_options options;
@@ -314,37 +350,33 @@ static int run_line(const char *url, int waiters, int turns)
     options.guard = BATON_GUARD_OFF;
     options.url = url;
     options.ttl_ms = TTL_MS;
-    raw_open(&raw, url);
     for (int i = 0; i < waiters; i++) {
         if (baton_open(&options, &members[i].client, &err) < 0 ||
             baton_lock(members[i].client, "line", NULL, &locks[i], &err) < 0)
             give_up("%s", err.text);
         if (i == 0)
             wait_for(&members[0], BATON_ACQUIRED);
-        for (bool stands = false; !stands;) {
-            struct baton_lock_status *status;
-            size_t count;
-            if (baton_lock_status(locks[i], &status, &count, &err) < 0)
-                give_up("%s", err.text);
-            stands = status->entry_count == (size_t)i + 1;
-            baton_lock_status_free(status, count);
-            if (!stands)
-                wait_for(&members[i], BATON_CHANGED);
-        }
+        wait_entries(&members[i], locks[i], (size_t)i + 1);
     }
-    turns = turns < waiters ? turns : waiters - 1;
-    printf("{\"waiters\": %d, \"handover_ms\": [", waiters);
+    printf("{\"waiters\": %d, \"handover_ms\": [", waiters - 1);
     poll(NULL, 0, 1000); /* what is still under way */
-    uint64_t before = raw_write(&raw, "{}", BATON_REVISION_ANY);
+    uint64_t writes = 0;
     for (int i = 0; i < turns; i++) {
+        int from = i % waiters, to = (i + 1) % waiters;
         poll(NULL, 0, PAUSE_MS);
+        uint64_t before = revision_seen(locks[from]);
         double begin = now_ms();
-        baton_unlock(locks[i]);
-        wait_for(&members[i + 1], BATON_ACQUIRED);
+        baton_unlock(locks[from]);
+        wait_for(&members[to], BATON_ACQUIRED);
         printf("%s%.3f", i > 0 ? ", " : "", now_ms() - begin);
-        baton_lock_free(locks[i]);
+        writes += revision_seen(locks[to]) - before;
+        wait_for(&members[from], BATON_RELEASED);
+        baton_lock_free(locks[from]);
+        /* To the end of the line, so that as many wait as before. */
+        if (baton_lock(members[from].client, "line", NULL, &locks[from], &err) < 0)
+            give_up("%s", err.text);
+        wait_entries(&members[from], locks[from], (size_t)waiters);
     }
-    uint64_t writes = raw_write(&raw, "{}", BATON_REVISION_ANY) - before - 1;
     printf("], \"writes\": %llu, \"turns\": %d}\n", (unsigned long long)writes, turns);
     fflush(stdout);
     _Exit(0);

@@ -101,6 +101,17 @@ struct baton_engine_ops {
      * or is not there. Without keys: go on now, if it rests. NULL in the table: views never rest. */
     void (*rest)(struct baton_engine *engine, uint64_t watch, const struct baton_rest *rest);
 
+    /* For engines whose clients share memory: the latch of the client's own record at `key`, which was put with
+     * `latched` and created at revision `created`; good until `close`. Any thread may use it. NULL: it has none, which
+     * costs time only; NULL in the table: none has.
+     *
+     * A latch that its owner has freed lets go of the record: the engine removes it before anything else, with
+     * `latched`, is put beside it (under the same key up to the last slash), in one step with that. Whoever puts
+     * something beside one that is in use marks it as wanted; it cannot be freed then. A record that is removed, or
+     * whose session ends, has its latch closed first. What is created after any of that has a larger revision than the
+     * last token of the latch (src/base/latch.h, which such an engine is built with). */
+    struct baton_latch *(*latch)(struct baton_engine *engine, const char *key, uint64_t created);
+
     /* The guard's part: synchronous, in another process, no loop. guard_open takes over `fd` (also on failure) and
      * prepares what can be prepared; guard_end ends the session: all its bound records vanish, the others are told.
      * Ending a session that is over already is done, too. */

@@ -58,7 +58,11 @@ struct baton_write {
      * An engine that makes use of this ends all sessions with that loss, lets nothing that was sent before take
      * effect after it, and then goes on at a revision that is at least BATON_REVISION_LEAP above all it still has. */
     bool may_be_lost;
+    /* Of an entry in a queue (the records whose keys differ only after their last slash): see engine.h, `latch`. */
+    bool latched;
 };
+
+struct baton_latch; /* src/base/latch.h */
 
 #define BATON_REVISION_LEAP (UINT64_C(1) << 24)
 

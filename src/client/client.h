@@ -138,7 +138,6 @@ struct baton {
     struct core *core;
     struct update todo;
     struct baton_election *elections;
-    size_t standing;
     size_t led;                    /* elections that it leads */
     void *standing_names;          /* those that stand, by name: a tree (tsearch(3)) */
     struct baton_election *asking; /* handles that want something of the loop */
@@ -148,6 +147,7 @@ struct baton {
     uint64_t last_request;
     unsigned requests; /* not answered yet: at most REQUESTS_MAX */
     enum client_state state;
+    int64_t due_ms;    /* what due_fd is set to */
     int64_t orphan_ms; /* a stop that nobody can answer any more is over at this time; NEVER_MS: there is none */
     char trouble[BATON_ERROR_TEXT]; /* the last that was told; "": none */
     bool engine_troubled;           /* the engine has said so, and not taken it back */
@@ -162,6 +162,10 @@ struct baton {
 /* election.c: with the mutex held. Stand: -1 when it does so already. */
 struct baton_election *election_handle(struct baton *b, enum contest_kind kind, const char *name,
                                        struct baton_error *err);
+/* The same without a contest: it is to get one, or to be freed. */
+struct baton_election *election_handle_new(struct baton *b, enum contest_kind kind, const char *name);
+void election_handle_add(struct baton_election *handle, struct contest *core);
+void election_handle_free(struct baton_election *handle);
 struct baton_election *election_observe(struct baton *b, enum contest_kind kind, const char *name,
                                         struct baton_error *err); /* takes the mutex itself */
 int election_check_standing(struct baton *b, enum contest_kind kind, const char *name, struct baton_error *err);
@@ -181,6 +185,9 @@ void client_wake(struct baton *b);
 
 /* driver.c */
 int driver_start(struct baton *b, struct baton_error *err);
+/* With the mutex held, in any thread: what the program reads of a handle; step by this time. */
+void driver_publish_term(struct baton_election *handle, uint64_t term);
+void driver_step_by(struct baton *b, int64_t at_ms);
 /* Run it on the loop and wait. -1: the client is being closed. */
 int driver_call(struct baton *b, void (*run)(struct baton *b, void *arg), void *arg, struct baton_error *err);
 
@@ -201,7 +208,7 @@ struct queued *queue_add(struct baton *b, enum baton_event_kind kind, struct bat
                          const char *text);
 void queue_forget(struct baton *b, const struct baton_election *election);
 void queue_release(struct baton *b);
-/* Without the mutex, on the loop's thread: make the descriptor readable if there is something. */
+/* Without the mutex: make the descriptor readable if there is something. */
 void queue_ring(struct baton *b);
 
 #endif

@@ -18,9 +18,9 @@
 
 /* ---- a step ---- */
 
-static void publish_term(struct baton *b, const struct contest *election, uint64_t term)
+void driver_publish_term(struct baton_election *handle, uint64_t term)
 {
-    struct baton_election *handle = contest_user(election);
+    struct baton *b = handle->client;
     uint64_t before = atomic_exchange(&handle->term, term);
     b->led = b->led + (term != 0) - (before != 0);
     b->guard.moved = true;
@@ -39,7 +39,7 @@ static void publish(struct baton *b, int64_t now_ms)
     for (size_t i = 0; i < b->todo.count; i++) {
         const struct action *action = &b->todo.actions[i];
         if (action->kind == ACTION_TELL && (action->tell == TELL_STOP || action->tell == TELL_FOLLOW))
-            publish_term(b, action->contest, 0);
+            driver_publish_term(contest_user(action->contest), 0);
     }
     int64_t deadline_ms = 0;
     uint32_t ttl_ms;
@@ -49,7 +49,7 @@ static void publish(struct baton *b, int64_t now_ms)
     for (size_t i = 0; i < b->todo.count; i++) {
         const struct action *action = &b->todo.actions[i];
         if (action->kind == ACTION_TELL && action->tell == TELL_LEAD)
-            publish_term(b, action->contest, contest_leads(b->core, action->contest, now_ms));
+            driver_publish_term(contest_user(action->contest), contest_leads(b->core, action->contest, now_ms));
     }
 }
 
@@ -182,12 +182,35 @@ static void told(struct baton *b, const struct action *tell)
 static void set_due(struct baton *b, int64_t at_ms)
 {
     struct itimerspec when = {0};
+    b->due_ms = at_ms;
     if (at_ms != NEVER_MS) {
         /* 0 would disarm it. */
         when.it_value.tv_sec = at_ms > 0 ? at_ms / 1000 : 0;
         when.it_value.tv_nsec = at_ms > 0 ? at_ms % 1000 * 1000000 + 1 : 1;
     }
     timerfd_settime(b->due_fd, TFD_TIMER_ABSTIME, &when, NULL);
+}
+
+void driver_step_by(struct baton *b, int64_t at_ms)
+{
+    if (at_ms < b->due_ms)
+        set_due(b, at_ms);
+}
+
+/* What a lock is held by may have a latch, so that it can be released and taken back without a write. */
+static void find_latch(struct baton *b, struct contest *lock)
+{
+    if (b->ops->latch == NULL || contest_kind(lock) != CONTEST_LOCK)
+        return;
+    uint64_t created;
+    pthread_mutex_lock(&b->mutex);
+    char *key = core_latch_key(lock, &created);
+    pthread_mutex_unlock(&b->mutex);
+    struct baton_latch *latch = key != NULL ? b->ops->latch(b->engine, key, created) : NULL;
+    free(key);
+    pthread_mutex_lock(&b->mutex);
+    core_latch(b->core, lock, latch);
+    pthread_mutex_unlock(&b->mutex);
 }
 
 static void perform(struct baton *b, const struct action *action)
@@ -220,6 +243,8 @@ static void perform(struct baton *b, const struct action *action)
         b->ops->write(b->engine, action->ticket, &action->write);
         return;
     case ACTION_TELL:
+        if (action->tell == TELL_LEAD)
+            find_latch(b, action->contest);
         return;
     }
     IMPOSSIBLE("action %d", (int)action->kind);

@@ -17,28 +17,46 @@ static int compare_names(const void *left, const void *right)
     return a->kind != b->kind ? (int)a->kind - (int)b->kind : strcmp(a->name, b->name);
 }
 
-struct baton_election *election_handle(struct baton *b, enum contest_kind kind, const char *name,
-                                       struct baton_error *err)
+struct baton_election *election_handle_new(struct baton *b, enum contest_kind kind, const char *name)
 {
-    if (client_check_open(b, err) < 0)
-        return NULL;
     struct baton_election *handle = mem_new(sizeof(*handle));
     handle->client = b;
     handle->page = b->page;
     handle->kind = kind;
     handle->name = mem_text(name != NULL ? name : "");
     handle->all = name == NULL;
-    handle->core = core_observe(b->core, kind, name, handle, err);
-    if (handle->core == NULL) {
-        free(handle->name);
-        free(handle);
-        return NULL;
-    }
+    return handle;
+}
+
+void election_handle_add(struct baton_election *handle, struct contest *core)
+{
+    struct baton *b = handle->client;
+    handle->core = core;
     handle->next = b->elections;
     handle->place = &b->elections;
     if (handle->next != NULL)
         handle->next->place = &handle->next;
     b->elections = handle;
+}
+
+void election_handle_free(struct baton_election *handle)
+{
+    free(handle->name);
+    free(handle);
+}
+
+struct baton_election *election_handle(struct baton *b, enum contest_kind kind, const char *name,
+                                       struct baton_error *err)
+{
+    if (client_check_open(b, err) < 0)
+        return NULL;
+    struct baton_election *handle = election_handle_new(b, kind, name);
+    struct contest *core = core_observe(b->core, kind, name, handle, err);
+    if (core == NULL) {
+        election_handle_free(handle);
+        return NULL;
+    }
+    election_handle_add(handle, core);
     return handle;
 }
 
@@ -47,7 +65,6 @@ void election_withdrawn(struct baton_election *e)
     if (!e->standing)
         return;
     e->standing = false;
-    e->client->standing--;
     tdelete(e, &e->client->standing_names, compare_names);
 }
 
@@ -63,8 +80,7 @@ void election_gone(struct baton_election *e)
     *e->place = e->next;
     if (e->next != NULL)
         e->next->place = e->place;
-    free(e->name);
-    free(e);
+    election_handle_free(e);
 }
 
 static int check_stand(const struct baton *b, const struct baton_stand_options *options, struct baton_error *err)
@@ -87,8 +103,7 @@ int election_check_standing(struct baton *b, enum contest_kind kind, const char 
     if (standing == NULL)
         return 0;
     if (kind == CONTEST_LOCK)
-        return error_set(err, BATON_CONFLICT, "this client holds or wants the lock '%s' already%s", name,
-                         (*standing)->freed ? ": its release is under way" : "");
+        return error_set(err, BATON_CONFLICT, "this client holds or wants the lock '%s' already", name);
     if (kind == CONTEST_TASK)
         return error_set(err, BATON_CONFLICT, "this client wants the task '%s' done already%s", name,
                          (*standing)->freed ? ": it is being given up" : "");
@@ -102,7 +117,6 @@ void election_stands(struct baton_election *e, uint32_t stop_ms)
         IMPOSSIBLE("out of memory for a tree of names");
     e->standing = true;
     e->stop_ms = stop_ms;
-    e->client->standing++;
 }
 
 int baton_stand(struct baton *b, const char *name, const struct baton_stand_options *options,

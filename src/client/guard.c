@@ -196,7 +196,8 @@ void client_guard_follow(struct baton *b)
     if (!b->guard.wanted)
         return;
     pthread_mutex_lock(&b->mutex);
-    uint64_t session = b->state == CLIENT_OPEN && b->standing > 0 ? core_session(b->core, &deadline_ms, &ttl_ms) : 0;
+    uint64_t session =
+        b->state == CLIENT_OPEN && core_standing(b->core) > 0 ? core_session(b->core, &deadline_ms, &ttl_ms) : 0;
     bool moved = b->guard.moved;
     b->guard.moved = false;
     pthread_mutex_unlock(&b->mutex);

@@ -25,6 +25,49 @@ static int check(const struct baton *b, const struct baton_lock_options *options
     return 0;
 }
 
+/* A lock that this client has released a moment ago, and nobody else has wanted since: it is held at once, without a
+ * write, and the client's thread need not know. */
+static bool take_back(struct baton_election *handle, const struct queue_options *queue)
+{
+    struct baton *b = handle->client;
+    uint64_t token;
+    struct contest *core = core_take_back(b->core, handle->name, queue, handle, clock_now_ms(), &token);
+    if (core == NULL)
+        return false;
+    election_handle_add(handle, core);
+    driver_publish_term(handle, token);
+    queue_add(b, BATON_ACQUIRED, handle, "")->term = token;
+    return true;
+}
+
+static int stand_in_line(struct baton_election *handle, const struct queue_options *queue, struct baton_error *err)
+{
+    struct baton *b = handle->client;
+    struct contest *core = core_queue_again(b->core, handle->name, queue, handle);
+    if (core == NULL && (core = core_observe(b->core, CONTEST_LOCK, handle->name, handle, err)) != NULL)
+        core_queue(b->core, core, queue, NULL);
+    if (core == NULL)
+        return -1;
+    election_handle_add(handle, core);
+    return 0;
+}
+
+/* NULL, or *ret_held: it holds already, and the client's thread need not know. */
+static struct baton_election *want(struct baton *b, const char *name, const struct queue_options *queue, bool *ret_held,
+                                   struct baton_error *err)
+{
+    if (client_check_open(b, err) < 0 || election_check_standing(b, CONTEST_LOCK, name, err) < 0)
+        return NULL;
+    struct baton_election *handle = election_handle_new(b, CONTEST_LOCK, name);
+    *ret_held = take_back(handle, queue);
+    if (!*ret_held && stand_in_line(handle, queue, err) < 0) {
+        election_handle_free(handle);
+        return NULL;
+    }
+    election_stands(handle, queue->stop_ms);
+    return handle;
+}
+
 int baton_lock(struct baton *b, const char *name, const struct baton_lock_options *options, struct baton_lock **ret,
                struct baton_error *err)
 {
@@ -38,17 +81,16 @@ int baton_lock(struct baton *b, const char *name, const struct baton_lock_option
         .slots = options->slots, .try_only = options->try_only, .until_ms = NEVER_MS, .stop_ms = options->stop_ms};
     if (options->wait_ms > 0 || options->try_only)
         queue.until_ms = clock_now_ms() + (options->wait_ms > 0 ? options->wait_ms : TRY_LIMIT_MS);
-    struct baton_election *handle = NULL;
+    bool held = false;
     pthread_mutex_lock(&b->mutex);
-    if (election_check_standing(b, CONTEST_LOCK, name, err) == 0 &&
-        (handle = election_handle(b, CONTEST_LOCK, name, err)) != NULL) {
-        core_queue(b->core, handle->core, &queue, NULL);
-        election_stands(handle, options->stop_ms);
-    }
+    struct baton_election *handle = want(b, name, &queue, &held, err);
     pthread_mutex_unlock(&b->mutex);
     if (handle == NULL)
         return -1;
-    client_wake(b);
+    if (held)
+        queue_ring(b);
+    else
+        client_wake(b);
     *ret = (struct baton_lock *)handle;
     return 0;
 }
@@ -66,6 +108,26 @@ bool baton_holds(const struct baton_lock *lock, uint64_t *ret_token)
     return baton_leads(&lock->handle, ret_token);
 }
 
+/* Its entry stays for a moment, if that is in nobody's way: see src/core/keep.c. */
+static bool keep(struct baton *b, struct baton_election *handle)
+{
+    int64_t wake_ms;
+    if (!core_keep(b->core, handle->core, clock_now_ms(), &wake_ms))
+        return false;
+    driver_publish_term(handle, 0);
+    queue_add(b, BATON_RELEASED, handle, "");
+    driver_step_by(b, wake_ms);
+    return true;
+}
+
+static bool unlock(struct baton *b, struct baton_election *handle)
+{
+    if (!core_unlock(b->core, handle->core))
+        return false;
+    driver_publish_term(handle, 0);
+    return true;
+}
+
 void baton_unlock(struct baton_lock *lock)
 {
     struct baton *b = lock->handle.client;
@@ -73,17 +135,42 @@ void baton_unlock(struct baton_lock *lock)
         return;
     pthread_mutex_lock(&b->mutex);
     lock->handle.unlocked = true;
+    bool before = core_is_kept(lock->handle.core);
+    bool simple = b->state == CLIENT_OPEN && lock->handle.standing && !lock->handle.asking && !lock->handle.stopping;
+    bool kept = before || (simple && keep(b, &lock->handle)), unlocked = !kept && simple && unlock(b, &lock->handle);
+    election_withdrawn(&lock->handle); /* the attempt is over: the next one need not wait for the end of this one */
     pthread_mutex_unlock(&b->mutex);
-    baton_resign(&lock->handle);
-    baton_stopped(&lock->handle);
+    if (unlocked)
+        client_wake(b);
+    else if (!kept) {
+        baton_resign(&lock->handle);
+        baton_stopped(&lock->handle);
+    } else if (!before) {
+        queue_ring(b);
+    }
+}
+
+/* Of a lock that was released: nothing is told of it any more. */
+static bool leave(struct baton *b, struct baton_election *handle)
+{
+    pthread_mutex_lock(&b->mutex);
+    bool left = !handle->asking && handle->requests == 0 && core_leave(b->core, handle->core, clock_now_ms());
+    if (left) {
+        queue_forget(b, handle);
+        election_gone(handle);
+    }
+    pthread_mutex_unlock(&b->mutex);
+    return left;
 }
 
 void baton_lock_free(struct baton_lock *lock)
 {
     if (lock == NULL || !client_is_ours(lock->handle.client))
         return;
+    struct baton *b = lock->handle.client;
     baton_unlock(lock);
-    baton_election_free(&lock->handle);
+    if (!leave(b, &lock->handle))
+        baton_election_free(&lock->handle);
 }
 
 const char *baton_lock_name(const struct baton_lock *lock)

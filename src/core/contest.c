@@ -56,7 +56,7 @@ void attempt_wait(struct core *core, struct contest *contest, const struct attem
 
 /* ---- the candidacy ends ---- */
 
-static void forget_candidacy(struct contest *contest)
+void contest_forget_candidacy(struct contest *contest)
 {
     contest->cid[0] = '\0';
     contest->presence_seen = false;
@@ -67,6 +67,7 @@ static void forget_candidacy(struct contest *contest)
     contest->vacant = false;
     contest->duplicate_told = false;
     contest->stop_reason = NULL;
+    contest->latch = NULL;
 }
 
 void contest_end(struct core *core, struct contest *contest, enum baton_code code, const char *format, ...)
@@ -97,10 +98,12 @@ static void finish_resigning(struct core *core, struct contest *contest)
     if (contest->kind == CONTEST_TASK && contest->end_text == NULL)
         todo_tell(core, TELL_OUTCOME, contest, "the task '%s' was given up", contest->name)->code = BATON_CLOSED;
     bool unsettled = contest->presence.unknown || contest->presence.ticket != 0;
-    forget_candidacy(contest);
+    contest_forget_candidacy(contest);
     contest->presence.unknown = unsettled;
-    todo_tell(core, TELL_RESIGNED, contest, "%s", contest->end_text != NULL ? contest->end_text : "")->code =
-        contest->end_code;
+    if (!contest->kept && contest->parked_ms == 0) /* else it knows, or there is nobody */
+        todo_tell(core, TELL_RESIGNED, contest, "%s", contest->end_text != NULL ? contest->end_text : "")->code =
+            contest->end_code;
+    contest->kept = false;
     contest->end_code = BATON_OK;
     free(contest->end_text);
     contest->end_text = NULL;
@@ -110,6 +113,8 @@ void contest_resign(struct core *core, struct contest *contest)
 {
     if (!contest->standing || contest->resigning)
         return;
+    if (contest->kept)
+        keep_end(core, contest);
     contest->resigning = true;
     contest_mark(core, contest);
 }
@@ -124,6 +129,8 @@ static void stop_at_once(struct core *core, struct contest *contest, const char 
 void contest_session_over(struct core *core, struct contest *contest)
 {
     contest_mark(core, contest);
+    if (contest->kept)
+        keep_end(core, contest);
     /* A lock that was held is lost for good: whoever wants it again stands in the queue again. */
     if (contest->kind == CONTEST_LOCK && contest->role != ROLE_FOLLOWING)
         contest_end(core, contest, BATON_LOST, "the session is over");
@@ -133,7 +140,7 @@ void contest_session_over(struct core *core, struct contest *contest)
     /* A stop that was not answered stays one: the program is not told to lead again before it answers. */
     if (contest->role == ROLE_STOPPED && !contest->task.ended)
         contest->role = ROLE_FOLLOWING;
-    forget_candidacy(contest);
+    contest_forget_candidacy(contest);
 }
 
 /* It may have been late, but it came: the session may live, unless another stop is overdue. */
@@ -194,12 +201,13 @@ void contest_wait_for_stopped(struct core *core, struct contest *contest)
 
 /* ---- presence ---- */
 
-static void remove_key(struct core *core, struct contest *contest, const struct view_record *record)
+static void remove_key(struct core *core, struct contest *contest, struct attempt *attempt,
+                       const struct view_record *record)
 {
-    if (attempt_may(core, &contest->presence))
-        todo_write(core, &contest->presence, contest->index, BATON_WRITE_REMOVE, mem_text(record->key), NULL, 0,
-                   record->revision);
-    attempt_wait(core, contest, &contest->presence);
+    if (attempt_may(core, attempt))
+        todo_write(core, attempt, contest->index, BATON_WRITE_REMOVE, mem_text(record->key), NULL, 0, record->revision)
+            ->write.latched = contest->kind == CONTEST_LOCK;
+    attempt_wait(core, contest, attempt);
 }
 
 /* Is it the presence of a candidacy of this client? It may observe a contest that it also stands in. */
@@ -212,17 +220,29 @@ static bool is_candidacy(const struct core *core, const char *cid)
 }
 
 /* A presence of this session that is no candidacy's: its creation was answered late, or never, and the candidacy had
- * been given up. Nobody would act for it, so it must not stay. */
-static void remove_ghost(struct core *core, struct contest *contest)
+ * been given up; or it was given up for another one. Nobody would act for it, so it must not stay. */
+static const struct view_record *find_ghost(const struct core *core, const struct contest *contest)
 {
     for (size_t i = 0; rule(core, RULE_GHOST_IS_REMOVED) && i < contest->view.count; i++) {
         const struct view_record *record = contest->view.records[i];
         if (record->cid != NULL && record->session == core->session.id && strcmp(record->cid, contest->cid) != 0 &&
-            !is_candidacy(core, record->cid)) {
-            remove_key(core, contest, record);
-            return;
-        }
+            !is_candidacy(core, record->cid))
+            return record;
     }
+    return NULL;
+}
+
+static void remove_ghost(struct core *core, struct contest *contest)
+{
+    const struct view_record *ghost = find_ghost(core, contest);
+    if (ghost != NULL)
+        remove_key(core, contest, &contest->removal, ghost);
+}
+
+bool contest_is_haunted(const struct core *core, const struct contest *contest)
+{
+    return contest->presence.ticket != 0 || contest->presence.unknown || contest->removal.ticket != 0 ||
+           (contest->name != NULL && find_ghost(core, contest) != NULL);
 }
 
 static char *key_presence(const struct contest *contest)
@@ -277,7 +297,8 @@ static void write_presence(struct core *core, struct contest *contest)
     uint64_t session = rule(core, RULE_PRESENCE_IS_BOUND) ? core->session.id : 0;
     if (attempt_may(core, &contest->presence))
         todo_write(core, &contest->presence, contest->index, BATON_WRITE_PUT, key_presence(contest),
-                   presence_value(core, contest), session, 0);
+                   presence_value(core, contest), session, 0)
+            ->write.latched = contest->kind == CONTEST_LOCK;
     attempt_wait(core, contest, &contest->presence);
 }
 
@@ -285,7 +306,7 @@ void contest_remove_presence(struct core *core, struct contest *contest)
 {
     const struct view_record *own = contest_presence(contest);
     if (own != NULL)
-        remove_key(core, contest, own);
+        remove_key(core, contest, &contest->presence, own);
 }
 
 /* Withdraw: no presence of ours in the view, and none on its way. */
@@ -298,7 +319,7 @@ static void withdraw(struct core *core, struct contest *contest)
     }
     const struct view_record *own = contest_presence(contest);
     if (own != NULL)
-        remove_key(core, contest, own);
+        remove_key(core, contest, &contest->presence, own);
     else if (contest->presence.ticket == 0)
         finish_resigning(core, contest);
 }
@@ -313,7 +334,7 @@ static void presence_taken(struct core *core, struct contest *contest)
     stop_at_once(core, contest, "somebody removed the presence of this instance");
     if (contest->role == ROLE_STOPPED && !contest->task.ended)
         contest->role = ROLE_FOLLOWING;
-    forget_candidacy(contest);
+    contest_forget_candidacy(contest);
 }
 
 /* The presence need not wait for the view, which is asked for at the same time: it says "I am here", whatever else
@@ -345,7 +366,7 @@ static void act(struct core *core, struct contest *contest, bool present)
     if (contest->resigning && contest->role == ROLE_FOLLOWING)
         withdraw(core, contest);
     else if (contest->resigning && present && contest->kind == CONTEST_ELECTION && election_leaves_early(contest))
-        remove_key(core, contest, contest_presence(contest));
+        contest_remove_presence(core, contest);
 }
 
 void contest_step(struct core *core, struct contest *contest)
@@ -354,6 +375,11 @@ void contest_step(struct core *core, struct contest *contest)
         if (contest->view.ready && contest->name != NULL && session_valid(core))
             remove_ghost(core, contest);
         return;
+    }
+    if (contest->kept) {
+        keep_step(core, contest);
+        if (!contest->resigning)
+            return;
     }
     if (contest->kind == CONTEST_LOCK)
         lock_check_wait(core, contest);

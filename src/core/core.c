@@ -32,7 +32,8 @@ static void untell(struct update *todo, const struct contest *contest)
 
 static void contest_free(struct core *core, struct contest *contest)
 {
-    core->parked_count -= contest->parked_ms != 0;
+    if (contest->parked_ms != 0)
+        contest_unpark(core, contest, NULL);
     if (core->todo != NULL)
         untell(core->todo, contest);
     timer_remove(core, contest);
@@ -80,15 +81,12 @@ uint64_t ticket_new(struct core *core, uint32_t owner)
 /* A program that takes a lock, or stands, again and again need not ask for the view each time. */
 static struct contest *take_parked(struct core *core, enum contest_kind kind, const char *name, void *user)
 {
-    for (size_t i = 0; core->parked_count > 0 && name != NULL && i < core->contest_count; i++) {
-        struct contest *contest = core->contests[i];
-        if (contest == NULL || contest->parked_ms == 0 || contest->kind != kind || strcmp(contest->name, name) != 0)
+    for (size_t i = 0; name != NULL && i < core->parked_count; i++) {
+        struct contest *contest = core->parked[i];
+        if (contest->kind != kind || contest->standing || strcmp(contest->name, name) != 0)
             continue;
-        core->parked_count--;
-        contest->parked_ms = 0;
-        contest->forgotten = false;
+        contest_unpark(core, contest, user);
         contest->retell = true;
-        contest->user = user;
         contest_mark(core, contest);
         return contest;
     }
@@ -182,34 +180,52 @@ void core_forget(struct core *core, struct contest *contest)
     contest_mark(core, contest);
 }
 
-/* Keep an election or a lock that nobody has any more, with its view, for whoever wants it next. (A task is wanted
+bool contest_park(struct core *core, struct contest *contest, int64_t until_ms)
+{
+    if (core->parked_count == PARKED_MAX)
+        return false;
+    core->parked[core->parked_count++] = contest;
+    contest->parked_ms = until_ms;
+    return true;
+}
+
+void contest_unpark(struct core *core, struct contest *contest, void *user)
+{
+    size_t at = 0;
+    while (core->parked[at] != contest)
+        at++;
+    core->parked[at] = core->parked[--core->parked_count];
+    contest->parked_ms = 0;
+    contest->forgotten = false;
+    contest->user = user;
+}
+
+/* An election or a lock that nobody has any more stays, with its view, for whoever wants it next. (A task is wanted
  * once.) */
 static bool park(struct core *core, struct contest *contest)
 {
-    if (contest->parked_ms == 0) {
-        if (contest->kind == CONTEST_TASK || contest->name == NULL || !contest->view.ready ||
-            core->parked_count == PARKED_MAX)
-            return false;
-        core->parked_count++;
-        contest->parked_ms = core->now_ms + PARKED_MS;
-    }
+    if (contest->parked_ms == 0 && (contest->kind == CONTEST_TASK || contest->name == NULL || !contest->view.ready ||
+                                    !contest_park(core, contest, core->now_ms + PARKED_MS)))
+        return false;
     if (core->now_ms >= contest->parked_ms)
         return false;
     contest_wake(core, contest, contest->parked_ms);
     return true;
 }
 
-/* A forgotten contest goes when nothing of it can come to life any more: it does not stand, and a presence whose
- * creation was never answered cannot appear behind its back (it could while the session lives). */
+/* A forgotten contest goes when nothing of it can come to life any more: it does not stand, what it has left is
+ * removed, and a presence whose creation was never answered cannot appear behind its back (it could while the session
+ * lives). */
 static void contest_sweep(struct core *core, struct contest *contest)
 {
     if (!contest->forgotten)
         return;
     if (contest->standing) {
-        contest_resign(core, contest);
+        if (!contest->kept) /* that goes by itself */
+            contest_resign(core, contest);
         return;
     }
-    if (session_valid(core) && (contest->presence.ticket != 0 || contest->presence.unknown))
+    if (session_valid(core) && contest_is_haunted(core, contest))
         return;
     if (contest->parked_ms == 0) {
         untell(core->todo, contest);
@@ -285,6 +301,7 @@ static void changed(struct core *core, const struct event *happened)
     read_view(core, contest);
     attempt_seen(&contest->presence, &contest->view);
     attempt_seen(&contest->decision, &contest->view);
+    attempt_seen(&contest->removal, &contest->view);
     if (contest->parked_ms == 0)
         todo_tell(core, TELL_CHANGED, contest, "%s", "");
     contest_mark(core, contest);
@@ -306,11 +323,14 @@ static void written(struct core *core, const struct event *happened)
         attempt_answered(core, &contest->presence, happened->reply);
     else if (contest->decision.ticket == happened->ticket)
         attempt_answered(core, &contest->decision, happened->reply);
+    else if (contest->removal.ticket == happened->ticket)
+        attempt_answered(core, &contest->removal, happened->reply);
     else
         return;
     /* The view may have moved before the answer came. */
     attempt_seen(&contest->presence, &contest->view);
     attempt_seen(&contest->decision, &contest->view);
+    attempt_seen(&contest->removal, &contest->view);
     contest_mark(core, contest);
 }
 
@@ -455,12 +475,17 @@ const char *contest_cid(const struct contest *contest)
 
 uint64_t contest_leads(const struct core *core, const struct contest *contest, int64_t now_ms)
 {
-    if (contest->role != ROLE_LEADING)
+    if (contest->role != ROLE_LEADING || contest->kept)
         return 0;
     if (rule(core, RULE_VALID_AT_EACH_USE) &&
         (core->session.state != SESSION_VALID || now_ms >= core->session.deadline_ms))
         return 0;
     return contest->term;
+}
+
+size_t core_standing(const struct core *core)
+{
+    return core->standing_count;
 }
 
 uint64_t core_session(const struct core *core, int64_t *ret_deadline_ms, uint32_t *ret_ttl_ms)

@@ -72,13 +72,19 @@ static bool holds(const struct core *core, const struct contest *lock, size_t pl
     return entries_holds(entries, place);
 }
 
+/* An entry of this client that it has released: it is in the way for a moment only. (One client has one attempt.) */
+static bool is_leaving(const struct core *core, const struct view_record *record)
+{
+    return record->session == core->session.id;
+}
+
 /* All who want it must say the same, also when there would be room: it is a mistake, and better told at once. */
 static bool refused(struct core *core, struct contest *lock, size_t place)
 {
     const struct entries *entries = &lock->queue.entries;
     const struct view_record *other = entries_disagree(entries, place);
     char who[BATON_ERROR_TEXT], theirs[64], ours[64];
-    if (other == NULL)
+    if (other == NULL || is_leaving(core, other))
         return false;
     slots_text(other->entry, theirs);
     slots_text(entries->order.records[place]->entry, ours);
@@ -97,7 +103,7 @@ static void wait_in_line(struct core *core, struct contest *lock)
     if (holds(core, lock, place)) {
         if (!contest_fading(core, lock))
             hold(core, lock, place);
-    } else if (lock->queue.try_only && place < entries->order.count) {
+    } else if (lock->queue.try_only && place < entries->order.count && !is_leaving(core, entries->order.records[0])) {
         contest_end(core, lock, BATON_CONFLICT, "the lock '%s' is held by %s", lock->name,
                     name_of(entries->order.records[0], who));
     }

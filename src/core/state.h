@@ -74,15 +74,16 @@ struct contest {
     bool dirty, forgotten;
     bool resting;      /* the view may stand still until those ahead go; see rest.c */
     bool retell;       /* it was taken over with a view that is ready: whoever has it now is to be told */
-    int64_t parked_ms; /* nobody has it; it is kept, with its view, until then. 0: somebody has it */
+    int64_t parked_ms; /* nobody has it; it stays, with its view, until then. 0: somebody has it */
 
     bool standing, resigning;
     bool presence_seen;
     enum role role;
     struct stand_options options;
     struct attempt presence;
-    uint64_t term;       /* led, or held, or being stopped */
-    uint64_t spent_term; /* this and lower ones are never led with again by this cid */
+    struct attempt removal; /* of an entry that is no candidacy's any more */
+    uint64_t term;          /* led, or held, or being stopped */
+    uint64_t spent_term;    /* this and lower ones are never led with again by this cid */
     int64_t stop_until_ms;
     char *end_text; /* told with TELL_RESIGNED */
     enum baton_code end_code;
@@ -104,6 +105,11 @@ struct contest {
         bool try_only;
     } queue;
 
+    /* of a lock: see keep.c */
+    struct baton_latch *latch; /* of its entry; NULL: it has none */
+    bool kept;                 /* its program has released it, and knows; the entry is still there */
+    int64_t kept_until_ms;
+
     struct task task;
 };
 
@@ -124,7 +130,7 @@ struct request {
     bool written, force;
 };
 
-#define PARKED_MAX 16  /* contests whose view is kept for the next who wants one; */
+#define PARKED_MAX 16 /* contests whose view is kept for the next who wants one; */
 #define PARKED_MS 200 /* ... for so long: it is woken by each change meanwhile */
 
 struct core {
@@ -135,7 +141,9 @@ struct core {
     struct session session;
     struct contest **contests; /* by index; NULL: a free place */
     size_t contest_count, contest_room;
-    size_t standing_count, parked_count;
+    size_t standing_count;
+    struct contest *parked[PARKED_MAX];
+    size_t parked_count;
     uint32_t stop_max_ms;    /* the largest stop_ms of all candidacies */
     struct contest **timers; /* a heap by wake_ms */
     size_t timer_count, timer_room;
@@ -200,12 +208,23 @@ void attempt_wait(struct core *core, struct contest *contest, const struct attem
 bool attempt_may(const struct core *core, const struct attempt *attempt);
 /* wake the contest at this time, at the latest */
 void contest_wake(struct core *core, struct contest *contest, int64_t at_ms);
+void contest_forget_candidacy(struct contest *contest);
+/* Something of this client is there, or under way, that nobody would act for but this contest. */
+bool contest_is_haunted(const struct core *core, const struct contest *contest);
 bool contest_fading(const struct core *core, const struct contest *contest); /* too late to begin, time to stop */
 void contest_tell_stop(struct core *core, struct contest *contest, int64_t until_ms, const char *why);
 void contest_answered_stop(struct core *core); /* the program has */
 void contest_wait_for_stopped(struct core *core, struct contest *contest);
 const struct view_record *contest_presence(const struct contest *contest); /* its own, in the view, or NULL */
 void contest_remove_presence(struct core *core, struct contest *contest);
+
+/* core.c: nobody has it for now, until this time. false: too many are parked */
+bool contest_park(struct core *core, struct contest *contest, int64_t until_ms);
+void contest_unpark(struct core *core, struct contest *contest, void *user);
+
+/* keep.c: a lock that was released, and may be taken back */
+void keep_step(struct core *core, struct contest *lock);
+void keep_end(struct core *core, struct contest *lock); /* nobody takes it back: it goes */
 
 /* rest.c: may its view stand still? */
 void contest_rest(struct core *core, struct contest *contest);

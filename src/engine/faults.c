@@ -417,6 +417,11 @@ static void faults_rest(struct baton_engine *engine, uint64_t watch, const struc
     engine->inner_ops->rest(engine->inner, watch, rest);
 }
 
+static struct baton_latch *faults_latch(struct baton_engine *engine, const char *key, uint64_t created)
+{
+    return engine->inner_ops->latch(engine->inner, key, created);
+}
+
 /* ---- wrapping ---- */
 
 static void fill(struct baton_engine_ops *ops)
@@ -432,6 +437,8 @@ static void fill(struct baton_engine_ops *ops)
     ops->unwatch = faults_unwatch;
     if (ops->rest != NULL)
         ops->rest = faults_rest;
+    if (ops->latch != NULL)
+        ops->latch = faults_latch;
 }
 
 int faults_maybe(const struct baton_engine_ops **ops, struct baton_error *err)

@@ -248,6 +248,13 @@ static void trace_rest(struct baton_engine *engine, uint64_t watch, const struct
     engine->inner_ops->rest(engine->inner, watch, rest);
 }
 
+static struct baton_latch *trace_latch(struct baton_engine *engine, const char *key, uint64_t created)
+{
+    struct baton_latch *latch = engine->inner_ops->latch(engine->inner, key, created);
+    say("> latch %s: %s", key, latch != NULL ? "there is one" : "none");
+    return latch;
+}
+
 /* ---- wrapping ---- */
 
 static int open_trace(const char *asked, struct baton_error *err)
@@ -278,6 +285,8 @@ static void fill(struct baton_engine_ops *ops)
     ops->unwatch = trace_unwatch;
     if (ops->rest != NULL)
         ops->rest = trace_rest;
+    if (ops->latch != NULL)
+        ops->latch = trace_latch;
 }
 
 int trace_maybe(const struct baton_engine_ops **ops, struct baton_error *err)

@@ -19,6 +19,7 @@
 #include "base/clock.h"
 #include "harness.h"
 #include "proxy.h"
+#include "world.h"
 
 #define ANY BATON_REVISION_ANY
 #define TTL_MS 1000
@@ -29,12 +30,6 @@
 static const char *base_url;
 static char folder[] = "/tmp/baton-conformance-XXXXXX";
 static unsigned spaces;
-
-struct world {
-    uv_loop_t loop;
-    char url[200];
-    struct client *a, *b;
-};
 
 static int setup(void **state)
 {
@@ -63,7 +58,7 @@ static int teardown(void **state)
     return 0;
 }
 
-static void expect_done(const struct baton_reply *reply)
+void expect_done(const struct baton_reply *reply)
 {
     if (reply->answer != BATON_ANSWER_DONE)
         fail_msg("answer %d, not done: %s", (int)reply->answer, reply->error.text);
@@ -1227,6 +1222,12 @@ int main(int argc, char **argv)
         T(test_a_view_that_need_not_rest_any_more_is_up_to_date),
         T(test_a_view_that_rests_looks_when_its_session_is_renewed),
         T(test_a_view_that_rests_is_left_in_peace),
+        T(test_an_entry_that_was_freed_is_taken_back_without_a_write),
+        T(test_who_stands_beside_an_entry_that_is_free_removes_it),
+        T(test_who_stands_beside_an_entry_in_use_ends_its_tokens),
+        T(test_what_comes_after_an_entry_is_above_its_last_token),
+        T(test_each_queue_has_a_latch_of_its_own),
+        T(test_an_entry_is_taken_back_or_removed_never_both),
         T(test_bound_records_vanish_at_one_revision_in_one_batch),
         T(test_the_end_of_a_session_is_told_and_is_the_end),
         T(test_session_ids_are_never_used_again),

@@ -432,6 +432,22 @@ const struct baton_reply *put(struct client *client, const char *key, const char
     return &client->reply;
 }
 
+const struct baton_reply *latched_put(struct client *client, const char *key, uint64_t session)
+{
+    struct baton_write write = {
+        .kind = BATON_WRITE_PUT, .key = key, .value = "{}", .session = session, .latched = true};
+    wait_answer(client, client_write(client, &write));
+    return &client->reply;
+}
+
+const struct baton_reply *latched_removal(struct client *client, const char *key)
+{
+    struct baton_write write = {
+        .kind = BATON_WRITE_REMOVE, .key = key, .if_revision = BATON_REVISION_ANY, .latched = true};
+    wait_answer(client, client_write(client, &write));
+    return &client->reply;
+}
+
 const struct baton_reply *removal(struct client *client, const char *key, uint64_t if_revision)
 {
     wait_answer(client, client_remove(client, key, if_revision));

@@ -71,6 +71,8 @@ void client_unwatch(struct client *client, unsigned watch);
 void client_rest(struct client *client, unsigned watch, const char *key, const char *slow);
 
 /* Requests, and the wait for their answer. */
+const struct baton_reply *latched_put(struct client *client, const char *key, uint64_t session); /* it must not exist */
+const struct baton_reply *latched_removal(struct client *client, const char *key);
 const struct baton_reply *put(struct client *client, const char *key, const char *value, uint64_t session,
                               uint64_t if_revision);
 const struct baton_reply *removal(struct client *client, const char *key, uint64_t if_revision);

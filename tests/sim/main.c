@@ -173,7 +173,7 @@ static int run_jobs(const char *program, const struct options *options)
 /* Rules of locks are looked for in worlds with locks, those of tasks in worlds with tasks. */
 static enum sim_kind kind_of_rule(unsigned rule)
 {
-    if ((rule >= RULE_HOLD_BY_VIEW && rule <= RULE_GHOST_IS_REMOVED) || rule == RULE_COUNT + WORLD_ENTRY_IS_ITS_OWNERS)
+    if ((rule >= RULE_HOLD_BY_VIEW && rule <= RULE_GHOST_IS_REMOVED) || rule >= RULE_COUNT + WORLD_ENTRY_IS_ITS_OWNERS)
         return SIM_LOCK;
     return rule >= RULE_TASK_CLAIM_AT_HEAD && rule < RULE_COUNT ? SIM_TASK : SIM_ELECTION;
 }

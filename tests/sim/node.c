@@ -48,7 +48,9 @@ static void program_told(struct world *world, int n, const struct action *tell)
         if (world->config.kind != SIM_ELECTION) {
             check_token(world, n, tell->term);
             node->waits_since_us = world->config.kind == SIM_LOCK ? NEVER_MS : world->now_us;
-            plan(world, n, world->now_us + rng_range(rng, 0, 3 * SECOND_US), HAPPEN_UNLOCK)->token = tell->term;
+            plan(world, n, world->now_us + rng_range(rng, 0, rng_chance(rng, 500) ? 50000 : 3 * SECOND_US),
+                 HAPPEN_UNLOCK)
+                ->token = tell->term;
         }
         node->program_term = tell->term;
         uint32_t ttl_ms;
@@ -81,7 +83,7 @@ static void program_told(struct world *world, int n, const struct action *tell)
     case TELL_RESIGNED:
         node->standing = false;
         node->waits_since_us = NEVER_MS;
-        plan(world, n, world->now_us + rng_range(rng, 0, 5 * SECOND_US), HAPPEN_STAND);
+        plan(world, n, world->now_us + rng_range(rng, 0, node->idle_us), HAPPEN_STAND);
         break;
     case TELL_SESSION:
         node->session = tell->session;
@@ -128,13 +130,14 @@ void node_step(struct world *world, int n, struct event *event)
     event->wall_ms = world_wall_ms(world);
     update_clear(&node->todo);
     core_step(node->core, event, &node->todo);
-    bool told = false;
+    bool told = false, leads = false;
     for (size_t i = 0; i < node->todo.count; i++) {
         const struct action *action = &node->todo.actions[i];
         if (action->kind == ACTION_TELL && action->contest != NULL && action->contest != node->election)
             continue; /* of the keeper, or of a task that it is through with */
         if (action->kind == ACTION_TELL) {
             told = told || action->tell != TELL_RENEWED;
+            leads = leads || action->tell == TELL_LEAD;
             if (action->tell != TELL_CHANGED && action->tell != TELL_RENEWED)
                 world_note(world, "n%d told %s term %llu %s", n, tell_name(action->tell),
                            (unsigned long long)action->term, action->text);
@@ -145,6 +148,8 @@ void node_step(struct world *world, int n, struct event *event)
     }
     if (told)
         tell_testament(world, node);
+    if (leads && world->config.kind == SIM_LOCK)
+        node_finds_latch(world, n);
     if (node->todo.deadline_ms != NEVER_MS)
         plan(world, n, instant_of(world, node, node->todo.deadline_ms), HAPPEN_TICK)->token = ++node->tick_version;
 }
@@ -164,8 +169,11 @@ static uint32_t pick_slots(struct world *world)
     }
 }
 
-static int enter_queue(struct world *world, struct sim_node *node, struct baton_error *err)
+static void program_told(struct world *world, int n, const struct action *tell);
+
+static int enter_queue(struct world *world, int n, struct baton_error *err)
 {
+    struct sim_node *node = &world->nodes[n];
     struct rng *rng = &world->rng;
     struct queue_options options = {.slots = node->slots = pick_slots(world),
                                     .try_only = rng_chance(rng, 100),
@@ -174,6 +182,12 @@ static int enter_queue(struct world *world, struct sim_node *node, struct baton_
     if (rng_chance(rng, 150))
         options.until_ms = node_clock_ms(world, node) + rng_range(rng, 0, 10000);
     node->waits_since_us = world->now_us;
+    uint64_t token;
+    if (node_goes_on(world, n, &options, &token)) {
+        if (token != 0)
+            program_told(world, n, &(struct action){.tell = TELL_LEAD, .term = token});
+        return 0;
+    }
     return core_queue(node->core, node->election, &options, err);
 }
 
@@ -191,7 +205,7 @@ static int enter(struct world *world, int n, struct baton_error *err)
     case SIM_ELECTION:
         return core_stand(node->core, node->election, &node->options, err);
     case SIM_LOCK:
-        return enter_queue(world, node, err);
+        return enter_queue(world, n, err);
     case SIM_TASK:
         return task_enter(world, n, err);
     }
@@ -214,7 +228,10 @@ static void stand(struct world *world, int n)
     keep_session(world, node);
     if (node->standing)
         return;
-    renew_handle(world, node);
+    if (core_is_kept(node->election))
+        node_leaves(world, n);
+    else
+        renew_handle(world, node);
     node->standing = true;
     struct baton_error err;
     if (enter(world, n, &err) < 0)
@@ -315,8 +332,24 @@ void node_happen(struct world *world, struct happening *happening)
             task_finish(world, n);
             return;
         }
-        node_step(world, n, &(struct event){.kind = EVENT_RESIGN, .contest = node->election});
-        node_step(world, n, &(struct event){.kind = EVENT_STOPPED, .contest = node->election});
+        if (node_keeps(world, n)) {
+            node->program = PROGRAM_IDLE;
+            node->standing = false;
+            plan(world, n, world->now_us + rng_range(&world->rng, 0, 150000), HAPPEN_STAND);
+            return;
+        }
+        if (rng_chance(&world->rng, 800) && core_unlock(node->core, node->election)) {
+            node->program = PROGRAM_IDLE;
+            node_step(world, n, &(struct event){.kind = EVENT_TICK});
+        } else {
+            node_step(world, n, &(struct event){.kind = EVENT_RESIGN, .contest = node->election});
+            node_step(world, n, &(struct event){.kind = EVENT_STOPPED, .contest = node->election});
+        }
+        if (node->standing && rng_chance(&world->rng, 300)) { /* it wants it again, before that is through */
+            node_leaves(world, n);
+            node->standing = false;
+            plan(world, n, world->now_us + rng_range(&world->rng, 0, 20000), HAPPEN_STAND);
+        }
         return;
     default:
         IMPOSSIBLE("happening %d is not a node's", (int)happening->kind);

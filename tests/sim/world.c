@@ -184,6 +184,8 @@ static void world_init(struct world *world)
     world->node_count = world->config.nodes > 0 ? world->config.nodes : (int)rng_range(rng, 3, NODES_MAX);
     int64_t ppm = world->config.wild ? 400000 : 450;
     world->engine.store = store_new();
+    if (!world_keeps(world, WORLD_TOKENS_END_WITH_COMPANY))
+        store_break_latches(world->engine.store);
     world->engine.clock_ppm = rng_range(rng, -ppm, ppm);
     world->checkers = checkers_new();
     world->task_checkers = task_checkers_new();
@@ -205,6 +207,10 @@ static void world_init(struct world *world)
     }
     if (world->config.kind == SIM_LOCK)
         world->lock_kind = (enum lock_kind)rng_range(rng, 0, LOCK_KINDS - 1);
+    /* A lock may be wanted by all, or mostly by one of them, again and again. */
+    bool crowded = world->config.kind != SIM_LOCK || rng_chance(rng, 400);
+    for (int n = 0; n < world->node_count; n++)
+        world->nodes[n].idle_us = (crowded ? 5 : n == 0 ? 1 : 60) * SECOND_US;
     faults_init(world);
 }
 

@@ -25,7 +25,8 @@
     RULE(SESSION_LIVES_ITS_TTL, "the engine ends no session before its ttl is over")                                   \
     RULE(DELETE_ONLY_NOBODY, "a decision is deleted only when it names nobody")                                        \
     RULE(TESTAMENT_AFTER_DEATH, "a guard hands over only for a process that is dead")                                  \
-    RULE(ENTRY_IS_ITS_OWNERS, "nobody removes the entry of a holder that lives")
+    RULE(ENTRY_IS_ITS_OWNERS, "nobody removes the entry of a holder that lives")                                       \
+    RULE(TOKENS_END_WITH_COMPANY, "who comes to stand beside an entry in use ends its tokens")
 
 enum world_rule {
 #define WORLD_RULE_NUMBER(name, text) WORLD_##name,
@@ -173,6 +174,7 @@ struct sim_node {
     struct baton_write testament; /* what its guard was told last; no key: nothing */
     struct sim_watch watches[WATCHES_MAX];
     int64_t cut_until_us;   /* the network to the engine is cut */
+    int64_t idle_us;        /* between two candidacies, or attempts: at most */
     uint32_t slots;         /* of its present attempt at a lock */
     int64_t waits_since_us; /* ... NEVER_MS: it does not wait */
     unsigned task;          /* the number of its present task */
@@ -252,6 +254,13 @@ struct task_policy task_policy(const struct world *world, unsigned task);
 struct contest *task_observe(struct world *world, int n);
 int task_enter(struct world *world, int n, struct baton_error *err);
 void task_finish(struct world *world, int n); /* its program has ended its work */
+
+/* keeping.c: a node releases a lock and takes it back without a write */
+void node_finds_latch(struct world *world, int n); /* after TELL_LEAD */
+bool node_keeps(struct world *world, int n);       /* its program has stopped. false: it is to be told to the core */
+void node_leaves(struct world *world, int n);      /* the program gives its handle back, and takes another one */
+/* It wants a lock that it has left, and holds it (*ret_token), or stands in its queue (0). false: in some other way. */
+bool node_goes_on(struct world *world, int n, const struct queue_options *options, uint64_t *ret_token);
 
 /* network.c: the engine and the way to it */
 void network_send(struct world *world, int n, const struct action *action);

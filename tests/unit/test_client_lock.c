@@ -1,6 +1,8 @@
 /* test_client_lock.c: stories of clients that want a lock, told with the library as a program uses it. */
 #include "client_stage.h"
 
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -351,6 +353,285 @@ static void test_the_queue_is_told(void **state)
     baton_close(b);
 }
 
+/* ---- a lock that is released, and perhaps taken again by the same client ---- */
+
+static uint64_t revision_of(struct baton *b, const struct baton_lock *lock)
+{
+    struct baton_lock_status *status;
+    size_t count;
+    while (!baton_lock_known(lock))
+        stage_wait(b, NULL, BATON_CHANGED);
+    assert_int_equal(baton_lock_status(lock, &status, &count, NULL), 0);
+    uint64_t revision = status->revision;
+    baton_lock_status_free(status, count);
+    return revision;
+}
+
+/* Nobody else wants it, so nothing is written, and whoever looks on sees nothing happen. */
+static void test_a_lock_that_is_taken_again_is_not_written(void **state)
+{
+    struct baton *a = stage_open(*state, "a", 0), *b = stage_open(*state, "b", 0);
+    struct baton_lock *seen, *lock = want(a, 1);
+    uint64_t token = expect_acquired(a, lock);
+    assert_int_equal(baton_observe_lock(b, "report", &seen, NULL), 0);
+    wait_queue(b, seen, 1);
+    uint64_t revision = revision_of(b, seen);
+    for (int i = 0; i < 1000; i++) {
+        baton_unlock(lock);
+        assert_false(baton_holds(lock, NULL));
+        baton_unlock(lock); /* twice is once */
+        expect_released(a, lock, BATON_OK, "");
+        baton_lock_free(lock);
+        lock = want(a, 1);
+        uint64_t next = expect_acquired(a, lock);
+        assert_true(next > token);
+        token = next;
+    }
+    assert_int_equal(revision_of(b, seen), revision);
+    /* Who wants it now waits, and gets a token above all of them. */
+    struct baton_lock *lb = want(b, 1);
+    wait_queue(a, lock, 2);
+    assert_true(baton_holds(lock, NULL));
+    assert_false(baton_holds(lb, NULL));
+    baton_unlock(lock);
+    assert_true(expect_acquired(b, lb) > token);
+    baton_close(a);
+    baton_close(b);
+}
+
+static void release(struct baton *b, struct baton_lock *lock)
+{
+    baton_unlock(lock);
+    expect_released(b, lock, BATON_OK, "");
+    baton_lock_free(lock);
+}
+
+static void test_a_lock_that_was_released_is_there_for_who_only_tries(void **state)
+{
+    struct baton *a = stage_open(*state, "a", 0), *b = stage_open(*state, "b", 0);
+    for (int i = 0; i < 20; i++) {
+        struct baton_lock *la = want(a, 1);
+        uint64_t token = expect_acquired(a, la);
+        release(a, la);
+        struct baton_lock *lb = want_with(b, 1, true, 0, 0);
+        assert_true(expect_acquired(b, lb) > token);
+        la = want_with(a, 1, true, 0, 0);
+        expect_released(a, la, BATON_CONFLICT, "held by b");
+        baton_lock_free(la);
+        release(b, lb);
+    }
+    baton_close(a);
+    baton_close(b);
+}
+
+/* Its handle may be given back late, or never; it is another attempt. */
+static void test_a_lock_is_taken_again_before_its_handle_is_freed(void **state)
+{
+    struct baton *a = stage_open(*state, "a", 0);
+    struct baton_lock *locks[5];
+    uint64_t token = 0;
+    for (int i = 0; i < 5; i++) {
+        locks[i] = want(a, 1);
+        uint64_t next = expect_acquired(a, locks[i]);
+        assert_true(next > token);
+        token = next;
+        baton_unlock(locks[i]);
+        expect_released(a, locks[i], BATON_OK, "");
+    }
+    for (int i = 0; i < 5; i++) {
+        assert_false(baton_holds(locks[i], NULL));
+        baton_lock_free(locks[i]);
+    }
+    stage_expect_nothing(a);
+    baton_close(a);
+}
+
+/* ... and before that is seen by anybody; also of a lock that is written each time, and one that is only tried. */
+static void test_a_lock_is_wanted_again_before_its_release_is_through(void **state)
+{
+    struct baton *a = stage_open(*state, "a", 0), *b = stage_open(*state, "b", 0);
+    static const uint32_t slots[] = {2, BATON_SHARED, 2};
+    for (size_t i = 0; i < COUNT_OF(slots); i++) {
+        uint64_t token = 0;
+        for (int k = 0; k < 50; k++) {
+            struct baton_lock *lock = want_with(a, slots[i], k % 2 == 0, 0, 0);
+            uint64_t next = expect_acquired(a, lock);
+            assert_true(next > token);
+            token = next;
+            baton_lock_free(lock);
+        }
+    }
+    stage_expect_nothing(a);
+    /* With another one in the queue it is that one's turn. */
+    struct baton_lock *la = want(a, 1);
+    expect_acquired(a, la);
+    struct baton_lock *lb = want(b, 1);
+    wait_queue(a, la, 2);
+    baton_lock_free(la);
+    la = want(a, 1);
+    expect_acquired(b, lb);
+    assert_false(baton_holds(la, NULL));
+    baton_lock_free(lb);
+    expect_acquired(a, la);
+    baton_close(a);
+    baton_close(b);
+}
+
+static void test_a_released_lock_is_forgotten_after_a_while(void **state)
+{
+    struct baton *a = stage_open(*state, "a", 0), *b = stage_open(*state, "b", 0);
+    struct baton_lock *kept = want(a, 1), *left, *seen;
+    expect_acquired(a, kept);
+    assert_int_equal(baton_lock(a, "other", NULL, &left, NULL), 0);
+    stage_wait(a, NULL, BATON_ACQUIRED);
+    assert_int_equal(baton_observe_lock(b, NULL, &seen, NULL), 0);
+    baton_unlock(kept);
+    expect_released(a, kept, BATON_OK, "");
+    baton_lock_free(left);
+    for (size_t entries = 1; entries > 0;) {
+        struct baton_lock_status *status;
+        size_t count;
+        stage_wait(b, NULL, BATON_CHANGED);
+        assert_int_equal(baton_lock_status(seen, &status, &count, NULL), 0);
+        entries = status == NULL || !baton_lock_known(seen);
+        for (size_t i = 0; i < count; i++)
+            entries += status[i].entry_count;
+        baton_lock_status_free(status, count);
+    }
+    wait_queue(a, kept, 0);
+    stage_expect_nothing(a); /* it was told already */
+    baton_close(a);
+    baton_close(b);
+}
+
+static void test_more_locks_than_are_kept(void **state)
+{
+    struct baton *a = stage_open(*state, "a", 0);
+    struct baton_lock *locks[50];
+    uint64_t tokens[50] = {0};
+    for (int turn = 0; turn < 4; turn++) {
+        for (int i = 0; i < 50; i++) {
+            char name[16];
+            snprintf(name, sizeof(name), "lock%d", i);
+            assert_int_equal(baton_lock(a, name, NULL, &locks[i], NULL), 0);
+            struct baton_event event = stage_expect(a, NULL, BATON_ACQUIRED);
+            assert_ptr_equal(event.lock, locks[i]);
+            assert_true(event.term > tokens[i]);
+            tokens[i] = event.term;
+        }
+        for (int i = 0; i < 50; i++) {
+            baton_unlock(locks[i]);
+            expect_released(a, locks[i], BATON_OK, "");
+            baton_lock_free(locks[i]);
+        }
+    }
+    baton_close(a);
+}
+
+/* A child that takes the lock so many times in all, and then stands still, or is dead, as a holder or not. */
+static pid_t child_of_lock(const struct stage *stage, int times, bool holds, int number)
+{
+    int fds[2];
+    char done;
+    assert_int_equal(pipe(fds), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        struct baton *a = stage_open(stage, "a", 60000);
+        for (int i = 1; i <= times; i++) {
+            struct baton_lock *lock = want(a, 1);
+            expect_acquired(a, lock);
+            if (i < times || !holds)
+                baton_lock_free(lock);
+        }
+        (void)!write(fds[1], "", 1);
+        raise(number);
+        for (;;)
+            pause();
+    }
+    assert_int_equal(read(fds[0], &done, 1), 1);
+    close(fds[0]);
+    close(fds[1]);
+    return child;
+}
+
+static void test_a_client_that_stands_still_after_a_release_is_in_nobodys_way(void **state)
+{
+    if (!stage_is_local())
+        return;
+    pid_t child = child_of_lock(*state, 3, false, SIGSTOP);
+    struct baton *b = stage_open(*state, "b", 0);
+    struct baton_lock *lock = want_with(b, 1, true, 0, 0);
+    expect_acquired(b, lock);
+    kill(child, SIGKILL);
+    assert_int_equal(waitpid(child, NULL, 0), child);
+    baton_close(b);
+}
+
+static void test_a_holder_that_has_taken_its_lock_back_is_followed_when_it_dies(void **state)
+{
+    if (!stage_is_local())
+        return;
+    pid_t child = child_of_lock(*state, 5, true, SIGSTOP);
+    struct baton *b = stage_open(*state, "b", 0);
+    struct baton_lock *lock = want_with(b, 1, true, 0, 0);
+    expect_released(b, lock, BATON_CONFLICT, "held by a");
+    baton_lock_free(lock);
+    lock = want(b, 1);
+    wait_queue(b, lock, 2);
+    kill(child, SIGKILL);
+    assert_int_equal(waitpid(child, NULL, 0), child);
+    expect_acquired(b, lock);
+    baton_close(b);
+}
+
+/* Several clients, in threads of their own, take it again and again: one at a time, each with a larger token. */
+struct rival {
+    const struct stage *stage;
+    pthread_t thread;
+    int number;
+    bool failed;
+};
+
+static _Atomic int inside;
+static _Atomic uint64_t last_token;
+
+static void *take_again_and_again(void *context)
+{
+    struct rival *rival = context;
+    char id[8];
+    snprintf(id, sizeof(id), "r%d", rival->number);
+    struct baton *b = stage_open(rival->stage, id, 0);
+    for (int i = 0; i < 400 && !rival->failed; i++) {
+        struct baton_lock *lock;
+        uint64_t token = 0;
+        if (baton_lock(b, "report", NULL, &lock, NULL) < 0) {
+            stage_wait_until(baton_now_ms() + 1); /* the release of the last one is under way */
+            continue;
+        }
+        (void)stage_wait(b, NULL, BATON_ACQUIRED);
+        rival->failed = atomic_fetch_add(&inside, 1) != 0 || !baton_holds(lock, &token) ||
+                        atomic_exchange(&last_token, token) >= token;
+        atomic_fetch_sub(&inside, 1);
+        baton_lock_free(lock);
+    }
+    baton_close(b);
+    return NULL;
+}
+
+static void test_rivals_hold_one_at_a_time_with_tokens_that_grow(void **state)
+{
+    struct rival rivals[3];
+    atomic_store(&last_token, 0);
+    for (int i = 0; i < 3; i++) {
+        rivals[i] = (struct rival){.stage = *state, .number = i};
+        assert_int_equal(pthread_create(&rivals[i].thread, NULL, take_again_and_again, &rivals[i]), 0);
+    }
+    for (int i = 0; i < 3; i++) {
+        pthread_join(rivals[i].thread, NULL);
+        assert_false(rivals[i].failed);
+    }
+}
+
 int main(int argc, char **argv)
 {
 #define STORY(name) cmocka_unit_test_setup_teardown(name, stage_setup, stage_teardown)
@@ -366,6 +647,15 @@ int main(int argc, char **argv)
         STORY(test_a_forked_child_holds_nothing),
         STORY(test_a_forked_child_keeps_the_lock_of_a_holder_that_is_dead),
         STORY(test_the_queue_is_told),
+        STORY(test_a_lock_that_is_taken_again_is_not_written),
+        STORY(test_a_lock_that_was_released_is_there_for_who_only_tries),
+        STORY(test_a_lock_is_taken_again_before_its_handle_is_freed),
+        STORY(test_a_lock_is_wanted_again_before_its_release_is_through),
+        STORY(test_a_released_lock_is_forgotten_after_a_while),
+        STORY(test_more_locks_than_are_kept),
+        STORY(test_a_client_that_stands_still_after_a_release_is_in_nobodys_way),
+        STORY(test_a_holder_that_has_taken_its_lock_back_is_followed_when_it_dies),
+        STORY(test_rivals_hold_one_at_a_time_with_tokens_that_grow),
     };
     stage_engine(argc, argv);
     return cmocka_run_group_tests_name(argc > 1 ? argv[1] : "local", tests, NULL, NULL);

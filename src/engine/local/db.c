@@ -39,6 +39,7 @@ enum statement {
     SESSIONS,
     BOUND,
     BOUND_REMOVE,
+    IN_QUEUE,
     CHANGES,
     LOG_FIRST,
     SNAPSHOT,
@@ -63,8 +64,9 @@ static const char *const sql[STATEMENTS] = {
     [SESSION_GET] = "SELECT slot FROM sessions WHERE id = ?",
     [SESSION_REMOVE] = "DELETE FROM sessions WHERE id = ?",
     [SESSIONS] = "SELECT id, slot, pid, pid_start, pid_namespace FROM sessions ORDER BY id",
-    [BOUND] = "SELECT key FROM records WHERE session = ? AND session != 0",
+    [BOUND] = "SELECT key, created FROM records WHERE session = ? AND session != 0",
     [BOUND_REMOVE] = "DELETE FROM records WHERE session = ? AND session != 0",
+    [IN_QUEUE] = "SELECT key FROM records WHERE key >= ?1 AND key < ?2 AND created = ?3",
     [CHANGES] = "SELECT revision, kind, key, value, created, session FROM changes WHERE revision > ?"
                 " ORDER BY revision, rowid",
     [LOG_FIRST] = "SELECT min(revision) FROM changes",
@@ -86,6 +88,7 @@ struct db {
     uint64_t revision, sessions_version, last_session, first_logged;
     bool wrote, moved_sessions;       /* in this transaction */
     uint64_t changed[KEY_BELLS / 64]; /* ... the bells of what was */
+    struct latch_changes latches;     /* ... */
 };
 
 /* ---- errors and statements ---- */
@@ -300,8 +303,9 @@ static int set_durable(struct db *db, bool durable, struct baton_error *err)
     return execute(db, durable ? "PRAGMA synchronous = FULL" : "PRAGMA synchronous = NORMAL", err);
 }
 
-/* `pulse` NULL: a process that is alive has it open. */
-static int open_locked(struct db *db, const char *folder, const struct pulse *pulse, struct baton_error *err)
+/* `again`: a process that is alive has it open. */
+static int open_locked(struct db *db, const char *folder, const struct pulse *pulse, bool again,
+                       struct baton_error *err)
 {
     bool empty;
     if (header_check(db->path, &empty, err) < 0)
@@ -325,7 +329,7 @@ static int open_locked(struct db *db, const char *folder, const struct pulse *pu
     if (execute(db, "PRAGMA cache_size = -256; PRAGMA temp_store = MEMORY;", err) < 0)
         return -1;
     sqlite3_wal_autocheckpoint(db->handle, WAL_PAGES);
-    if (pulse == NULL ? load_meta(db, err) < 0 : (!empty && quick_check(db, err) < 0) || after_boot(db, pulse, err) < 0)
+    if (again ? load_meta(db, err) < 0 : (!empty && quick_check(db, err) < 0) || after_boot(db, pulse, err) < 0)
         return -1;
     /* Now, not when a takeover waits for it. */
     for (int which = 0; which < STATEMENTS; which++)
@@ -343,15 +347,17 @@ void db_warm(struct db *db)
         (void)wal->pMethods->xSync(wal, SQLITE_SYNC_NORMAL);
 }
 
-static struct db *open_for(const char *folder, int writer_fd, const struct pulse *pulse, struct baton_error *err)
+static struct db *open_for(const char *folder, int writer_fd, const struct pulse *pulse, bool again,
+                           struct baton_error *err)
 {
     struct db *db = mem_new(sizeof(*db));
     db->path = mem_format("%s/baton.db", folder);
     db->writer_fd = writer_fd;
     db->durable = true;
+    db->latches.latches = pulse->latches;
     int result = writer_lock(writer_fd, err);
     if (result == 0) {
-        result = open_locked(db, folder, pulse, err);
+        result = open_locked(db, folder, pulse, again, err);
         writer_unlock(writer_fd);
     }
     if (result == 0)
@@ -364,12 +370,12 @@ static struct db *open_for(const char *folder, int writer_fd, const struct pulse
 
 struct db *db_open(const char *folder, int writer_fd, const struct pulse *pulse, struct baton_error *err)
 {
-    return open_for(folder, writer_fd, pulse, err);
+    return open_for(folder, writer_fd, pulse, false, err);
 }
 
-struct db *db_open_again(const char *folder, int writer_fd, struct baton_error *err)
+struct db *db_open_again(const char *folder, int writer_fd, const struct pulse *pulse, struct baton_error *err)
 {
-    return open_for(folder, writer_fd, NULL, err);
+    return open_for(folder, writer_fd, pulse, true, err);
 }
 
 void db_batch_release(struct baton_batch *batch)
@@ -389,6 +395,7 @@ void db_close(struct db *db)
     for (size_t i = 0; i < STATEMENTS; i++)
         sqlite3_finalize(db->statements[i]);
     sqlite3_close(db->handle);
+    latches_release(&db->latches);
     free(db->path);
     free(db);
 }
@@ -432,6 +439,7 @@ int db_commit(struct db *db, struct baton_error *err)
         db_rollback(db);
         return -1;
     }
+    latches_commit(&db->latches);
     writer_unlock(db->writer_fd);
     return 0;
 }
@@ -440,6 +448,7 @@ void db_rollback(struct db *db)
 {
     if (!sqlite3_get_autocommit(db->handle))
         run(db, ROLLBACK, NULL);
+    latches_rollback(&db->latches);
     writer_unlock(db->writer_fd);
 }
 
@@ -546,6 +555,62 @@ static int put(struct db *db, const struct baton_record *record, struct baton_er
     return run(db, PUT, err) < 0 ? -1 : log_change(db, BATON_CHANGE_PUT, record, err);
 }
 
+/* What is created from now on is above the last token of a latch that was closed. */
+static void rise_above(struct db *db, uint64_t word)
+{
+    if (latch_last_token(word) > db->revision)
+        db->revision = latch_last_token(word);
+}
+
+/* It is removed at the present revision. */
+static int remove_record(struct db *db, const char *key, uint64_t created, struct baton_error *err)
+{
+    struct baton_record record = {.key = key, .revision = db->revision};
+    uint64_t word = latches_end(&db->latches, key, created);
+    bind_text(db, REMOVE, 1, key);
+    if (run(db, REMOVE, err) < 0 || log_change(db, BATON_CHANGE_REMOVE, &record, err) < 0)
+        return -1;
+    rise_above(db, word);
+    return 0;
+}
+
+/* Something is going to be put in this queue: what has its latch, and has freed it, is removed. */
+static int stand_beside(struct db *db, const char *key, struct baton_error *err)
+{
+    uint64_t word = latches_want(&db->latches, key);
+    rise_above(db, word);
+    if (latch_state(word) != LATCH_GONE)
+        return 0;
+    char *first = mem_format("%.*s", (int)queue_length(key), key), *after = mem_text(first), *found = NULL;
+    after[strlen(after) - 1]++;
+    bind_text(db, IN_QUEUE, 1, first);
+    bind_text(db, IN_QUEUE, 2, after);
+    bind_number(db, IN_QUEUE, 3, latch_created(word));
+    sqlite3_stmt *statement = get(db, IN_QUEUE);
+    int code = statement != NULL ? sqlite3_step(statement) : SQLITE_ERROR;
+    int result = code == SQLITE_ROW || code == SQLITE_DONE ? 0 : db_error(db, "read", err);
+    if (code == SQLITE_ROW)
+        found = mem_text((const char *)sqlite3_column_text(statement, 0));
+    if (statement != NULL)
+        sqlite3_reset(statement);
+    if (found != NULL) {
+        db->revision++;
+        result = remove_record(db, found, latch_created(word), err);
+    }
+    free(found);
+    free(after);
+    free(first);
+    return result;
+}
+
+/* The place of a latch may be held by somebody who was killed before the place was given back. */
+static void begin_latch(struct db *db, const struct baton_record *record)
+{
+    uint64_t by = record->session != 0 ? latches_taken(&db->latches, record->key) : UINT64_MAX;
+    if (by == 0 || (by != UINT64_MAX && db_session_exists(db, by, NULL) == 0))
+        latches_begin(&db->latches, record->key, record->session, record->created);
+}
+
 int db_write(struct db *db, const struct baton_write *write, struct baton_reply *ret, struct baton_error *err)
 {
     *ret = (struct baton_reply){.revision = db->revision};
@@ -572,16 +637,20 @@ int db_write(struct db *db, const struct baton_write *write, struct baton_reply 
     ret->answer = BATON_ANSWER_DONE;
     if (write->kind == BATON_WRITE_REMOVE && present == 0)
         return 0;
+    bool comes = write->latched && write->kind == BATON_WRITE_PUT && present == 0;
+    if (comes && stand_beside(db, write->key, err) < 0)
+        return -1;
     ret->revision = ++db->revision;
     struct baton_record record = {.key = write->key,
                                   .value = write->value,
                                   .revision = db->revision,
                                   .created = present != 0 ? created : db->revision,
                                   .session = write->session};
+    if (comes)
+        begin_latch(db, &record);
     if (write->kind == BATON_WRITE_PUT)
         return put(db, &record, err);
-    bind_text(db, REMOVE, 1, write->key);
-    return run(db, REMOVE, err) < 0 ? -1 : log_change(db, BATON_CHANGE_REMOVE, &record, err);
+    return remove_record(db, write->key, created, err);
 }
 
 /* ---- sessions ---- */
@@ -610,12 +679,15 @@ static int remove_bound(struct db *db, uint64_t session, struct baton_error *err
     if (statement == NULL)
         return db_error(db, "read", err);
     int result = 0, code;
-    uint64_t revision = db->revision + 1;
+    uint64_t revision = db->revision + 1, last = 0;
     while (result == 0 && (code = sqlite3_step(statement)) == SQLITE_ROW) {
         struct baton_record record = {.key = (const char *)sqlite3_column_text(statement, 0), .revision = revision};
+        uint64_t word = latches_end(&db->latches, record.key, (uint64_t)sqlite3_column_int64(statement, 1));
+        last = latch_last_token(word) > last ? latch_last_token(word) : last;
         db->revision = revision;
         result = log_change(db, BATON_CHANGE_REMOVE, &record, err);
     }
+    db->revision = last > db->revision ? last : db->revision;
     if (result == 0 && code != SQLITE_DONE)
         result = db_error(db, "read", err);
     sqlite3_reset(statement);

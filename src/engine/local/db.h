@@ -17,7 +17,7 @@ struct db;
  * strangers), SYSTEM. */
 struct db *db_open(const char *folder, int writer_fd, const struct pulse *pulse, struct baton_error *err);
 /* The same for who knows that a process that is alive has it open: it needs no check, and no preparation for a boot. */
-struct db *db_open_again(const char *folder, int writer_fd, struct baton_error *err);
+struct db *db_open_again(const char *folder, int writer_fd, const struct pulse *pulse, struct baton_error *err);
 /* What the first write that goes to the disk would have to do, done ahead of it: once, when there is time. */
 void db_warm(struct db *db);
 void db_close(struct db *db);

@@ -50,7 +50,7 @@ int local_guard_open(const char *text, int fd, struct baton_engine_guard **ret, 
     guard->session = session;
     if (pulse_open(&guard->pulse, folder, err) < 0 || (guard->writer_fd = folder_file(folder, "writer", err)) < 0)
         goto fail;
-    guard->db = db_open_again(folder, guard->writer_fd, err);
+    guard->db = db_open_again(folder, guard->writer_fd, &guard->pulse, err);
     if (guard->db == NULL)
         goto fail;
     db_warm(guard->db);

@@ -526,6 +526,11 @@ static void local_rest(struct baton_engine *engine, uint64_t id, const struct ba
     follow_rest(engine);
 }
 
+static struct baton_latch *local_latch(struct baton_engine *engine, const char *key, uint64_t created)
+{
+    return latches_find(engine->pulse.latches, key, created);
+}
+
 const struct baton_engine_ops engine_local = {
     .abi = BATON_ENGINE_ABI,
     .scheme = "local",
@@ -543,6 +548,7 @@ const struct baton_engine_ops engine_local = {
     .watch = local_watch,
     .unwatch = local_unwatch,
     .rest = local_rest,
+    .latch = local_latch,
     .guard_open = local_guard_open,
     .guard_end = local_guard_end,
     .guard_close = local_guard_close,

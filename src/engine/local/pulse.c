@@ -15,7 +15,8 @@
 #include "engine/local/folder.h"
 
 #define PULSE_BYTES                                                                                                    \
-    (sizeof(struct pulse_header) + KEY_BELLS * sizeof(bell_word) + PULSE_SLOTS * sizeof(struct pulse_slot))
+    (sizeof(struct pulse_header) + KEY_BELLS * sizeof(bell_word) + PULSE_SLOTS * sizeof(struct pulse_slot) +           \
+     LATCHES * sizeof(struct latch_place))
 #define BOOT_BYTES ((off_t)1 << 62) /* of `sessions`, above all sessions: one a boot */
 
 /* ---- the boot ---- */
@@ -104,6 +105,7 @@ int pulse_open(struct pulse *pulse, const char *folder, struct baton_error *err)
     pulse->header = memory;
     pulse->key_bells = (bell_word *)(void *)(pulse->header + 1);
     pulse->slots = (struct pulse_slot *)(void *)(pulse->key_bells + KEY_BELLS);
+    pulse->latches = (struct latch_place *)(void *)(pulse->slots + PULSE_SLOTS);
     pulse->file = about.st_ino;
     close(fd);
     return 0;

@@ -13,6 +13,7 @@
 
 #include "baton/error.h"
 #include "engine/local/bell.h"
+#include "engine/local/latches.h"
 
 #define PULSE_SLOTS 8192 /* sessions alive in one namespace */
 #define PULSE_DEAD (-1)
@@ -34,7 +35,8 @@ struct pulse {
     struct pulse_header *header;
     bell_word *key_bells; /* KEY_BELLS */
     struct pulse_slot *slots;
-    int lock_fd; /* for looking at locks; locks nothing but the byte of the boot */
+    struct latch_place *latches; /* LATCHES */
+    int lock_fd;                 /* for looking at locks; locks nothing but the byte of the boot */
     char *folder;
     uint64_t boot, file; /* the number of the boot; the mapping's inode */
 };

@@ -452,6 +452,14 @@ static void memory_rest(struct baton_engine *engine, uint64_t id, const struct b
     uv_async_send(&engine->wake);
 }
 
+static struct baton_latch *memory_latch(struct baton_engine *engine, const char *key, uint64_t created)
+{
+    pthread_mutex_lock(&mutex);
+    struct baton_latch *latch = store_latch(engine->space->store, key, created);
+    pthread_mutex_unlock(&mutex);
+    return latch;
+}
+
 static void memory_unwatch(struct baton_engine *engine, uint64_t id)
 {
     for (struct watch **at = &engine->watches; *at != NULL; at = &(*at)->next) {
@@ -526,6 +534,7 @@ const struct baton_engine_ops engine_memory = {
     .watch = memory_watch,
     .unwatch = memory_unwatch,
     .rest = memory_rest,
+    .latch = memory_latch,
     .guard_open = memory_guard_open,
     .guard_end = memory_guard_end,
     .guard_close = memory_guard_close,

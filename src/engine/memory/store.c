@@ -5,10 +5,20 @@
 #include <string.h>
 
 #include "base/base.h"
+#include "base/latch.h"
 
 #define HISTORY_MAX 4096 /* changes kept; a watcher further behind begins again */
 
+/* One for each queue that ever had one: its owner has its address. */
+struct latch {
+    struct latch *next;
+    char *queue; /* the keys' common part, with the last slash */
+    struct baton_latch latch;
+};
+
 struct store {
+    struct latch *latches;
+    bool latches_broken;
     uint64_t revision;
     uint64_t last_session;
     uint64_t *sessions; /* alive, in the order of their opening */
@@ -61,6 +71,11 @@ void store_free(struct store *store)
     records_release(store->synced, store->synced_count);
     for (size_t i = 0; i < store->history_count; i++)
         change_release(&store->history[i]);
+    for (struct latch *latch = store->latches, *next; latch != NULL; latch = next) {
+        next = latch->next;
+        free(latch->queue);
+        free(latch);
+    }
     free(store->sessions);
     free(store->history);
     free(store->batch);
@@ -135,16 +150,93 @@ static void history_add(struct store *store, enum baton_change_kind kind, const 
     change->record.value = kind == BATON_CHANGE_PUT ? mem_text(record->value) : NULL;
 }
 
+/* ---- latches ---- */
+
+static struct latch *latch_of_queue(const struct store *store, const char *key)
+{
+    size_t length = (size_t)(strrchr(key, '/') - key) + 1;
+    struct latch *latch = store->latches;
+    while (latch != NULL && (strlen(latch->queue) != length || strncmp(latch->queue, key, length) != 0))
+        latch = latch->next;
+    return latch;
+}
+
+struct baton_latch *store_latch(const struct store *store, const char *key, uint64_t created)
+{
+    struct latch *latch = store->latches != NULL && strchr(key, '/') != NULL ? latch_of_queue(store, key) : NULL;
+    return latch != NULL && latch_created(atomic_load(&latch->latch.word)) == created ? &latch->latch : NULL;
+}
+
+void store_break_latches(struct store *store)
+{
+    store->latches_broken = true;
+}
+
+/* What is created from now on is above the last token of a latch that was closed. */
+static void rise_above(struct store *store, uint64_t word)
+{
+    if (latch_last_token(word) > store->revision)
+        store->revision = latch_last_token(word);
+}
+
+static void record_remove(struct store *store, size_t place);
+
+/* Something is going to be put beside what has a latch; what is free is removed. */
+static void stand_beside(struct store *store, const char *key)
+{
+    struct latch *latch = store->latches != NULL && strchr(key, '/') != NULL ? latch_of_queue(store, key) : NULL;
+    if (latch == NULL || (store->latches_broken && latch_state(atomic_load(&latch->latch.word)) == LATCH_USED))
+        return;
+    uint64_t word = latch_want(&latch->latch);
+    rise_above(store, word);
+    for (size_t place = 0; place < store->record_count && latch_state(word) == LATCH_GONE; place++) {
+        const struct baton_record *record = &store->records[place];
+        if (record->created != latch_created(word) || !text_starts(record->key, latch->queue))
+            continue;
+        store->revision++;
+        record_remove(store, place);
+        return;
+    }
+}
+
+static void latch_begin(struct store *store, const struct baton_record *record)
+{
+    if (record->session == 0 || record->created > LATCH_CREATED_MAX || strchr(record->key, '/') == NULL)
+        return;
+    struct latch *latch = latch_of_queue(store, record->key);
+    if (latch == NULL) {
+        latch = mem_new(sizeof(*latch));
+        latch->queue = mem_text(record->key);
+        strrchr(latch->queue, '/')[1] = '\0';
+        latch->next = store->latches;
+        store->latches = latch;
+    }
+    if (atomic_load(&latch->latch.word) == 0)
+        atomic_store(&latch->latch.word, latch_word(record->created, 0, LATCH_USED));
+}
+
+/* The record is going to be removed. The word of its latch; 0: it has none. */
+static uint64_t latch_end(struct store *store, const struct baton_record *record)
+{
+    struct baton_latch *latch = store_latch(store, record->key, record->created);
+    uint64_t word = latch != NULL ? latch_close(latch) : 0;
+    if (latch != NULL)
+        atomic_store(&latch->word, 0);
+    return word;
+}
+
 /* Remove the record at `place` at the present revision. */
 static void record_remove(struct store *store, size_t place)
 {
     struct baton_record *record = &store->records[place];
+    uint64_t word = latch_end(store, record);
     record->revision = store->revision;
     history_add(store, BATON_CHANGE_REMOVE, record);
     free((char *)record->key);
     free((char *)record->value);
     store->record_count--;
     memmove(record, record + 1, (store->record_count - place) * sizeof(*record));
+    rise_above(store, word);
 }
 
 bool store_session_end(struct store *store, uint64_t session)
@@ -156,17 +248,17 @@ bool store_session_end(struct store *store, uint64_t session)
         return false;
     store->session_count--;
     memmove(&store->sessions[i], &store->sessions[i + 1], (store->session_count - i) * sizeof(*store->sessions));
-    bool spent = false;
+    uint64_t revision = store->revision + 1, last = store->revision;
     for (size_t place = 0; place < store->record_count;) {
         if (store->records[place].session != session) {
             place++;
             continue;
         }
-        if (!spent)
-            store->revision++;
-        spent = true;
+        store->revision = revision; /* of all */
         record_remove(store, place);
+        last = store->revision > last ? store->revision : last;
     }
+    store->revision = last;
     return true;
 }
 
@@ -206,11 +298,14 @@ void store_write(struct store *store, const struct baton_write *write, struct ba
     ret->answer = BATON_ANSWER_DONE;
     if (write->kind == BATON_WRITE_REMOVE) {
         if (found) {
-            store->revision++;
+            ret->revision = ++store->revision;
             record_remove(store, place);
         }
-        ret->revision = store->revision;
         return;
+    }
+    if (write->latched && !found) {
+        stand_beside(store, write->key);
+        place = place_of(store, write->key, &found);
     }
     ret->revision = ++store->revision;
     if (!found) {
@@ -225,6 +320,8 @@ void store_write(struct store *store, const struct baton_write *write, struct ba
     record->value = mem_text(write->value);
     record->revision = store->revision;
     record->session = write->session;
+    if (write->latched && record->created == store->revision)
+        latch_begin(store, record);
     history_add(store, BATON_CHANGE_PUT, record);
 }
 
@@ -292,6 +389,8 @@ void store_lose_power(struct store *store)
     store->synced = NULL;
     store->synced_count = 0;
     store->session_count = 0;
+    for (struct latch *latch = store->latches; latch != NULL; latch = latch->next)
+        atomic_store(&latch->latch.word, 0); /* nobody is there to use it */
     store->last_session += BATON_REVISION_LEAP;
     store->revision = store->synced_revision + BATON_REVISION_LEAP;
     store_compact(store);

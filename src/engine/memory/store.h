@@ -26,6 +26,11 @@ bool store_session_end(struct store *store, uint64_t session);
 /* Do the write. Fills `ret`; never BATON_ANSWER_UNKNOWN. */
 void store_write(struct store *store, const struct baton_write *write, struct baton_reply *ret);
 
+/* The latch of a record that was put with `latched` (engine.h); NULL: it has none. Good until store_free. */
+struct baton_latch *store_latch(const struct store *store, const char *key, uint64_t created);
+/* Simulation only: whoever stands beside an entry in use does not mark it as wanted. */
+void store_break_latches(struct store *store);
+
 /* The record at key as it is now, or NULL. Valid until the next change. */
 const struct baton_record *store_get(const struct store *store, const char *key);
 

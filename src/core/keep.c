@@ -1,0 +1,159 @@
+/* keep.c: a lock that its program has released, and perhaps wants again at once.
+ *
+ * An entry that was held, and is alone in its queue, is not removed when its program has stopped: its latch is freed
+ * (base/latch.h). Whoever wants the lock then finds the latch free and removes the entry, or finds it in use and waits
+ * as ever; so a kept entry is in nobody's way. What carries the safety: the client holds again only if it was itself
+ * who moved the latch from free to used, and removes the entry as any other one when it has lost it, or when nobody
+ * has taken it back for a while.
+ *
+ * These functions are called between two steps, by whoever may call core_step. They write nothing and tell nothing.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/latch.h"
+#include "core/state.h"
+
+char *core_latch_key(const struct contest *lock, uint64_t *ret_created)
+{
+    const struct view_record *own = contest_presence(lock);
+    if (own == NULL || lock->queue.slots != 1)
+        return NULL;
+    *ret_created = own->created;
+    return mem_text(own->key);
+}
+
+void core_latch(struct core *core, struct contest *lock, struct baton_latch *latch)
+{
+    if (lock->role == ROLE_LEADING && contest_presence(lock) != NULL)
+        lock->latch = latch;
+}
+
+static uint64_t created_of(const struct contest *lock)
+{
+    return contest_presence(lock)->created;
+}
+
+static bool is_alone(const struct contest *lock)
+{
+    const struct order *order = &lock->queue.entries.order;
+    return order->count == 1 && strcmp(order->records[0]->cid, lock->cid) == 0;
+}
+
+static bool may_be_kept(const struct core *core, const struct contest *lock, int64_t now_ms)
+{
+    return lock->latch != NULL && lock->role == ROLE_LEADING && !lock->kept && !lock->resigning && !lock->forgotten &&
+           lock->queue.slots == 1 && is_alone(lock) && session_valid(core) && !core->session.condemned &&
+           now_ms < core->session.deadline_ms;
+}
+
+bool core_keep(struct core *core, struct contest *lock, int64_t now_ms, int64_t *ret_wake_ms)
+{
+    if (!may_be_kept(core, lock, now_ms) || !latch_free(lock->latch, created_of(lock)))
+        return false;
+    lock->kept = true;
+    lock->kept_until_ms = now_ms + PARKED_MS;
+    contest_wake(core, lock, lock->kept_until_ms);
+    *ret_wake_ms = lock->wake_ms;
+    return true;
+}
+
+bool core_is_kept(const struct contest *lock)
+{
+    return lock->kept;
+}
+
+bool core_unlock(struct core *core, struct contest *lock)
+{
+    if (!lock->standing || lock->kept || (lock->role != ROLE_LEADING && lock->role != ROLE_FOLLOWING))
+        return false;
+    if (!lock->resigning)
+        keep_end(core, lock);
+    return true;
+}
+
+bool core_leave(struct core *core, struct contest *lock, int64_t now_ms)
+{
+    int64_t until_ms = lock->kept ? lock->kept_until_ms : now_ms + PARKED_MS;
+    if (lock->kind != CONTEST_LOCK || !lock->standing || (!lock->kept && !lock->resigning) ||
+        lock->role == ROLE_STOPPING || core->todo != NULL || !contest_park(core, lock, until_ms))
+        return false;
+    lock->forgotten = true;
+    lock->user = NULL;
+    contest_mark(core, lock);
+    return true;
+}
+
+/* Of what was left. `kept`: and may be taken back; else: and is on its way out of the queue. */
+static struct contest *find(const struct core *core, const char *name, bool kept)
+{
+    for (size_t i = 0; i < core->parked_count; i++) {
+        struct contest *lock = core->parked[i];
+        if (lock->kind == CONTEST_LOCK && lock->standing && lock->resigning != kept && strcmp(lock->name, name) == 0)
+            return lock;
+    }
+    return NULL;
+}
+
+struct contest *core_queue_again(struct core *core, const char *name, const struct queue_options *options, void *user)
+{
+    struct contest *lock = find(core, name, false);
+    if (lock == NULL || lock->role != ROLE_FOLLOWING || !lock->view.ready || !session_valid(core))
+        return NULL;
+    /* If the last entry may yet appear, it is waited for. */
+    if (!lock->presence_seen && (lock->presence.ticket != 0 || lock->presence.unknown))
+        return NULL;
+    contest_unpark(core, lock, user);
+    lock->removal = lock->presence; /* which may be under way */
+    contest_forget_candidacy(lock); /* so its entry is removed: see remove_ghost */
+    lock->kept = lock->standing = lock->resigning = false;
+    lock->end_code = BATON_OK;
+    free(lock->end_text);
+    lock->end_text = NULL;
+    core->standing_count--;
+    (void)core_queue(core, lock, options, NULL);
+    return lock;
+}
+
+struct contest *core_take_back(struct core *core, const char *name, const struct queue_options *options, void *user,
+                               int64_t now_ms, uint64_t *ret_token)
+{
+    struct contest *lock = find(core, name, true);
+    if (lock == NULL)
+        return NULL;
+    uint64_t token = 0, before = lock->term;
+    if (options->slots == 1 && session_valid(core) && now_ms + options->stop_ms < core->session.deadline_ms)
+        token = latch_take(lock->latch, created_of(lock));
+    if (token == 0 && !rule(core, RULE_TAKE_BACK_BY_LATCH))
+        token = before + 1;
+    if (token == 0) {
+        keep_end(core, lock);
+        return NULL;
+    }
+    contest_unpark(core, lock, user);
+    lock->kept = false;
+    lock->options.stop_ms = options->stop_ms;
+    if (options->stop_ms > core->stop_max_ms)
+        core->stop_max_ms = options->stop_ms;
+    *ret_token = lock->term = token;
+    return lock;
+}
+
+void keep_end(struct core *core, struct contest *lock)
+{
+    lock->latch = NULL;
+    lock->role = ROLE_FOLLOWING; /* its program has stopped, and was told so */
+    lock->resigning = true;
+    contest_mark(core, lock);
+}
+
+void keep_step(struct core *core, struct contest *lock)
+{
+    if (lock->resigning)
+        return;
+    if (contest_presence(lock) == NULL || !is_alone(lock) || !latch_is_free(lock->latch, created_of(lock)) ||
+        !session_valid(core) || contest_fading(core, lock) || core->now_ms >= lock->kept_until_ms)
+        keep_end(core, lock);
+    else
+        contest_wake(core, lock, lock->kept_until_ms);
+}

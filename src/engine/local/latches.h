@@ -1,0 +1,52 @@
+/* latches.h: the latches of a namespace (base/latch.h), in the mapping that all processes share.
+ *
+ * A queue (the records whose keys differ after their last slash only) has one place for a latch, by its hash. If the
+ * place is taken by another queue, or by another entry, an entry has none, and its client writes each time.
+ *
+ * Latches change with a transaction: what is closed is closed at once, which loses nothing but time when the
+ * transaction fails; what begins, or is free for another one, is so when it is committed. All of that is called with
+ * the writer's lock held, by one process at a time.
+ */
+#ifndef LOCAL_LATCHES_H
+#define LOCAL_LATCHES_H
+
+#include <stddef.h>
+
+#include "base/latch.h"
+
+#define LATCHES 1024
+
+struct latch_place {
+    struct baton_latch latch;
+    _Atomic uint64_t queue;   /* its hash */
+    _Atomic uint64_t session; /* of the entry */
+};
+
+/* The latch of this record, in any thread. NULL: it has none. */
+struct baton_latch *latches_find(struct latch_place *latches, const char *key, uint64_t created);
+
+/* What a transaction changes. */
+struct latch_changes {
+    struct latch_place *latches;
+    struct latch_change *list;
+    size_t count, room;
+};
+
+/* `key` is going to be put: whoever has its queue's latch is told. The latch's word; 0: nobody has it. If it is gone,
+ * the caller removes that record. */
+uint64_t latches_want(struct latch_changes *changes, const char *key);
+/* The session of whoever has the place that the latch of `key` would need; 0: it can be had. */
+uint64_t latches_taken(const struct latch_changes *changes, const char *key);
+/* This record gets a latch. */
+void latches_begin(struct latch_changes *changes, const char *key, uint64_t session, uint64_t created);
+/* This record is going to be removed. Its latch's word, or 0. */
+uint64_t latches_end(struct latch_changes *changes, const char *key, uint64_t created);
+
+void latches_commit(struct latch_changes *changes);
+void latches_rollback(struct latch_changes *changes);
+void latches_release(struct latch_changes *changes);
+
+/* The length of what the keys of a queue have in common; 0: it is in none. */
+size_t queue_length(const char *key);
+
+#endif
