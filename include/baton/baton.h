@@ -217,8 +217,8 @@ BATON_API void baton_lock_options_init(struct baton_lock_options *options);
  * BATON_CONFLICT (try_only), BATON_TIMEOUT (wait_ms), BATON_INVALID (others disagree about the slots). After ACQUIRED:
  * BATON_STOP when the session may be lost (answer by baton_unlock() when you have stopped), then BATON_RELEASED with
  * BATON_LOST. Who waits keeps waiting when the session is lost, at the end of the queue. A client has one attempt at a
- * lock at a time (BATON_CONFLICT). 0 and *ret (until baton_lock_free, or close), or -1 with BATON_INVALID,
- * BATON_CONFLICT, BATON_FULL. */
+ * lock at a time (BATON_CONFLICT), from here to baton_unlock(); the next one need not wait for BATON_RELEASED. 0 and
+ * *ret (until baton_lock_free, or close), or -1 with BATON_INVALID, BATON_CONFLICT, BATON_FULL. */
 BATON_API int baton_lock(struct baton *b, const char *name, const struct baton_lock_options *options,
                          struct baton_lock **ret, struct baton_error *err);
 
@@ -226,8 +226,10 @@ BATON_API int baton_lock(struct baton *b, const char *name, const struct baton_l
  * signal handler. *ret_token (may be NULL) is untouched on false. */
 BATON_API bool baton_holds(const struct baton_lock *lock, uint64_t *ret_token);
 
-/* What was done under the lock is over: give it up, or stop waiting for it. BATON_RELEASED (BATON_OK) follows. Twice is
- * once; of a lock that is lost it does nothing. */
+/* What was done under the lock is over: give it up, or stop waiting for it. BATON_RELEASED (BATON_OK) follows; whoever
+ * wants the lock then has it at once. Twice is once; of a lock that is lost it does nothing.
+ * (local: an entry that nobody else has wanted stays visible for up to 0.2 s. Whoever takes the lock again meanwhile, in
+ * the same client, has it without a write, with a new token.) */
 BATON_API void baton_unlock(struct baton_lock *lock);
 
 /* Free the handle; it is unlocked first, in the background. NULL allowed. */
@@ -243,7 +245,7 @@ struct baton_lock_entry {
     const char *id, *host;
     uint32_t slots; /* as this one was told */
     bool holds;
-    uint64_t token;
+    uint64_t token; /* a holder that has taken the same lock again may have a newer one */
     int64_t since_wall_ms; /* when it began to wait */
 };
 struct baton_lock_status {
