@@ -301,7 +301,7 @@ static int run_lock(const char *url, int cycles)
                 give_up("flock(2) fails");
         flock_ms += now_ms() - begin;
     }
-    printf("{\"cycles\": %d, \"lock_ms\": %.1f, \"waiting_ms\": %.1f, \"bare_ms\": %.1f, \"flock_ms\": %.3f}\n",
+    printf("{\"cycles\": %d, \"lock_ms\": %.3f, \"waiting_ms\": %.3f, \"bare_ms\": %.3f, \"flock_ms\": %.3f}\n",
            (cycles + BLOCK - 1) / BLOCK * BLOCK, lock_ms, waiting_ms, bare_ms, flock_ms);
     fflush(stdout);
     _Exit(0);
