@@ -119,25 +119,43 @@ static void set_environment(const struct guard_environment *environment)
         setenv("WATCHDOG_USEC", environment->watchdog_us, 1);
 }
 
-/* As execvp(3), which tries to execute the command in each folder of PATH: to look first whether it is there costs a
- * third, and a takeover waits for it. What is special (the present folder, a script without an interpreter, ...) is
- * left to execvp. */
-static void execute(char *const *argv)
+/* Where the command is by PATH, as execvp(3) finds it. What is special (the present folder, no PATH, ...) is not found:
+ * execvp knows what to do. */
+static bool find_in_path(const char *name, char path[PATH_MAX])
 {
-    const char *folder = strchr(argv[0], '/') == NULL ? getenv("PATH") : NULL;
-    char path[PATH_MAX];
+    const char *folder = strchr(name, '/') == NULL ? getenv("PATH") : NULL;
     while (folder != NULL && *folder != '\0') {
         int length = (int)strcspn(folder, ":");
-        int used = snprintf(path, sizeof(path), "%.*s/%s", length, folder, argv[0]);
-        if (length == 0 || used >= (int)sizeof(path))
-            break;
-        if (access(path, X_OK) == 0) {
-            execv(path, argv);
-            break;
-        }
+        int used = snprintf(path, PATH_MAX, "%.*s/%s", length, folder, name);
+        if (length == 0 || used >= PATH_MAX)
+            return false;
+        if (access(path, X_OK) == 0)
+            return true;
         folder += length + (folder[length] == ':');
     }
+    return false;
+}
+
+/* As execvp(3), which tries to execute the command in each folder of PATH: to look first whether it is there costs a
+ * third, and a takeover waits for it. What cannot be executed so (a script without an interpreter, ...) is left to
+ * execvp. */
+static void execute(char *const *argv)
+{
+    char path[PATH_MAX];
+    if (find_in_path(argv[0], path))
+        execv(path, argv);
     execvp(argv[0], argv);
+}
+
+/* What the exec waits for is done once beforehand: what a process does for the first time after a fork costs a page
+ * fault for each page, and the search for each name of PATH one in the kernel's cache. All that is set here is set or
+ * removed again by the real environment. Where the command was found is not kept: it may have moved by then. */
+static void rehearse(char *const *argv, struct guard_environment *placeholder)
+{
+    char path[PATH_MAX];
+    *placeholder = (struct guard_environment){.term = 1, .token = 1, .attempt = 1, .notify = "-"};
+    set_environment(placeholder);
+    (void)find_in_path(argv[0], path);
 }
 
 /* The child that will be the command: everything is done but the exec, which waits for its environment. If none comes,
@@ -149,10 +167,11 @@ static void wait_for_order(struct watch *watch, pid_t guard, int order_fd, int r
     prctl(PR_SET_NAME, "baton-ready");
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != guard)
-        _exit(1); /* the guard has died before that was set */
+        _exit(1);             /* the guard has died before that was set */
+    signal(SIGPIPE, SIG_DFL); /* ignored by the supervisor; what else is ignored was so by whoever started it */
+    rehearse(watch->argv, &environment);
     if (read(order_fd, &environment, sizeof(environment)) != (ssize_t)sizeof(environment))
         _exit(1);
-    signal(SIGPIPE, SIG_DFL); /* ignored by the supervisor; what else is ignored was so by whoever started it */
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);

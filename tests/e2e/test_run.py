@@ -66,6 +66,36 @@ def test_the_command_has_its_environment(world):
     assert process.wait_exit() == 0
 
 
+def test_nothing_but_what_is_promised_is_in_its_environment(world):
+    before = {"BATON_TOKEN": "7", "BATON_ATTEMPT": "8", "WATCHDOG_USEC": "9000000"}
+    process = world.stand("db", "a", command=("sh", "-c", "env | cut -d= -f1 | sort | xargs"), env=before)
+    match, _ = process.wait_line("BATON")
+    names = {name for name in match.string.split() if name.startswith(("BATON_", "WATCHDOG_", "PGOPTIONS"))}
+    assert names - set(world.env) == {"BATON_ID", "BATON_NAME", "BATON_TERM"}
+
+
+def put_tool(world, folder, says):
+    os.makedirs(os.path.join(world.folder, folder), exist_ok=True)
+    path = os.path.join(world.folder, folder, "tool")
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(f"#!/bin/sh\necho {says}\nexec sleep 1000\n")
+    os.chmod(path, 0o755)
+
+
+def test_the_command_is_looked_for_when_it_is_started(world):
+    """Also when it was prepared long before: the path may have another one by then."""
+    env = {"PATH": f"{world.folder}/first:{world.folder}/second:{os.environ['PATH']}"}
+    put_tool(world, "second", "old")
+    changes = world.watch("db")
+    a = world.stand("db", "a", command=("tool",), env=env)
+    a.wait_line("^old$")
+    b = world.stand("db", "b", command=("tool",), env=env)
+    changes.wait_object(change="join", id="b")
+    put_tool(world, "first", "new")
+    a.stop()
+    assert b.wait_line("old|new")[0].group(0) == "new"
+
+
 @pytest.mark.parametrize("script,status", [("exit 7", 7), ("kill -KILL $$", 137), ("kill -TERM $$", 143), ("true", 0)])
 def test_the_exit_status_of_the_command_is_batons(world, script, status):
     assert world.stand("db", "a", command=("sh", "-c", script)).wait_exit() == status
