@@ -24,10 +24,12 @@
  * engine may look for sessions that are over only now and then (etcd: every 500 ms). */
 #define END_LATE_MS 1000
 #define GIVE_WAY_MS 2
+#define DEATH_SIGNAL SIGUSR1 /* from the kernel, at the death of the supervisor's main thread */
 #define QUIET_MS 10 /* then what can be done ahead is done: nobody is waiting for this process or for its core */
 
 struct watch {
     int fd, supervisor_pidfd, signal_fd, timer_fd;
+    pid_t supervisor;
     char *const *argv;
     struct cgroup cgroup;
     pid_t ready; /* the next command, forked but for its exec; only while none runs. 0: none */
@@ -361,6 +363,26 @@ static void supervisor_died(struct watch *watch)
         end_session(watch);
 }
 
+/* To a pidfd, a process is dead when its memory is given back, too, and that takes as long as all that is left to do
+ * here. Its main thread is dead before that. It has forked this process, so the kernel says when (PR_SET_PDEATHSIG),
+ * and nobody but the supervisor can send that signal in its name. It is the only thread that acts on having the place,
+ * so nothing is begun any more; the others are dying, and what they have under way are requests as of any process that
+ * dies. */
+static void on_signals(struct watch *watch)
+{
+    struct signalfd_siginfo info;
+    bool death = false, child = false;
+    while (read(watch->signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
+        child = child || info.ssi_signo == SIGCHLD;
+        death = death || (info.ssi_signo == DEATH_SIGNAL && info.ssi_code == SI_USER &&
+                          info.ssi_pid == (uint32_t)watch->supervisor);
+    }
+    if (death && !watch->dead_supervisor)
+        supervisor_died(watch);
+    if (child)
+        reap(watch);
+}
+
 /* ---- time ---- */
 
 static int64_t next_ms(const struct watch *watch)
@@ -492,11 +514,13 @@ static void watch_init(struct watch *watch)
     setsid();
     prctl(PR_SET_NAME, "baton-guard");
     prctl(PR_SET_CHILD_SUBREAPER, 1);
+    prctl(PR_SET_PDEATHSIG, DEATH_SIGNAL); /* too late for one that is dead already: its pidfd says so */
     oom_spare();
-    sigset_t child;
-    sigemptyset(&child);
-    sigaddset(&child, SIGCHLD);
-    watch->signal_fd = signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
+    sigset_t heard;
+    sigemptyset(&heard);
+    sigaddset(&heard, SIGCHLD);
+    sigaddset(&heard, DEATH_SIGNAL);
+    watch->signal_fd = signalfd(-1, &heard, SFD_CLOEXEC | SFD_NONBLOCK);
     watch->timer_fd = timerfd_create(CLOCK_BOOTTIME, TFD_CLOEXEC | TFD_NONBLOCK);
     if (watch->signal_fd < 0 || watch->timer_fd < 0)
         IMPOSSIBLE("the guard cannot make its descriptors (%d)", errno);
@@ -521,7 +545,7 @@ static void prepare_all(struct watch *watch)
 
 void guard_main(int fd, int supervisor_pidfd, char *const *argv)
 {
-    struct watch watch = {.fd = fd, .supervisor_pidfd = supervisor_pidfd, .argv = argv};
+    struct watch watch = {.fd = fd, .supervisor_pidfd = supervisor_pidfd, .supervisor = getppid(), .argv = argv};
     watch_init(&watch);
     while (!watch.bye && !(watch.dead_supervisor && !watch.any)) {
         struct pollfd polled[] = {{.fd = fd, .events = POLLIN},
@@ -540,12 +564,8 @@ void guard_main(int fd, int supervisor_pidfd, char *const *argv)
             on_orders(&watch);
         if (polled[1].revents != 0 && !watch.dead_supervisor)
             supervisor_died(&watch);
-        if (polled[2].revents != 0) {
-            struct signalfd_siginfo info;
-            while (read(watch.signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info))
-                ;
-            reap(&watch);
-        }
+        if (polled[2].revents != 0)
+            on_signals(&watch);
         if (polled[3].revents != 0)
             on_timer(&watch);
     }

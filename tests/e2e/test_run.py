@@ -125,6 +125,15 @@ def test_a_killed_supervisor_takes_its_command_along(pair):
     assert dead(pair.command)
 
 
+def test_no_signal_makes_the_guard_believe_that_its_supervisor_is_dead(pair):
+    """The kernel tells it of that by a signal, too, but not everybody can."""
+    for number in set(signal.Signals) - {signal.SIGKILL, signal.SIGSTOP}:
+        os.kill(guard_of(pair.a), number)
+    pair.a.signal(signal.SIGTERM)  # answered by the guard, which has those signals behind it
+    assert pair.a.wait_exit() == 143
+    assert wait_up(pair.b)[1] == pair.term + 1
+
+
 def test_a_killed_supervisor_and_command_pass_the_place_on(pair):
     os.kill(pair.command, signal.SIGKILL)
     pair.a.signal(signal.SIGKILL)
