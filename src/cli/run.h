@@ -51,6 +51,7 @@ struct run {
     bool running;                        /* descendants of the command may be left */
     bool pending;                        /* it is to start when the follower's command is over */
     int stop_signal;                     /* what the command is ended with */
+    bool told;                           /* it was sent that */
     bool unhealthy;                      /* it is being ended because of the watchdog or the health check */
     int wait_status;                     /* of the last command that ended */
     bool ended;                          /* there is one */

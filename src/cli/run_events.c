@@ -58,7 +58,7 @@ static void start_command(struct run *run)
     if (run->pending)
         return;
     run->running = true;
-    run->unhealthy = false;
+    run->told = run->unhealthy = false;
     guard_spawn(&run->guard, &environment);
 }
 
@@ -68,11 +68,19 @@ void run_command_may_start(struct run *run)
         start_command(run);
 }
 
+/* It is told once; what comes after that can only take time from it. */
 static void stop_command(struct run *run, int64_t kill_at_ms, int64_t limit_ms)
 {
     health_stop(&run->health);
     run->watchdog_at_ms = NEVER_MS;
-    guard_stop(&run->guard, run->stop_signal, kill_at_ms, limit_ms);
+    guard_stop(&run->guard, run->told ? 0 : run->stop_signal, kill_at_ms, limit_ms);
+    run->told = true;
+}
+
+static void stop_in_grace(struct run *run)
+{
+    int64_t kill_at_ms = baton_now_ms() + run->options->candidate.grace_ms;
+    stop_command(run, kill_at_ms, kill_at_ms + GUARD_LATE_MS);
 }
 
 static void stop_in_time(struct run *run)
@@ -88,8 +96,7 @@ static void unwell(struct run *run, const char *why)
     run->unhealthy = true;
     run_say(run, "unhealthy", "%s: the command of '%s' %s: it loses its place", run->options->name, run->options->name,
             why);
-    int64_t kill_at_ms = baton_now_ms() + run->options->candidate.grace_ms;
-    stop_command(run, kill_at_ms, kill_at_ms + GUARD_LATE_MS);
+    stop_in_grace(run);
 }
 
 static int exit_status(int wait_status)
@@ -109,6 +116,8 @@ static void command_gone(struct run *run, bool by_guard)
         baton_stopped(run->election);
         return;
     }
+    if (run->leaving)
+        baton_stopped(run->election); /* it was told to stop before the library was asked */
     if (run->leaving || run->term == 0)
         return;
     if (by_guard) {
@@ -381,6 +390,9 @@ void run_on_signals(struct run *run)
             }
             run->stop_signal = number;
             run->ended = false;
+            /* At once: to ask the library first whether this is a stop, which it will be, costs two wake-ups. */
+            if (run->running)
+                stop_in_grace(run);
             run_leave(run, 0);
             break;
         case SIGCHLD:

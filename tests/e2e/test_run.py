@@ -236,6 +236,14 @@ def test_a_sigterm_comes_once(world):
     assert a.seen.count("got TERM") == 1
 
 
+def test_a_sigterm_comes_once_also_if_there_are_two_reasons_for_it(world):
+    a = stand(world, "a", "--health", "false", "--health-every", "10ms", "--grace", "500ms",
+              script="trap 'echo got TERM' TERM; " + UP + "while :; do sleep 0.05; done 9>&-")
+    a.wait_line("^got TERM$")  # it is unwell
+    a.stop()
+    assert a.seen.count("got TERM") == 1
+
+
 def cgroup_of(pid):
     with open(f"/proc/{pid}/cgroup", encoding="utf-8") as file:
         return next((line.split("::", 1)[1].strip() for line in file if line.startswith("0::")), None)
