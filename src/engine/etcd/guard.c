@@ -9,9 +9,10 @@
 #include "engine/etcd/etcd.h"
 #include "engine/write.h"
 
-#define TRY_MS 1000  /* for an answer of one endpoint */
-#define AHEAD_MS 200 /* to connect beforehand */
-#define PAUSE_MS 100 /* after each was tried */
+#define TRY_MS 1000   /* for an answer of one endpoint */
+#define AHEAD_MS 200  /* to connect beforehand */
+#define PAUSE_MS 100  /* after each was tried */
+#define GIVE_WAY_MS 5 /* to the next leader, which may wait for this very core, or for etcd's */
 
 struct baton_engine_guard {
     struct etcd_url url;
@@ -132,8 +133,19 @@ void etcd_guard_testament(struct baton_engine_guard *guard, const struct baton_w
     write_replace(&guard->testament, write);
 }
 
+static bool took_effect(const struct grpc_result *result)
+{
+    Etcdserverpb__TxnResponse *answer = NULL;
+    if (result->status == GRPC_OK && result->message != NULL)
+        answer = etcdserverpb__txn_response__unpack(NULL, result->length, result->message);
+    bool succeeded = answer != NULL && answer->succeeded;
+    if (answer != NULL)
+        etcdserverpb__txn_response__free_unpacked(answer, NULL);
+    return succeeded;
+}
+
 /* Once: whether it took effect or not, or nobody knows. An answer that is no broken connection does not keep the lease
- * from its end. */
+ * from its end. When it took effect, nobody waits for that end any more. */
 static void write_testament(struct baton_engine_guard *guard, const char *token, int64_t until_ms,
                             struct grpc_result *ret)
 {
@@ -143,7 +155,11 @@ static void write_testament(struct baton_engine_guard *guard, const char *token,
     grpc_call_put(&call, &txn.request.base);
     txn_release(&txn);
     run(guard, &call, "KV/Txn", token, until_ms, ret);
+    bool handed_over = took_effect(ret);
+    ret->message = NULL;
     grpc_call_release(&call);
+    if (handed_over)
+        (void)poll(NULL, 0, GIVE_WAY_MS);
     if (ret->status != GRPC_BROKEN && ret->status != GRPC_UNAVAILABLE) {
         etcd_guard_testament(guard, NULL);
         ret->status = GRPC_OK;
