@@ -36,8 +36,8 @@ def now():
 
 
 def watch_closely():
-    """The line counts when it is there. Who reads it must not wait until whoever has written it lets go of the core, as
-    one of equal rank would, at times for longer than all the rest takes. What is started from here is of equal rank."""
+    """A reader of equal rank may wait until whoever has written the line lets go of the core: the same for both tools,
+    and at times longer than all the rest takes. This one does not; what is started from here is of equal rank."""
     try:
         os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(1))
         return True
@@ -199,7 +199,7 @@ def main():
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     if not watch_closely():
-        print("takeover: not root: the times include how long the reader waits for a core", file=sys.stderr)
+        print("takeover: not root: some times include how long the reader waits for a core", file=sys.stderr)
     results = []
     with tempfile.TemporaryDirectory(prefix="baton-bench-") as folder:
         flock, baton = Flock(folder, options), Baton(folder, options)

@@ -60,6 +60,8 @@ static void start_command(struct run *run)
     run->running = true;
     run->told = run->unhealthy = false;
     guard_spawn(&run->guard, &environment);
+    run->watchdog_at_ms = run->options->watchdog_ms > 0 ? baton_now_ms() + run->options->watchdog_ms : NEVER_MS;
+    health_start(&run->health, baton_now_ms());
 }
 
 void run_command_may_start(struct run *run)
@@ -148,6 +150,8 @@ static void command_gone(struct run *run, bool by_guard)
 static void command_failed(struct run *run, int error)
 {
     run->running = false;
+    health_stop(&run->health);
+    run->watchdog_at_ms = NEVER_MS;
     cli_error("%s: cannot run '%s': %s", run->options->name, run->options->command[0], strerror(error));
     run->ended = false;
     if (run->stopping)
@@ -177,12 +181,6 @@ void run_on_guard(struct run *run)
     struct guard_message message;
     while (guard_next(&run->guard, &message) != GUARD_NOTHING) {
         switch (message.news) {
-        case GUARD_STARTED:
-            run->watchdog_at_ms = run->options->watchdog_ms > 0 ? baton_now_ms() + run->options->watchdog_ms : NEVER_MS;
-            health_start(&run->health, baton_now_ms());
-            if (run->stopping)
-                stop_in_time(run);
-            break;
         case GUARD_FAILED:
             command_failed(run, message.error);
             break;

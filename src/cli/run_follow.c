@@ -128,10 +128,6 @@ void run_follow_on_guard(struct run *run)
             cli_error("%s: cannot run /bin/sh for --follow: %s", run->options->name, strerror(message.error));
             gone(run);
             break;
-        case GUARD_STARTED:
-            if (follow->stopping)
-                stop(run);
-            break;
         case GUARD_TROUBLE:
             cli_error("%s: %s", run->options->name, message.text);
             break;

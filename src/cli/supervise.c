@@ -113,10 +113,6 @@ void supervise_on_guard(struct supervisor *supervisor)
         case GUARD_DEAD:
             guard_died(supervisor);
             return;
-        case GUARD_STARTED:
-            if (supervisor->kill_at_ms != NEVER_MS)
-                guard_stop(&supervisor->guard, SIGTERM, supervisor->kill_at_ms, supervisor->limit_ms);
-            break;
         case GUARD_NOTHING:
             return;
         }

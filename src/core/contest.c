@@ -318,7 +318,9 @@ static void withdraw(struct core *core, struct contest *contest)
             return; /* task_look goes on */
     }
     const struct view_record *own = contest_presence(contest);
-    if (own != NULL)
+    if (own != NULL && contest->kind == CONTEST_ELECTION && core->now_ms < contest->leave_ms)
+        contest_wake(core, contest, contest->leave_ms);
+    else if (own != NULL)
         remove_key(core, contest, &contest->presence, own);
     else if (contest->presence.ticket == 0)
         finish_resigning(core, contest);

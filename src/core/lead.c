@@ -293,6 +293,7 @@ void election_lead(struct core *core, struct contest *election)
         }
         election->role = ROLE_FOLLOWING;
         election->decision.unknown = false;
+        election->leave_ms = election->roster.leader != NULL ? core->now_ms + GIVE_WAY_MS : 0;
     }
     if (election->role == ROLE_FOLLOWING) {
         if (names_us(election))

@@ -94,6 +94,7 @@ struct contest {
     char transfer_to[NAME_MAX_BYTES + 1];
     const char *stop_reason;
     struct roster roster;
+    int64_t leave_ms;         /* its presence is not removed before this */
     uint64_t vacant_revision; /* of the decision that was found vacant */
     int64_t vacant_since_ms;
     struct attempt decision; /* also of a task */
@@ -129,6 +130,10 @@ struct request {
     struct attempt attempt;
     bool written, force;
 };
+
+/* Who has been succeeded leaves a moment later: what that takes would be taken from the one that begins just now, when
+ * both are on one machine. */
+#define GIVE_WAY_MS 5
 
 #define PARKED_MAX 16 /* contests whose view is kept for the next who wants one; */
 #define PARKED_MS 200 /* ... for so long: it is woken by each change meanwhile */

@@ -23,8 +23,11 @@ int guard_start(struct guard *guard, char *const *argv, const int *outputs, stru
     int self_pidfd = (int)syscall(SYS_pidfd_open, getpid(), 0);
     if (self_pidfd < 0)
         return error_errno(err, errno, "cannot make a pidfd (Linux 5.3 is needed)");
-    if (prctl(PR_SET_CHILD_SUBREAPER, 1) < 0 || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) {
+    struct deadman *deadman = deadman_new();
+    if (deadman == NULL || prctl(PR_SET_CHILD_SUBREAPER, 1) < 0 ||
+        socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) {
         error_errno(err, errno, "cannot prepare the guard");
+        deadman_free(deadman);
         close(self_pidfd);
         return -1;
     }
@@ -33,16 +36,21 @@ int guard_start(struct guard *guard, char *const *argv, const int *outputs, stru
         close(pair[0]);
         if (outputs != NULL && (dup2(outputs[0], STDOUT_FILENO) < 0 || dup2(outputs[1], STDERR_FILENO) < 0))
             _exit(EXIT_FAILURE); /* seen as the guard's death */
-        guard_main(pair[1], self_pidfd, argv);
+        guard_main(pair[1], self_pidfd, deadman, argv);
     }
     close(pair[1]);
     close(self_pidfd);
     if (pid < 0) {
+        error_errno(err, errno, "cannot fork the guard");
+        deadman_free(deadman);
         close(pair[0]);
-        return error_errno(err, errno, "cannot fork the guard");
+        return -1;
     }
-    *guard =
-        (struct guard){.pid = pid, .fd = pair[0], .pidfd = (int)syscall(SYS_pidfd_open, pid, 0), .limit_ms = NEVER_MS};
+    *guard = (struct guard){.pid = pid,
+                            .fd = pair[0],
+                            .pidfd = (int)syscall(SYS_pidfd_open, pid, 0),
+                            .limit_ms = NEVER_MS,
+                            .deadman = deadman};
     if (guard->pidfd < 0)
         return error_errno(err, errno, "cannot make a pidfd of the guard");
     return 0;
@@ -147,6 +155,14 @@ void guard_testament(struct guard *guard, const char *text)
     order(guard, &message, -1);
 }
 
+static void forget(struct guard *guard)
+{
+    close(guard->fd);
+    close(guard->pidfd);
+    deadman_free(guard->deadman);
+    *guard = (struct guard){.limit_ms = NEVER_MS, .hung = guard->hung};
+}
+
 void guard_bye(struct guard *guard)
 {
     if (guard->pid <= 0)
@@ -156,9 +172,7 @@ void guard_bye(struct guard *guard)
     if (poll(&dead, 1, 2000) <= 0)
         kill(guard->pid, SIGKILL);
     waitpid(guard->pid, NULL, 0);
-    close(guard->fd);
-    close(guard->pidfd);
-    guard->pid = 0;
+    forget(guard);
 }
 
 enum guard_news guard_next(struct guard *guard, struct guard_message *ret)
@@ -179,9 +193,7 @@ enum guard_news guard_next(struct guard *guard, struct guard_message *ret)
 bool guard_replace(struct guard *guard, int64_t limit_ms)
 {
     int64_t end_ms = clock_now_ms() + limit_ms;
-    close(guard->fd);
-    close(guard->pidfd);
-    guard->pid = 0;
+    forget(guard);
     sigset_t child;
     sigemptyset(&child);
     sigaddset(&child, SIGCHLD);

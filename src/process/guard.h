@@ -27,9 +27,10 @@ struct guard {
     int pidfd;        /* readable when the guard is dead */
     int64_t limit_ms; /* of a stop: who has not done it by then hangs; NEVER_MS */
     bool hung;        /* it was killed for that; GUARD_DEAD follows */
+    struct deadman *deadman;
 };
 
-/* Fork the guard: before any thread exists. `argv` is the command. `outputs`: two descriptors for its standard output
+/* Fork the guard: before any thread exists; the thread that calls this is the supervisor. `argv` is the command. `outputs`: two descriptors for its standard output
  * and its standard error; NULL: those of the caller. In the guard this does not return. The caller becomes a child
  * subreaper. 0, or -1 with err. */
 int guard_start(struct guard *guard, char *const *argv, const int *outputs, struct baton_error *err);
@@ -60,7 +61,6 @@ void guard_bye(struct guard *guard);
 
 enum guard_news {
     GUARD_NOTHING,
-    GUARD_STARTED, /* pid */
     GUARD_FAILED,  /* the command could not be started: error, an errno; GUARD_GONE does not follow */
     GUARD_EXITED,  /* the command itself: its wait status; what it left behind is being killed */
     GUARD_GONE,    /* no descendant is left; `by_guard`: the guard has ended it, and then the session */

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,25 +25,28 @@
  * engine may look for sessions that are over only now and then (etcd: every 500 ms). */
 #define END_LATE_MS 1000
 #define GIVE_WAY_MS 2
-#define DEATH_SIGNAL SIGUSR1 /* from the kernel, at the death of the supervisor's main thread */
 #define QUIET_MS 10 /* then what can be done ahead is done: nobody is waiting for this process or for its core */
 
 struct watch {
     int fd, supervisor_pidfd, signal_fd, timer_fd;
-    pid_t supervisor;
+    int dead_fd; /* -1, or readable when the supervisor's main thread is dead */
     char *const *argv;
     struct cgroup cgroup;
     pid_t ready; /* the next command, forked but for its exec; only while none runs. 0: none */
     int ready_order, ready_report;
     bool to_prepare; /* it should be forked, in a quiet time */
     pid_t command;   /* 0: it does not run */
+    int report;      /* of the command: why it could not be executed; -1 */
+    bool failed;     /* ... that was told */
     bool any;        /* descendants may be left */
     bool killing;    /* SIGKILL was sent to all: again at each death, until none is left */
     bool orphaned; /* the supervisor is dead, or has let the deadline come near: the session is ended when all are gone
                     */
     bool dead_supervisor, bye;
     int64_t deadline_ms, grace_ms, slack_ms;
-    int64_t kill_at_ms; /* of a stop; NEVER_MS */
+    int64_t kill_at_ms;   /* of a stop; NEVER_MS */
+    int64_t stop_rest_ms; /* when it is told to those that have left the process group; NEVER_MS */
+    int stop_number;      /* ... by this signal */
     bool terminated;    /* SIGTERM was sent because of the deadline */
     struct baton_guard *guard;
     struct baton_lifeline lifeline; /* not opened yet */
@@ -214,6 +218,8 @@ static int prepare(struct watch *watch)
     return error;
 }
 
+/* Nobody waits for the exec, which would take the core from the command when it has just begun. If it fails, the child
+ * has said why when it is dead. */
 static void spawn(struct watch *watch, const struct guard_environment *environment)
 {
     struct guard_message message = {.news = GUARD_FAILED};
@@ -222,21 +228,40 @@ static void spawn(struct watch *watch, const struct guard_environment *environme
         say(watch, &message);
         return;
     }
-    pid_t pid = watch->ready;
-    ssize_t put = write(watch->ready_order, environment, sizeof(*environment));
-    ssize_t got = read(watch->ready_report, &message.error, sizeof(message.error)); /* ends at the exec */
+    watch->command = watch->ready;
+    watch->report = dup(watch->ready_report);
+    watch->any = true;
+    watch->failed = watch->killing = watch->terminated = watch->orphaned = false;
+    watch->kill_at_ms = watch->stop_rest_ms = NEVER_MS;
+    (void)!write(watch->ready_order, environment, sizeof(*environment)); /* one that is dead already is found dead */
     forget_ready(watch);
-    if (got == 0 && put == (ssize_t)sizeof(*environment)) {
-        message.news = GUARD_STARTED;
-        watch->command = message.pid = pid;
-        watch->any = true;
-        watch->killing = watch->terminated = watch->orphaned = false;
-        watch->kill_at_ms = NEVER_MS;
-    } else {
-        waitpid(pid, NULL, 0);
-        message.error = got > 0 ? message.error : ECHILD;
-    }
-    say(watch, &message);
+}
+
+/* Of a child that has died: did it die as the command? 0, or why not. */
+static int exec_error(struct watch *watch)
+{
+    int error = 0;
+    if (watch->report < 0)
+        return 0;
+    if (read(watch->report, &error, sizeof(error)) != (ssize_t)sizeof(error))
+        error = 0;
+    close(watch->report);
+    watch->report = -1;
+    return error;
+}
+
+/* A process dies where it ran last, and that core may be busy for some time with giving back the memory of the
+ * supervisor, which it does not interrupt for others; this one is about to become free. (To move one that runs takes
+ * longer than its death.) */
+static void pull_here(pid_t pid)
+{
+    cpu_set_t here;
+    int cpu = sched_getcpu();
+    CPU_ZERO(&here);
+    if (cpu < 0 || cpu >= CPU_SETSIZE || !tree_sleeps(pid))
+        return;
+    CPU_SET((size_t)cpu, &here);
+    (void)sched_setaffinity(pid, sizeof(here), &here);
 }
 
 /* The command's process group first. At its death, or 20 ms later, follows whatever else is left, again and again until
@@ -245,7 +270,9 @@ static void kill_all(struct watch *watch)
 {
     bool first = !watch->killing && watch->command > 0;
     watch->killing = true;
-    watch->kill_at_ms = NEVER_MS;
+    watch->kill_at_ms = watch->stop_rest_ms = NEVER_MS;
+    if (first)
+        pull_here(watch->command);
     if (watch->command > 0)
         kill(-watch->command, SIGKILL);
     if (first)
@@ -260,15 +287,22 @@ static void signal_group(struct watch *watch, int number)
         kill(-watch->command, number);
 }
 
-/* To the process group, and to every other descendant: those that have left it must end, too. */
+/* To the process group now. Those that have left it must end, too, and are looked for a moment later: that takes longer
+ * than most commands take to end. What is stopped cannot end: it is woken, so that it sees the signal. */
 static void stop_command(struct watch *watch, int number)
 {
     if (number <= 0)
         return;
     signal_group(watch, number);
-    tree_signal(number, watch->command);
-    /* What is stopped cannot end: wake it, so that it sees the signal. */
     signal_group(watch, SIGCONT);
+    watch->stop_number = number;
+    watch->stop_rest_ms = clock_now_ms() + GIVE_WAY_MS;
+}
+
+static void stop_rest(struct watch *watch)
+{
+    watch->stop_rest_ms = NEVER_MS;
+    tree_signal(watch->stop_number, watch->command);
     tree_signal(SIGCONT, watch->command);
 }
 
@@ -321,8 +355,9 @@ static void end_session(struct watch *watch)
 static void gone(struct watch *watch)
 {
     watch->any = watch->killing = false;
-    watch->kill_at_ms = NEVER_MS;
-    say(watch, &(struct guard_message){.news = GUARD_GONE, .by_guard = watch->orphaned});
+    watch->kill_at_ms = watch->stop_rest_ms = NEVER_MS;
+    if (!watch->failed)
+        say(watch, &(struct guard_message){.news = GUARD_GONE, .by_guard = watch->orphaned});
     if (watch->orphaned)
         end_session(watch);
     watch->to_prepare = !watch->dead_supervisor;
@@ -334,7 +369,10 @@ static void died(void *ctx, pid_t pid, int status)
     if (pid != watch->command)
         return;
     watch->command = 0;
-    say(watch, &(struct guard_message){.news = GUARD_EXITED, .pid = pid, .status = status});
+    int error = exec_error(watch);
+    watch->failed = error != 0;
+    say(watch, watch->failed ? &(struct guard_message){.news = GUARD_FAILED, .error = error}
+                             : &(struct guard_message){.news = GUARD_EXITED, .pid = pid, .status = status});
     watch->killing = true; /* what it leaves behind does not outlive it */
 }
 
@@ -363,31 +401,13 @@ static void supervisor_died(struct watch *watch)
         end_session(watch);
 }
 
-/* To a pidfd, a process is dead when its memory is given back, too, and that takes as long as all that is left to do
- * here. Its main thread is dead before that. It has forked this process, so the kernel says when (PR_SET_PDEATHSIG),
- * and nobody but the supervisor can send that signal in its name. It is the only thread that acts on having the place,
- * so nothing is begun any more; the others are dying, and what they have under way are requests as of any process that
- * dies. */
-static void on_signals(struct watch *watch)
-{
-    struct signalfd_siginfo info;
-    bool death = false, child = false;
-    while (read(watch->signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
-        child = child || info.ssi_signo == SIGCHLD;
-        death = death || (info.ssi_signo == DEATH_SIGNAL && info.ssi_code == SI_USER &&
-                          info.ssi_pid == (uint32_t)watch->supervisor);
-    }
-    if (death && !watch->dead_supervisor)
-        supervisor_died(watch);
-    if (child)
-        reap(watch);
-}
-
 /* ---- time ---- */
 
 static int64_t next_ms(const struct watch *watch)
 {
     int64_t next = watch->any ? watch->kill_at_ms : NEVER_MS;
+    if (watch->any && watch->stop_rest_ms < next)
+        next = watch->stop_rest_ms;
     if (watch->any && watch->deadline_ms != NEVER_MS && !watch->killing) {
         int64_t at = watch->deadline_ms - watch->slack_ms - (watch->terminated ? 0 : watch->grace_ms);
         if (at < next)
@@ -422,6 +442,8 @@ static void on_timer(struct watch *watch)
         reap(watch);
         return;
     }
+    if (now_ms >= watch->stop_rest_ms)
+        stop_rest(watch);
     if (watch->deadline_ms == NEVER_MS)
         return;
     if (now_ms >= watch->deadline_ms - watch->slack_ms) {
@@ -514,17 +536,15 @@ static void watch_init(struct watch *watch)
     setsid();
     prctl(PR_SET_NAME, "baton-guard");
     prctl(PR_SET_CHILD_SUBREAPER, 1);
-    prctl(PR_SET_PDEATHSIG, DEATH_SIGNAL); /* too late for one that is dead already: its pidfd says so */
     oom_spare();
-    sigset_t heard;
-    sigemptyset(&heard);
-    sigaddset(&heard, SIGCHLD);
-    sigaddset(&heard, DEATH_SIGNAL);
-    watch->signal_fd = signalfd(-1, &heard, SFD_CLOEXEC | SFD_NONBLOCK);
+    sigset_t child;
+    sigemptyset(&child);
+    sigaddset(&child, SIGCHLD);
+    watch->signal_fd = signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
     watch->timer_fd = timerfd_create(CLOCK_BOOTTIME, TFD_CLOEXEC | TFD_NONBLOCK);
     if (watch->signal_fd < 0 || watch->timer_fd < 0)
         IMPOSSIBLE("the guard cannot make its descriptors (%d)", errno);
-    watch->deadline_ms = watch->kill_at_ms = NEVER_MS;
+    watch->deadline_ms = watch->kill_at_ms = watch->stop_rest_ms = NEVER_MS;
     cgroup_make(&watch->cgroup);
     (void)prepare(watch);
 }
@@ -543,18 +563,22 @@ static void prepare_all(struct watch *watch)
     watch->to_prepare = false;
 }
 
-void guard_main(int fd, int supervisor_pidfd, char *const *argv)
+void guard_main(int fd, int supervisor_pidfd, struct deadman *deadman, char *const *argv)
 {
-    struct watch watch = {.fd = fd, .supervisor_pidfd = supervisor_pidfd, .supervisor = getppid(), .argv = argv};
+    struct watch watch = {.fd = fd, .supervisor_pidfd = supervisor_pidfd, .argv = argv, .report = -1};
     watch_init(&watch);
+    /* Its main thread is the only one that acts on having the place, so when that is dead nothing is begun any more; the
+     * others are dying, and what they have under way are requests as of any process that dies. */
+    watch.dead_fd = deadman_watch(deadman);
     while (!watch.bye && !(watch.dead_supervisor && !watch.any)) {
         struct pollfd polled[] = {{.fd = fd, .events = POLLIN},
                                   {.fd = supervisor_pidfd, .events = POLLIN},
+                                  {.fd = watch.dead_fd, .events = POLLIN},
                                   {.fd = watch.signal_fd, .events = POLLIN},
                                   {.fd = watch.timer_fd, .events = POLLIN}};
         set_timer(&watch);
         if (watch.dead_supervisor)
-            polled[0].fd = polled[1].fd = -1;
+            polled[0].fd = polled[1].fd = polled[2].fd = -1;
         int ready = poll(polled, COUNT_OF(polled), is_unprepared(&watch) ? QUIET_MS : -1);
         if (ready == 0)
             prepare_all(&watch);
@@ -562,11 +586,15 @@ void guard_main(int fd, int supervisor_pidfd, char *const *argv)
             continue;
         if (polled[0].revents != 0)
             on_orders(&watch);
-        if (polled[1].revents != 0 && !watch.dead_supervisor)
+        if ((polled[1].revents != 0 || polled[2].revents != 0) && !watch.dead_supervisor)
             supervisor_died(&watch);
-        if (polled[2].revents != 0)
-            on_signals(&watch);
-        if (polled[3].revents != 0)
+        if (polled[3].revents != 0) {
+            struct signalfd_siginfo info;
+            while (read(watch.signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info))
+                ;
+            reap(&watch);
+        }
+        if (polled[4].revents != 0)
             on_timer(&watch);
     }
     drop_ready(&watch);

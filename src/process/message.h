@@ -3,6 +3,7 @@
 #ifndef PROCESS_MESSAGE_H
 #define PROCESS_MESSAGE_H
 
+#include "process/deadman.h"
 #include "process/guard.h"
 
 enum order_kind { ORDER_SPAWN, ORDER_SIGNAL, ORDER_STOP, ORDER_DEADLINE, ORDER_LIFELINE, ORDER_TESTAMENT, ORDER_BYE };
@@ -22,6 +23,6 @@ struct order {
 };
 
 /* The guard's main function; does not return. */
-void guard_main(int fd, int supervisor_pidfd, char *const *argv) __attribute__((noreturn));
+void guard_main(int fd, int supervisor_pidfd, struct deadman *deadman, char *const *argv) __attribute__((noreturn));
 
 #endif

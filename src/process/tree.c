@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -13,24 +14,34 @@
 #define DEPTH_MAX 64 /* deeper ones come up when those above them are dead */
 #define LIST_BYTES 65536
 
+static bool read_stat(pid_t pid, char *ret_state, int *ret_parent)
+{
+    char path[64], text[512];
+    snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    ssize_t got = read(fd, text, sizeof(text) - 1);
+    close(fd);
+    text[got > 0 ? got : 0] = '\0';
+    const char *end = strrchr(text, ')');
+    return end != NULL && sscanf(end + 1, " %c %d", ret_state, ret_parent) == 2;
+}
+
 /* A child of ours, or of a descendant, is signalled by pidfd: between the listing and the signal its pid may have been
  * used again only if its parent has reaped it; so it must still have that parent after the pidfd is open. */
 static bool still_child(pid_t pid, pid_t parent)
 {
-    char path[64], text[512];
-    snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
-    FILE *stat = fopen(path, "re");
-    if (stat == NULL)
-        return false;
-    size_t got = fread(text, 1, sizeof(text) - 1, stat);
-    fclose(stat);
-    text[got] = '\0';
-    const char *end = NULL;
-    for (const char *c = text; *c != '\0'; c++)
-        if (*c == ')')
-            end = c;
-    int above = 0;
-    return end != NULL && sscanf(end + 1, " %*c %d", &above) == 1 && above == (int)parent;
+    char state;
+    int above;
+    return read_stat(pid, &state, &above) && above == (int)parent;
+}
+
+bool tree_sleeps(pid_t pid)
+{
+    char state;
+    int above;
+    return read_stat(pid, &state, &above) && strchr("SDtT", state) != NULL;
 }
 
 static void signal_one(int number, pid_t pid, pid_t parent)
