@@ -17,12 +17,13 @@ import argparse
 import json
 import os
 import platform
-import selectors
 import signal
 import subprocess
 import sys
 import tempfile
 import time
+
+from stopwatch import now, percentile, read_line, watch_closely
 
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, os.path.join(TOP, "tests", "etcd"))
@@ -32,22 +33,9 @@ LIMIT_S = 60
 COMMAND = ["sh", "-c", 'echo "$$ up"; exec sleep 1000']
 
 
-def now():
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
-
-
 def start(argv, **kwargs):
     return subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
                             start_new_session=True, **kwargs)
-
-
-def read_line(process, limit_s=LIMIT_S):
-    with selectors.DefaultSelector() as selector:
-        selector.register(process.stdout, selectors.EVENT_READ)
-        if not selector.select(limit_s):
-            raise SystemExit("etcd: no line in time")
-    at = now()
-    return process.stdout.readline().decode(), at
 
 
 def end_group(process):
@@ -57,11 +45,6 @@ def end_group(process):
         pass
     process.wait()
     process.stdout.close()
-
-
-def percentile(values, part):
-    values = sorted(values)
-    return values[min(len(values) - 1, int(len(values) * part))]
 
 
 class Etcdctl:
@@ -325,6 +308,7 @@ def main():
     os.environ.setdefault("BATON_ENGINE_DIR", os.path.join(os.path.dirname(os.path.abspath(options.baton)), "src",
                                                            "engine", "etcd"))
     options.candidates = [int(number) for number in options.candidates.split(",")]
+    watch_closely()
     results = []
     for part in options.parts.split(","):
         if part == "cut" and os.geteuid() != 0:

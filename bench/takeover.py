@@ -19,40 +19,17 @@ import argparse
 import json
 import os
 import platform
-import selectors
 import signal
 import subprocess
 import sys
 import tempfile
 import time
 
+from stopwatch import now, percentile, read_line, watch_closely
+
 LIMIT_S = 30
 COMMAND = ["sh", "-c", 'echo "$$ up"; exec sleep 1000']
 HELD = 'echo "$$ up"; exec sleep 1000'
-
-
-def now():
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
-
-
-def watch_closely():
-    """A reader of equal rank may wait until whoever has written the line lets go of the core: the same for both tools,
-    and at times longer than all the rest takes. This one does not; what is started from here is of equal rank."""
-    try:
-        os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(1))
-        return True
-    except PermissionError:
-        return False
-
-
-def read_line(process, limit_s=LIMIT_S):
-    """The next line of stdout, with the time at which it was there."""
-    with selectors.DefaultSelector() as selector:
-        selector.register(process.stdout, selectors.EVENT_READ)
-        if not selector.select(limit_s):
-            raise SystemExit("takeover: no line in time")
-    at = now()
-    return process.stdout.readline(), at
 
 
 def start(argv):
@@ -184,11 +161,6 @@ def start_and_read(tool):
     return process, int(line.split()[0])
 
 
-def percentile(values, part):
-    values = sorted(values)
-    return values[min(len(values) - 1, int(len(values) * part))]
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--baton", default="build/baton")
@@ -198,8 +170,7 @@ def main():
     parser.add_argument("--settle", type=float, default=0.1, help="seconds in which both only stand")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    if not watch_closely():
-        print("takeover: not root: some times include how long the reader waits for a core", file=sys.stderr)
+    watch_closely()
     results = []
     with tempfile.TemporaryDirectory(prefix="baton-bench-") as folder:
         flock, baton = Flock(folder, options), Baton(folder, options)
