@@ -49,6 +49,26 @@ CREATE TABLE IF NOT EXISTS baton.terms (
 );
 COMMENT ON TABLE baton.terms IS 'the newest term that was seen of each election; see baton.fence';
 
+-- A number that grows whenever a term changes, so that who has looked need not look again until then. It is no part of
+-- a transaction: whoever changes a term holds the election's lock from before that until its end, so nobody who has the
+-- lock, too, takes the new number for the old state.
+CREATE SEQUENCE IF NOT EXISTS baton.changes;
+DO $$ BEGIN PERFORM nextval('baton.changes'); END $$;
+
+CREATE OR REPLACE FUNCTION baton.term_changed() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM nextval('baton.changes');
+    RETURN NULL;
+END $$;
+DO $$ BEGIN
+    IF NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = 'baton.terms'::regclass AND tgname = 'baton_changed') THEN
+        CREATE TRIGGER baton_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON baton.terms
+        FOR EACH STATEMENT EXECUTE FUNCTION baton.term_changed();
+        ALTER TABLE baton.terms ENABLE ALWAYS TRIGGER baton_changed;
+    END IF;
+END $$;
+
 CREATE OR REPLACE FUNCTION baton.version() RETURNS integer LANGUAGE sql IMMUTABLE AS 'SELECT 2';
 
 -- Refuse a term that is over; remember one that is new. Held until the end of the transaction. (Who has the newest term
@@ -107,23 +127,31 @@ END $$;
 -- are whole ones, for the writer's search_path counts here (to set another one costs as much as all the rest). Quick is
 -- what is usual: in a transaction that was let through there is nothing to look at, for it keeps others out until its
 -- end (baton.held is undone with a savepoint, as the lock is); and a session that has passed with this term needs only
--- to look whether it is the newest still.
+-- to look whether it is the newest still, which it is while no term has changed (baton.seen).
 CREATE OR REPLACE FUNCTION baton.check_change() RETURNS trigger LANGUAGE plpgsql VOLATILE SECURITY DEFINER AS $$
 DECLARE
     mine pg_catalog.text := pg_catalog.concat(TG_ARGV[0], ' ', pg_catalog.current_setting('baton.term', true), ' ',
                                               pg_catalog.current_setting('baton.election', true));
     may pg_catalog.bool := pg_catalog.current_setting('baton.held', true) OPERATOR(pg_catalog.=) mine;
     locked pg_catalog.text;
+    changes pg_catalog.text;
 BEGIN
     IF may IS NOT TRUE AND pg_catalog.current_setting('baton.passed', true) OPERATOR(pg_catalog.=) mine AND
        pg_catalog.current_setting('transaction_isolation') OPERATOR(pg_catalog.=) 'read committed' THEN
         locked := pg_catalog.pg_advisory_xact_lock_shared(1650553967, pg_catalog.hashtext(TG_ARGV[0]));
-        SELECT term::pg_catalog.text OPERATOR(pg_catalog.=) pg_catalog.current_setting('baton.term') INTO may
-        FROM baton.terms WHERE election OPERATOR(pg_catalog.=) TG_ARGV[0];
+        changes := pg_catalog.pg_sequence_last_value('baton.changes'::pg_catalog.regclass);
+        may := pg_catalog.current_setting('baton.seen', true) OPERATOR(pg_catalog.=) changes;
+        IF may IS NOT TRUE THEN
+            SELECT term::pg_catalog.text OPERATOR(pg_catalog.=) pg_catalog.current_setting('baton.term') INTO may
+            FROM baton.terms WHERE election OPERATOR(pg_catalog.=) TG_ARGV[0];
+            IF may THEN
+                PERFORM pg_catalog.set_config('baton.seen', changes, false);
+            END IF;
+        END IF;
     END IF;
     IF may IS NOT TRUE THEN
         PERFORM baton.fence(TG_ARGV[0]);
-        PERFORM pg_catalog.set_config('baton.passed', mine, false);
+        PERFORM pg_catalog.set_config('baton.passed', mine, false), pg_catalog.set_config('baton.seen', '', false);
     END IF;
     IF TG_LEVEL OPERATOR(pg_catalog.=) 'STATEMENT' THEN
         RETURN NULL;

@@ -188,7 +188,8 @@ static int postgresql_remove(struct fence *fence, struct baton_error *err)
         "DROP FUNCTION baton.guard(regclass, text), baton.unguard(regclass), baton.holes(regclass), "
         "baton.is_reached_from_above(regclass), baton.below(regclass), baton.check_change(), "
         "baton.reset(text), baton.fence(text), baton.fence(text, bigint), baton.version(); "
-        "DROP TABLE baton.terms; DROP SCHEMA baton; COMMIT",
+        "DROP TABLE baton.terms; DROP FUNCTION IF EXISTS baton.term_changed(); "
+        "DROP SEQUENCE IF EXISTS baton.changes; DROP SCHEMA baton; COMMIT",
         err);
 }
 

@@ -107,6 +107,26 @@ def test_an_older_term_is_refused_and_the_table_stays_as_it_was(database):
     assert database.psql("SELECT guarded, election, term FROM baton.status") == "rows|db|7"
 
 
+@pytest.mark.parametrize("change", ["UPDATE baton.terms SET term = 9", "DELETE FROM baton.terms",
+                                    "INSERT INTO baton.terms VALUES ('other', 3)", "SELECT baton.reset('db')",
+                                    "SELECT baton.fence('db', 9)", "INSERT INTO rows (text) VALUES ('newer')"])
+@pytest.mark.parametrize("ends", ["COMMIT", "ROLLBACK"])
+def test_a_session_that_has_passed_looks_again_when_a_term_has_changed(database, tmp_path, change, ends):
+    """However it has changed, and by whom. What was taken back has changed nothing."""
+    session, other = database.session(7, tmp_path), database.session(9, tmp_path)
+    for _ in range(3):  # the first is let through by the long way, the next by a shorter one
+        session.do("INSERT INTO rows (text) VALUES ('x')")
+    other.do("BEGIN")
+    other.do(change)
+    other.do(ends)
+    refused = ends == "COMMIT" and "other" not in change and "DELETE" not in change and "reset" not in change
+    for _ in range(2):
+        told = session.do("INSERT INTO rows (text) VALUES ('y')")
+        assert ("BT001" in told) == refused, told
+    session.close()
+    other.close()
+
+
 @pytest.mark.parametrize("change", ["UPDATE rows SET text = 'y'", "DELETE FROM rows", "TRUNCATE rows",
                                     "INSERT INTO rows (text) VALUES ('y')", "COPY rows (text) FROM STDIN"])
 def test_every_kind_of_change_is_guarded(database, change):
@@ -176,7 +196,7 @@ def test_the_guard_of_a_whole_is_changed_and_taken_away_as_a_whole(database):
     database.psql("SELECT baton.guard('parts', 'other')")
     assert database.psql("SELECT DISTINCT election FROM baton.status WHERE guarded <> 'rows'::regclass") == "other"
     database.psql("SELECT baton.unguard('parts')", "INSERT INTO parts VALUES (1, 'x')", "DELETE FROM part1")
-    assert database.psql("SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'baton%'") == "1"  # that of rows
+    assert database.psql("SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'baton_guard%'") == "1"  # that of rows
 
 
 @pytest.mark.parametrize("level", ["READ COMMITTED", "REPEATABLE READ"])
