@@ -552,12 +552,13 @@ static void watch_init(struct watch *watch)
 /* Is there something that can be done ahead? */
 static bool is_unprepared(const struct watch *watch)
 {
-    return watch->has_lifeline || watch->to_prepare;
+    return (watch->has_lifeline && watch->any) || watch->to_prepare;
 }
 
 static void prepare_all(struct watch *watch)
 {
-    open_lifeline(watch);
+    if (watch->any) /* while it only waits, nobody else waits for its end, and it may be told to begin at any moment */
+        open_lifeline(watch);
     if (watch->to_prepare && !watch->any)
         (void)prepare(watch); /* if it cannot be forked now, it is when it is needed */
     watch->to_prepare = false;
