@@ -177,12 +177,15 @@ void guard_bye(struct guard *guard)
 
 enum guard_news guard_next(struct guard *guard, struct guard_message *ret)
 {
-    *ret = (struct guard_message){.news = GUARD_NOTHING};
-    if (guard->pid <= 0)
-        return GUARD_NOTHING;
+    *ret = (struct guard_message){.news = guard->gone ? GUARD_GONE : GUARD_NOTHING};
+    if (guard->pid <= 0 || guard->gone) {
+        guard->gone = false;
+        return ret->news;
+    }
     ssize_t got = recv(guard->fd, ret, sizeof(*ret), MSG_DONTWAIT);
     if (got == (ssize_t)sizeof(*ret)) {
-        if (ret->news == GUARD_GONE || ret->news == GUARD_FAILED)
+        guard->gone = ret->and_gone;
+        if (ret->news == GUARD_GONE || ret->news == GUARD_FAILED || ret->and_gone)
             guard->limit_ms = NEVER_MS; /* the stop is done */
         return ret->news;
     }

@@ -28,6 +28,7 @@ struct guard {
     int64_t limit_ms; /* of a stop: who has not done it by then hangs; NEVER_MS */
     bool hung;        /* it was killed for that; GUARD_DEAD follows */
     struct deadman *deadman;
+    bool gone; /* GUARD_GONE came along with GUARD_EXITED, and is next */
 };
 
 /* Fork the guard: before any thread exists; the thread that calls this is the supervisor. `argv` is the command. `outputs`: two descriptors for its standard output
@@ -72,6 +73,7 @@ struct guard_message {
     pid_t pid;
     int status, error;
     bool by_guard;
+    bool and_gone; /* of GUARD_EXITED, on the way: one message, so that its reader wakes once; guard_next makes two of it */
     char text[BATON_ERROR_TEXT];
 };
 /* The next message, without waiting. */

@@ -38,6 +38,7 @@ struct watch {
     pid_t command;   /* 0: it does not run */
     int report;      /* of the command: why it could not be executed; -1 */
     bool failed;     /* ... that was told */
+    struct guard_message exited; /* that the command has ended, which is not told yet */
     bool any;        /* descendants may be left */
     bool killing;    /* SIGKILL was sent to all: again at each death, until none is left */
     bool orphaned; /* the supervisor is dead, or has let the deadline come near: the session is ended when all are gone
@@ -352,12 +353,24 @@ static void end_session(struct watch *watch)
     watch->guard = NULL;
 }
 
+static void say_exited(struct watch *watch)
+{
+    if (watch->exited.news != GUARD_NOTHING)
+        say(watch, &watch->exited);
+    watch->exited.news = GUARD_NOTHING;
+}
+
 static void gone(struct watch *watch)
 {
     watch->any = watch->killing = false;
     watch->kill_at_ms = watch->stop_rest_ms = NEVER_MS;
-    if (!watch->failed)
+    if (watch->exited.news == GUARD_EXITED && !watch->orphaned) {
+        watch->exited.and_gone = true;
+        say_exited(watch);
+    } else if (!watch->failed) {
+        say_exited(watch);
         say(watch, &(struct guard_message){.news = GUARD_GONE, .by_guard = watch->orphaned});
+    }
     if (watch->orphaned)
         end_session(watch);
     watch->to_prepare = !watch->dead_supervisor;
@@ -371,8 +384,10 @@ static void died(void *ctx, pid_t pid, int status)
     watch->command = 0;
     int error = exec_error(watch);
     watch->failed = error != 0;
-    say(watch, watch->failed ? &(struct guard_message){.news = GUARD_FAILED, .error = error}
-                             : &(struct guard_message){.news = GUARD_EXITED, .pid = pid, .status = status});
+    if (watch->failed)
+        say(watch, &(struct guard_message){.news = GUARD_FAILED, .error = error});
+    else
+        watch->exited = (struct guard_message){.news = GUARD_EXITED, .pid = pid, .status = status};
     watch->killing = true; /* what it leaves behind does not outlive it */
 }
 
@@ -386,9 +401,12 @@ static void reap(struct watch *watch)
         return;
     }
     bool none = tree_reap(died, watch);
-    if (none)
+    if (none) {
         gone(watch);
-    else if (watch->killing)
+        return;
+    }
+    say_exited(watch); /* what it has left behind is looked for */
+    if (watch->killing)
         kill_all(watch);
 }
 
