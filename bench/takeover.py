@@ -172,7 +172,7 @@ def main():
     options = parser.parse_args()
     watch_closely()
     results = []
-    with tempfile.TemporaryDirectory(prefix="baton-bench-") as folder:
+    with tempfile.TemporaryDirectory(prefix="baton-bench-", ignore_cleanup_errors=True) as folder:
         flock, baton = Flock(folder, options), Baton(folder, options)
         for way in WAYS:
             times = {"flock": [], "baton": []}
