@@ -228,8 +228,8 @@ BATON_API bool baton_holds(const struct baton_lock *lock, uint64_t *ret_token);
 
 /* What was done under the lock is over: give it up, or stop waiting for it. BATON_RELEASED (BATON_OK) follows; whoever
  * wants the lock then has it at once. Twice is once; of a lock that is lost it does nothing.
- * (local: an entry that nobody else has wanted stays visible for up to 0.2 s. Whoever takes the lock again meanwhile, in
- * the same client, has it without a write, with a new token.) */
+ * (local: an entry that nobody else has wanted stays visible for up to 0.2 s. Whoever takes the lock again meanwhile,
+ * in the same client, has it without a write, with a new token.) */
 BATON_API void baton_unlock(struct baton_lock *lock);
 
 /* Free the handle; it is unlocked first, in the background. NULL allowed. */

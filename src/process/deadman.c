@@ -17,8 +17,7 @@ struct deadman {
 
 struct deadman *deadman_new(void)
 {
-    struct deadman *deadman =
-        mmap(NULL, sizeof(*deadman), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    struct deadman *deadman = mmap(NULL, sizeof(*deadman), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (deadman == MAP_FAILED)
         return NULL;
     pthread_mutexattr_t attributes;

@@ -31,9 +31,9 @@ struct guard {
     bool gone; /* GUARD_GONE came along with GUARD_EXITED, and is next */
 };
 
-/* Fork the guard: before any thread exists; the thread that calls this is the supervisor. `argv` is the command. `outputs`: two descriptors for its standard output
- * and its standard error; NULL: those of the caller. In the guard this does not return. The caller becomes a child
- * subreaper. 0, or -1 with err. */
+/* Fork the guard: before any thread exists; the thread that calls this is the supervisor. `argv` is the command.
+ * `outputs`: two descriptors for its standard output and its standard error; NULL: those of the caller. In the guard
+ * this does not return. The caller becomes a child subreaper. 0, or -1 with err. */
 int guard_start(struct guard *guard, char *const *argv, const int *outputs, struct baton_error *err);
 
 /* What the command is started with. */
@@ -73,7 +73,7 @@ struct guard_message {
     pid_t pid;
     int status, error;
     bool by_guard;
-    bool and_gone; /* of GUARD_EXITED, on the way: one message, so that its reader wakes once; guard_next makes two of it */
+    bool and_gone; /* of GUARD_EXITED: one message that wakes its reader once; guard_next makes two of it */
     char text[BATON_ERROR_TEXT];
 };
 /* The next message, without waiting. */

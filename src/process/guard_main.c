@@ -34,13 +34,13 @@ struct watch {
     struct cgroup cgroup;
     pid_t ready; /* the next command, forked but for its exec; only while none runs. 0: none */
     int ready_order, ready_report;
-    bool to_prepare; /* it should be forked, in a quiet time */
-    pid_t command;   /* 0: it does not run */
-    int report;      /* of the command: why it could not be executed; -1 */
-    bool failed;     /* ... that was told */
+    bool to_prepare;             /* it should be forked, in a quiet time */
+    pid_t command;               /* 0: it does not run */
+    int report;                  /* of the command: why it could not be executed; -1 */
+    bool failed;                 /* ... that was told */
     struct guard_message exited; /* that the command has ended, which is not told yet */
-    bool any;        /* descendants may be left */
-    bool killing;    /* SIGKILL was sent to all: again at each death, until none is left */
+    bool any;                    /* descendants may be left */
+    bool killing;                /* SIGKILL was sent to all: again at each death, until none is left */
     bool orphaned; /* the supervisor is dead, or has let the deadline come near: the session is ended when all are gone
                     */
     bool dead_supervisor, bye;
@@ -48,7 +48,7 @@ struct watch {
     int64_t kill_at_ms;   /* of a stop; NEVER_MS */
     int64_t stop_rest_ms; /* when it is told to those that have left the process group; NEVER_MS */
     int stop_number;      /* ... by this signal */
-    bool terminated;    /* SIGTERM was sent because of the deadline */
+    bool terminated;      /* SIGTERM was sent because of the deadline */
     struct baton_guard *guard;
     struct baton_lifeline lifeline; /* not opened yet */
     bool has_lifeline;
@@ -230,12 +230,13 @@ static void spawn(struct watch *watch, const struct guard_environment *environme
         return;
     }
     watch->command = watch->ready;
-    watch->report = dup(watch->ready_report);
+    watch->report = watch->ready_report;
+    watch->ready = 0;
     watch->any = true;
     watch->failed = watch->killing = watch->terminated = watch->orphaned = false;
     watch->kill_at_ms = watch->stop_rest_ms = NEVER_MS;
     (void)!write(watch->ready_order, environment, sizeof(*environment)); /* one that is dead already is found dead */
-    forget_ready(watch);
+    close(watch->ready_order);
 }
 
 /* Of a child that has died: did it die as the command? 0, or why not. */
@@ -586,8 +587,8 @@ void guard_main(int fd, int supervisor_pidfd, struct deadman *deadman, char *con
 {
     struct watch watch = {.fd = fd, .supervisor_pidfd = supervisor_pidfd, .argv = argv, .report = -1};
     watch_init(&watch);
-    /* Its main thread is the only one that acts on having the place, so when that is dead nothing is begun any more; the
-     * others are dying, and what they have under way are requests as of any process that dies. */
+    /* Its main thread is the only one that acts on having the place, so when that is dead nothing is begun any more;
+     * the others are dying, and what they have under way are requests as of any process that dies. */
     watch.dead_fd = deadman_watch(deadman);
     while (!watch.bye && !(watch.dead_supervisor && !watch.any)) {
         struct pollfd polled[] = {{.fd = fd, .events = POLLIN},
