@@ -164,6 +164,7 @@ int core_once(struct core *core, struct contest *task, const struct task_options
     task->queue.slots = 1;
     task->decision = (struct attempt){0};
     task->task.claiming = false;
+    task->task.begun_at = 0;
     task->task.claim_cid[0] = '\0';
     task->task.options = *options;
     free(task->task.what);

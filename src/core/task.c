@@ -46,6 +46,14 @@ void task_release(struct contest *contest)
     contest->task.what = NULL;
 }
 
+/* The claim by which it works, or may begin to. One that was forgotten may come back by a second copy of the write that
+ * had made it, when others have done the task meanwhile: that is not the same claim. */
+static bool is_running_by_us(const struct task *task)
+{
+    return is_own(task) && task->claim->state == CLAIM_RUNNING &&
+           (task->begun_at == 0 || task->claim_record->revision == task->begun_at);
+}
+
 static bool worker_present(const struct contest *contest)
 {
     const struct entries *entries = &contest->queue.entries;
@@ -200,12 +208,13 @@ static void reported(struct core *core, struct contest *contest)
     struct task *task = &contest->task;
     enum claim_state state = task->result.state;
     task->ended = task->claiming = false;
+    task->begun_at = 0;
     contest->role = ROLE_FOLLOWING;
     output_release(&task->result.out);
     output_release(&task->result.err);
     if (state == CLAIM_FREE)
         return;
-    if (!is_own(task))
+    if (!is_own(task) || task->claim->state == CLAIM_RUNNING)
         contest_end(core, contest, BATON_LOST, "the claim of the task '%s' was removed while this instance did it",
                     contest->name);
     else if (task->claim->state == CLAIM_LOST)
@@ -221,7 +230,7 @@ static void report(struct core *core, struct contest *contest)
     struct task *task = &contest->task;
     bool on_its_way =
         task->claiming && (contest->decision.ticket != 0 || contest->decision.revision > contest->view.revision);
-    bool ours = is_own(task) && task->claim->state == CLAIM_RUNNING;
+    bool ours = is_running_by_us(task);
     if (!rule(core, RULE_TASK_RESULT_COMPARES) && task->claim != NULL && contest->decision.revision == 0)
         ours = true; /* whatever the claim says by now */
     if (ours) {
@@ -327,6 +336,7 @@ static void begin(struct core *core, struct contest *contest, const struct view_
     if (contest->queue.try_only)
         contest->queue.until_ms = NEVER_MS; /* the engine has answered: that was the limit for */
     contest->term = own->created;
+    contest->task.begun_at = is_own(&contest->task) ? contest->task.claim_record->revision : 0;
     todo_tell(core, TELL_LEAD, contest, "%s", "")->term = contest->term;
 }
 
@@ -400,7 +410,7 @@ static void work(struct core *core, struct contest *contest)
 {
     const struct task *task = &contest->task;
     int64_t until_ms = core->now_ms + contest->options.stop_ms;
-    bool claimed = task->claiming || (is_own(task) && task->claim->state == CLAIM_RUNNING);
+    bool claimed = task->claiming || is_running_by_us(task);
     if (contest->resigning)
         contest_tell_stop(core, contest, until_ms, "it is given up");
     else if (contest_fading(core, contest))
