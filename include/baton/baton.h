@@ -12,7 +12,8 @@
  *
  * Threads: a client runs one thread of its own, which blocks all signals and calls nothing of the program's. Every
  * function here may be called from any thread, but not from a signal handler (except baton_leads). There are no
- * callbacks: what happened is taken from a queue (baton_next), and baton_fd() is readable while the queue is not empty.
+ * callbacks: what happened is taken from a queue (baton_next) until that is empty, and baton_fd() is readable until
+ * then.
  *
  * Fork: a forked child does not lead: baton_leads() is false there, and every other call fails with BATON_CLOSED.
  * The child may call baton_close() to free its copy; nothing of the parent's is touched. While a child lives that has
@@ -100,8 +101,8 @@ BATON_API void baton_close(struct baton *b);
 BATON_API const char *baton_id(const struct baton *b);
 BATON_API const char *baton_url(const struct baton *b);
 
-/* A descriptor that is readable (poll, epoll, select, any loop) while baton_next() has something. Do not read it.
- * -1 in a forked child. */
+/* A descriptor that is readable (poll, epoll, select, any loop) while baton_next() has something, and until it has said
+ * that it has nothing. Do not read it. -1 in a forked child. */
 BATON_API int baton_fd(const struct baton *b);
 
 enum baton_event_kind {

@@ -67,11 +67,12 @@ void queue_ring(struct baton *b)
         IMPOSSIBLE("an eventfd that is ours alone: %d", errno);
 }
 
-/* Nothing is left: the descriptor is not readable, but for a ring that is on its way. */
+/* Nothing is left, and the program has been told so: the descriptor is not readable, but for a ring that is on its way.
+ * Not before that: who takes one event after the other pays for no descriptor. */
 static void silence(struct baton *b)
 {
     uint64_t count;
-    if (b->queue.first != NULL)
+    if (!b->queue.rung)
         return;
     (void)!read(b->event_fd, &count, sizeof(count));
     b->queue.rung = false;
@@ -147,7 +148,6 @@ void queue_forget(struct baton *b, const struct baton_election *election)
         if (queued->election == election)
             drop(&b->queue, queued);
     }
-    silence(b);
 }
 
 void queue_release(struct baton *b)
@@ -178,8 +178,9 @@ bool baton_next(struct baton *b, struct baton_event *ret)
             ret->election = queued->election;
         text_copy(ret->text, sizeof(ret->text), queued->text != NULL ? queued->text : "");
         drop(&b->queue, b->queue.first);
+    } else {
+        silence(b);
     }
-    silence(b);
     pthread_mutex_unlock(&b->mutex);
     return any;
 }

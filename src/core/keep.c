@@ -25,13 +25,11 @@ char *core_latch_key(const struct contest *lock, uint64_t *ret_created)
 
 void core_latch(struct core *core, struct contest *lock, struct baton_latch *latch)
 {
-    if (lock->role == ROLE_LEADING && contest_presence(lock) != NULL)
-        lock->latch = latch;
-}
-
-static uint64_t created_of(const struct contest *lock)
-{
-    return contest_presence(lock)->created;
+    const struct view_record *own = contest_presence(lock);
+    if (lock->role != ROLE_LEADING || own == NULL)
+        return;
+    lock->latch = latch;
+    lock->latch_created = own->created;
 }
 
 static bool is_alone(const struct contest *lock)
@@ -49,7 +47,7 @@ static bool may_be_kept(const struct core *core, const struct contest *lock, int
 
 bool core_keep(struct core *core, struct contest *lock, int64_t now_ms, int64_t *ret_wake_ms)
 {
-    if (!may_be_kept(core, lock, now_ms) || !latch_free(lock->latch, created_of(lock)))
+    if (!may_be_kept(core, lock, now_ms) || !latch_free(lock->latch, lock->latch_created))
         return false;
     lock->kept = true;
     lock->kept_until_ms = now_ms + PARKED_MS;
@@ -123,7 +121,7 @@ struct contest *core_take_back(struct core *core, const char *name, const struct
         return NULL;
     uint64_t token = 0, before = lock->term;
     if (options->slots == 1 && session_valid(core) && now_ms + options->stop_ms < core->session.deadline_ms)
-        token = latch_take(lock->latch, created_of(lock));
+        token = latch_take(lock->latch, lock->latch_created);
     if (token == 0 && !rule(core, RULE_TAKE_BACK_BY_LATCH))
         token = before + 1;
     if (token == 0) {
@@ -151,7 +149,7 @@ void keep_step(struct core *core, struct contest *lock)
 {
     if (lock->resigning)
         return;
-    if (contest_presence(lock) == NULL || !is_alone(lock) || !latch_is_free(lock->latch, created_of(lock)) ||
+    if (contest_presence(lock) == NULL || !is_alone(lock) || !latch_is_free(lock->latch, lock->latch_created) ||
         !session_valid(core) || contest_fading(core, lock) || core->now_ms >= lock->kept_until_ms)
         keep_end(core, lock);
     else

@@ -13,9 +13,9 @@
 #include "base/latch.h"
 #include "world.h"
 
-#define TTL_MS 10000
+#define TTL_MS 60000 /* nobody renews, and an engine may be slow */
 #define QUEUES 1500 /* more than an engine may have latches */
-#define RACES 300
+#define RACES 200
 
 static bool has_latches(const struct world *w)
 {

@@ -29,7 +29,10 @@ class Client:
         self.file = self.socket.makefile("rb")
 
     def ask(self, text):
-        self.socket.sendall(text.encode() + b"\n")
+        try:
+            self.socket.sendall(text.encode() + b"\n")
+        except ConnectionError:
+            return None
         return self.read()
 
     def read(self):
