@@ -57,7 +57,7 @@ struct task {
     bool told_end;                          /* the program has ended its work: `result` */
     bool ended;                             /* the work by `claim_cid` is over: `result` is to be recorded */
     uint64_t claim_at;                      /* the revision that this claim is compared with */
-    uint64_t begun_at;                      /* of the claim by which the work was begun; 0: it was not */
+    uint64_t begun_at;                      /* `created` of the claim by which the work was begun; 0: it was not */
     char claim_cid[CID_MAX_BYTES];
     struct claim result; /* state, status and outputs: its own */
 };

@@ -51,7 +51,7 @@ void task_release(struct contest *contest)
 static bool is_running_by_us(const struct task *task)
 {
     return is_own(task) && task->claim->state == CLAIM_RUNNING &&
-           (task->begun_at == 0 || task->claim_record->revision == task->begun_at);
+           (task->begun_at == 0 || task->claim_record->created == task->begun_at);
 }
 
 static bool worker_present(const struct contest *contest)
@@ -336,7 +336,7 @@ static void begin(struct core *core, struct contest *contest, const struct view_
     if (contest->queue.try_only)
         contest->queue.until_ms = NEVER_MS; /* the engine has answered: that was the limit for */
     contest->term = own->created;
-    contest->task.begun_at = is_own(&contest->task) ? contest->task.claim_record->revision : 0;
+    contest->task.begun_at = is_own(&contest->task) ? contest->task.claim_record->created : 0;
     todo_tell(core, TELL_LEAD, contest, "%s", "")->term = contest->term;
 }
 

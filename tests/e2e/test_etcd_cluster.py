@@ -128,7 +128,8 @@ def test_without_a_quorum_nobody_leads_past_the_deadline(three):
         member.thaw()
     three.etcd.wait_leader()
     watch = three.watch("db")
-    assert watch.wait_object(change="lead", limit=TTL_S + LIMIT_S)["term"] > term
+    while watch.wait_object(change="lead", limit=TTL_S + LIMIT_S)["term"] <= term:
+        pass  # it begins with what was: etcd gives each lease its whole ttl again
     end(three)
 
 
