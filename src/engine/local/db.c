@@ -310,6 +310,8 @@ static int open_locked(struct db *db, const char *folder, const struct pulse *pu
     bool empty;
     if (header_check(db->path, &empty, err) < 0)
         return -1;
+    if (empty && again)
+        return error_set(err, BATON_UNAVAILABLE, "local: %s was removed", db->path);
     char *wal = mem_format("%s-wal", db->path);
     db->found_wal = access(wal, F_OK) == 0;
     free(wal);
@@ -355,10 +357,12 @@ static struct db *open_for(const char *folder, int writer_fd, const struct pulse
     db->writer_fd = writer_fd;
     db->durable = true;
     db->latches.latches = pulse->latches;
-    int result = writer_lock(writer_fd, err);
+    /* Who only opens it again changes nothing, and may be stopped meanwhile: it must not keep others from writing. */
+    int result = again ? 0 : writer_lock(writer_fd, err);
     if (result == 0) {
         result = open_locked(db, folder, pulse, again, err);
-        writer_unlock(writer_fd);
+        if (!again)
+            writer_unlock(writer_fd);
     }
     if (result == 0)
         return db;
