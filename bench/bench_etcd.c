@@ -4,9 +4,10 @@
  *     bench_etcd herd URL CANDIDATES KILLS  the leader's guard acts as it does when the leader is killed; until another
  *                                           candidate leads; and the writes that it takes until all stand again
  *     bench_etcd campaign URL CYCLES        stand, lead, resign, one after the other; and as many bare writes, in turns
- *     bench_etcd lock URL CYCLES            acquire and release a lock that nobody else wants; two bare writes for
- * each, and flock(2), in turns bench_etcd line URL WAITERS TURNS     a lock that so many clients wait for goes from one
- * to the next bench_etcd many URL ELECTIONS IDLE_S  lead them all, in one client; renewals while idle
+ *     bench_etcd lock URL CYCLES            acquire and release a lock that nobody else wants; two bare writes each,
+ *                                           and flock(2), in turns
+ *     bench_etcd line URL WAITERS TURNS     a lock that so many clients wait for goes from one to the next
+ *     bench_etcd many URL ELECTIONS IDLE_S  lead them all, in one client; renewals while idle
  */
 #include <poll.h>
 #include <pthread.h>

@@ -70,7 +70,6 @@ enum guard_news {
 };
 struct guard_message {
     enum guard_news news;
-    pid_t pid;
     int status, error;
     bool by_guard;
     bool and_gone; /* of GUARD_EXITED: one message that wakes its reader once; guard_next makes two of it */

@@ -388,7 +388,7 @@ static void died(void *ctx, pid_t pid, int status)
     if (watch->failed)
         say(watch, &(struct guard_message){.news = GUARD_FAILED, .error = error});
     else
-        watch->exited = (struct guard_message){.news = GUARD_EXITED, .pid = pid, .status = status};
+        watch->exited = (struct guard_message){.news = GUARD_EXITED, .status = status};
     watch->killing = true; /* what it leaves behind does not outlive it */
 }
 
