@@ -251,28 +251,48 @@ void client_free(struct client *client)
     free(client);
 }
 
+struct waiting {
+    uv_timer_t limit;
+    uv_prepare_t before_sleep;
+    bool (*done)(void *ctx);
+    void *ctx;
+    bool over;
+    unsigned open; /* handles */
+};
+
 static void on_limit(uv_timer_t *timer)
 {
-    *(bool *)timer->data = true;
+    ((struct waiting *)timer->data)->over = true;
 }
 
-static void on_timer_closed(uv_handle_t *handle)
+/* uv_run(3) calls the timers first and then sleeps, also when one of them has brought what is waited for. */
+static void before_sleep(uv_prepare_t *prepare)
 {
-    handle->data = NULL;
+    struct waiting *waiting = prepare->data;
+    if (waiting->done(waiting->ctx))
+        uv_stop(prepare->loop);
+}
+
+static void on_handle_closed(uv_handle_t *handle)
+{
+    ((struct waiting *)handle->data)->open--;
 }
 
 bool wait_for(uv_loop_t *loop, bool (*done)(void *ctx), void *ctx, int64_t ms)
 {
-    uv_timer_t timer;
-    bool over = false, came;
+    struct waiting waiting = {.done = done, .ctx = ctx, .open = 2};
+    bool came;
     uv_update_time(loop); /* what was done since the loop last ran does not count */
-    uv_timer_init(loop, &timer);
-    timer.data = &over;
-    uv_timer_start(&timer, on_limit, (uint64_t)ms, 0);
-    while (!(came = done(ctx)) && !over)
+    uv_timer_init(loop, &waiting.limit);
+    uv_prepare_init(loop, &waiting.before_sleep);
+    waiting.limit.data = waiting.before_sleep.data = &waiting;
+    uv_timer_start(&waiting.limit, on_limit, (uint64_t)ms, 0);
+    uv_prepare_start(&waiting.before_sleep, before_sleep);
+    while (!(came = done(ctx)) && !waiting.over)
         uv_run(loop, UV_RUN_ONCE);
-    uv_close((uv_handle_t *)&timer, on_timer_closed);
-    while (timer.data != NULL)
+    uv_close((uv_handle_t *)&waiting.limit, on_handle_closed);
+    uv_close((uv_handle_t *)&waiting.before_sleep, on_handle_closed);
+    while (waiting.open > 0)
         uv_run(loop, UV_RUN_NOWAIT);
     return came;
 }
