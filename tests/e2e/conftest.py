@@ -253,13 +253,28 @@ class World:
         return self.start("run", "--id", instance, *options, name, "--", *command, **kwargs)
 
     def traced(self, name):
-        """What to add to the environment of a command whose renewals are waited for."""
+        """What to add to the environment of a command of which something is waited for that it does not say."""
         return {"BATON_TRACE": f"engine:{self.folder}/trace-{name}"}
+
+    def _wait_in(self, path, pattern):
+        tail = self.start_command(["tail", "-n", "+1", "-F", path])
+        tail.wait_line(pattern)
+        tail.stop()
+
+    def wait_error(self, process, pattern):
+        """It has said so on stderr, or does so soon."""
+        self._wait_in(process.errors, pattern)
+
+    def _wait_traced(self, name, pattern):
+        self._wait_in(f"{self.folder}/trace-{name}", pattern)
 
     def wait_renewed(self, name):
         """Its session's deadline is that of a renewal, not any more that of its opening."""
-        path = f"{self.folder}/trace-{name}"
-        self.start_command(["tail", "-n", "+1", "-F", path]).wait_line("< session_renew .* done")
+        self._wait_traced(name, "< session_renew .* done")
+
+    def wait_seen(self, name, candidate):
+        """Its own view has this candidate (a CID); each has a view of its own."""
+        self._wait_traced(name, f"< watch .* elections/[^ ]*/candidates/{candidate}@")
 
     def marked(self):
         """The pids of everything that carries the mark."""

@@ -43,6 +43,7 @@ def make_pair(world, ttl):
     world.command, world.term = wait_up(world.a)
     world.b = stand(world, "b", "--ttl", ttl, "--grace", "1s")
     world.changes.wait_object(change="join", id="b")
+    world.wait_seen("a", "2-1")  # who knows of nobody resigns in favour of nobody
     return world
 
 
@@ -237,9 +238,13 @@ def test_a_sigterm_comes_once(world):
 
 
 def test_a_sigterm_comes_once_also_if_there_are_two_reasons_for_it(world):
-    a = stand(world, "a", "--health", "false", "--health-every", "10ms", "--grace", "500ms",
+    ill = os.path.join(world.folder, "ill")
+    a = stand(world, "a", "--health", f"test ! -e {ill}", "--health-every", "10ms", "--grace", "500ms",
               script="trap 'echo got TERM' TERM; " + UP + "while :; do sleep 0.05; done 9>&-")
-    a.wait_line("^got TERM$")  # it is unwell
+    wait_up(a)
+    with open(ill, "w", encoding="utf-8"):
+        pass
+    a.wait_line("^got TERM$")
     a.stop()
     assert a.seen.count("got TERM") == 1
 
@@ -654,9 +659,8 @@ def test_a_removed_state_directory_ends_the_leadership(world):
     fd = os.pidfd_open(pid)
     assert select.select([fd], [], [], 20)[0]
     os.close(fd)
-    process.signal(signal.SIGTERM)
-    process.wait_exit()
-    assert f"local: the state directory {world.state} was removed; restart what uses it" in process.stderr
+    world.wait_error(process, re.escape(f"local: the state directory {world.state} was removed; restart what uses it"))
+    process.stop()
     assert "its heartbeat was too old" not in process.stderr
 
 
