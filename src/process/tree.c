@@ -28,9 +28,7 @@ static bool read_stat(pid_t pid, char *ret_state, int *ret_parent)
     return end != NULL && sscanf(end + 1, " %c %d", ret_state, ret_parent) == 2;
 }
 
-/* A child of ours, or of a descendant, is signalled by pidfd: between the listing and the signal its pid may have been
- * used again only if its parent has reaped it; so it must still have that parent after the pidfd is open. */
-static bool still_child(pid_t pid, pid_t parent)
+static bool is_child(pid_t pid, pid_t parent)
 {
     char state;
     int above;
@@ -42,16 +40,6 @@ bool tree_sleeps(pid_t pid)
     char state;
     int above;
     return read_stat(pid, &state, &above) && strchr("SDtT", state) != NULL;
-}
-
-static void signal_one(int number, pid_t pid, pid_t parent)
-{
-    int fd = (int)syscall(SYS_pidfd_open, pid, 0);
-    if (fd < 0)
-        return;
-    if (still_child(pid, parent))
-        (void)syscall(SYS_pidfd_send_signal, fd, number, NULL, 0);
-    close(fd);
 }
 
 /* The list of children as text, on the heap; NULL: there is none. */
@@ -73,7 +61,37 @@ static char *children_of(pid_t parent)
     return list;
 }
 
-static void signal_below(int number, pid_t parent, pid_t but, int depth)
+static int send_to(int pidfd, int number)
+{
+    return (int)syscall(SYS_pidfd_send_signal, pidfd, number, NULL, 0);
+}
+
+/* Its pid is its own as long as its parent has not waited for it. (One whose pid cannot be held is not known.) */
+static bool is_held(int pidfd)
+{
+    return pidfd >= 0 && (send_to(pidfd, 0) == 0 || errno == EPERM);
+}
+
+static void signal_below(int number, pid_t parent, int parent_pidfd, pid_t but, int depth);
+
+/* Between the list and the signal its pid may have been used again, and so may its parent's: it is held by a pidfd, and
+ * must be a child of the parent after that, whose pid must still be its own after that. The parent first: a dead one
+ * forks no more while its children are listed. */
+static void signal_tree(int number, pid_t pid, pid_t parent, int parent_pidfd, pid_t but, int depth)
+{
+    int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+    if (pidfd < 0)
+        return;
+    if (is_child(pid, parent) && is_held(parent_pidfd)) {
+        if (but == 0 || getpgid(pid) != but)
+            (void)send_to(pidfd, number);
+        if (depth < DEPTH_MAX)
+            signal_below(number, pid, pidfd, but, depth + 1);
+    }
+    close(pidfd);
+}
+
+static void signal_below(int number, pid_t parent, int parent_pidfd, pid_t but, int depth)
 {
     char *list = children_of(parent);
     if (list == NULL)
@@ -81,18 +99,17 @@ static void signal_below(int number, pid_t parent, pid_t but, int depth)
     char *at = list, *end;
     for (long pid = strtol(at, &end, 10); end != at; pid = strtol(at, &end, 10)) {
         at = end;
-        /* The parent first: a dead one forks no more while its children are listed. */
-        if (but == 0 || getpgid((pid_t)pid) != but)
-            signal_one(number, (pid_t)pid, parent);
-        if (depth < DEPTH_MAX)
-            signal_below(number, (pid_t)pid, but, depth + 1);
+        signal_tree(number, (pid_t)pid, parent, parent_pidfd, but, depth);
     }
     free(list);
 }
 
 void tree_signal(int number, pid_t but)
 {
-    signal_below(number, getpid(), but, 0);
+    int self_pidfd = (int)syscall(SYS_pidfd_open, getpid(), 0);
+    signal_below(number, getpid(), self_pidfd, but, 0);
+    if (self_pidfd >= 0)
+        close(self_pidfd);
 }
 
 bool tree_reap(void (*died)(void *ctx, pid_t pid, int status), void *ctx)
