@@ -46,9 +46,11 @@ int main(int argc, char **argv)
     if (sqlite3_open(argv[1], &db) != SQLITE_OK)
         return fail(db, argv[1]);
     sqlite3_busy_timeout(db, 2000);
-    if (sqlite3_exec(db, "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;"
-                         "CREATE TABLE IF NOT EXISTS rows(n INTEGER PRIMARY KEY, id TEXT, term INTEGER, pid INTEGER,"
-                         " at_us INTEGER)", NULL, NULL, NULL) != SQLITE_OK)
+    if (sqlite3_exec(db,
+                     "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;"
+                     "CREATE TABLE IF NOT EXISTS rows(n INTEGER PRIMARY KEY, id TEXT, term INTEGER, pid INTEGER,"
+                     " at_us INTEGER)",
+                     NULL, NULL, NULL) != SQLITE_OK)
         return fail(db, "create the table");
     sqlite3_stmt *insert;
     if (sqlite3_prepare_v2(db, "INSERT INTO rows(id, term, pid, at_us) VALUES(?, ?, ?, ?)", -1, &insert, NULL) !=

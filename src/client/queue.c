@@ -152,7 +152,7 @@ void queue_forget(struct baton *b, const struct baton_election *election)
 
 void queue_release(struct baton *b)
 {
-    while (b->queue.first != NULL) /* the analyzer does not see that dropping the first moves `first` on */
+    while (b->queue.first != NULL)       /* the analyzer does not see that dropping the first moves `first` on */
         drop(&b->queue, b->queue.first); // NOLINT(clang-analyzer-unix.Malloc)
 }
 

@@ -14,7 +14,7 @@
 #include "world.h"
 
 #define TTL_MS 60000 /* nobody renews, and an engine may be slow */
-#define QUEUES 1500 /* more than an engine may have latches */
+#define QUEUES 1500  /* more than an engine may have latches */
 #define RACES 200
 
 static bool has_latches(const struct world *w)
