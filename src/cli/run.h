@@ -46,6 +46,7 @@ struct run {
 
     uint64_t term;                       /* led now; 0: none */
     char testament[BATON_TESTAMENT_MAX]; /* that the guard was told */
+    bool testament_due;                  /* it may be another one now */
     bool stopping;                       /* BATON_STOP was told, and not answered */
     int64_t until_ms;                    /* of the stop */
     bool running;                        /* descendants of the command may be left */

@@ -15,6 +15,21 @@
 
 /* ---- leaving ---- */
 
+/* While a command runs, the guard passes the place on as soon as it is over. */
+static void resign(struct run *run)
+{
+    if (run->election == NULL) {
+        run->resigned = true;
+        return;
+    }
+    if (!run->running) {
+        baton_resign(run->election);
+        return;
+    }
+    baton_resign_by_guard(run->election, run->testament);
+    guard_pass_on(&run->guard, run->testament);
+}
+
 void run_leave(struct run *run, int status)
 {
     if (run->leaving)
@@ -23,11 +38,8 @@ void run_leave(struct run *run, int status)
     run->status = status;
     run->restart_ms = NEVER_MS;
     run->pending = false;
+    resign(run);
     notify_say("STOPPING=1");
-    if (run->election != NULL)
-        baton_resign(run->election);
-    else
-        run->resigned = true;
 }
 
 /* Give the place to another one, and stand again. */
@@ -220,6 +232,9 @@ static void session_began(struct run *run, const struct baton_event *event)
 static void tell_testament(struct run *run)
 {
     char testament[BATON_TESTAMENT_MAX];
+    run->testament_due = false;
+    if (run->election == NULL)
+        return;
     baton_testament(run->election, testament);
     if (strcmp(testament, run->testament) == 0)
         return;
@@ -238,7 +253,7 @@ static void on_lead(struct run *run, const struct baton_event *event)
     run_say(run, "lead", "%s: leads with term %" PRIu64, run->options->name, run->term);
     snprintf(status, sizeof(status), "STATUS=leads (term %" PRIu64 ")", run->term);
     notify_say(status);
-    tell_testament(run);
+    run->testament_due = true;
 }
 
 static void on_stop(struct run *run, const struct baton_event *event)
@@ -249,10 +264,15 @@ static void on_stop(struct run *run, const struct baton_event *event)
     run->restart_ms = NEVER_MS;
     if (!run->leaving)
         run_say(run, "stop", "%s: stops: %s", run->options->name, event->text);
-    if (run->running)
-        stop_in_time(run);
-    else
+    if (!run->running) {
         baton_stopped(run->election);
+        return;
+    }
+    stop_in_time(run);
+    if (run->leaving)
+        return; /* that was said then */
+    baton_testament(run->election, run->testament);
+    guard_pass_on(&run->guard, run->testament);
 }
 
 static void on_follow(struct run *run)
@@ -260,7 +280,7 @@ static void on_follow(struct run *run)
     run->stopping = false;
     run->term = 0;
     run_follow_stood(run, true);
-    tell_testament(run);
+    run->testament_due = true;
     if (!run->leaving) {
         run_say(run, "follow", "%s: follows", run->options->name);
         notify_say("STATUS=follows");
@@ -278,7 +298,7 @@ static void on_changed(struct run *run)
 {
     struct baton_status *status;
     size_t count;
-    tell_testament(run);
+    run->testament_due = true;
     if (!is_curious(run) || baton_status(run->election, &status, &count, NULL) < 0)
         return;
     bool ready_before = run->said_ready;
@@ -367,6 +387,8 @@ void run_on_baton(struct run *run)
     struct baton_event event;
     while (!run->resigned && baton_next(run->client, &event))
         on_event(run, &event);
+    if (run->testament_due)
+        tell_testament(run); /* after all else: a command may be waiting for its start */
 }
 
 /* ---- signals ---- */

@@ -26,6 +26,11 @@ void driver_publish_term(struct baton_election *handle, uint64_t term)
     b->guard.moved = true;
 }
 
+static void publish_lead(struct baton_election *handle, uint64_t term)
+{
+    driver_publish_term(handle, handle->given_up ? 0 : term);
+}
+
 /* What baton_leads() reads. The order is what makes it safe without a lock: first no election claims a term that it was
  * told to stop, then the deadline moves (perhaps to that of a new session), then new terms are there.
  *
@@ -49,7 +54,7 @@ static void publish(struct baton *b, int64_t now_ms)
     for (size_t i = 0; i < b->todo.count; i++) {
         const struct action *action = &b->todo.actions[i];
         if (action->kind == ACTION_TELL && action->tell == TELL_LEAD)
-            driver_publish_term(contest_user(action->contest), contest_leads(b->core, action->contest, now_ms));
+            publish_lead(contest_user(action->contest), contest_leads(b->core, action->contest, now_ms));
     }
 }
 

@@ -146,12 +146,15 @@ static void decide(struct core *core, struct contest *election, const char *cid,
         ->write.may_be_lost = true;
 }
 
-bool election_testament(const struct core *core, const struct contest *election, struct baton_write *ret)
+bool election_testament(const struct core *core, const struct contest *election, bool resigns, struct baton_write *ret)
 {
     const struct roster *roster = &election->roster;
     if (election->role == ROLE_FOLLOWING || !names_us(election) || roster->hold_record != NULL)
         return false;
-    const struct view_record *before = roster->leader_record, *next = roster_next(roster, election->cid, "");
+    bool stops = election->role != ROLE_LEADING && election->stop_reason != NULL;
+    const char *reason = stops ? election->stop_reason : resigns ? "resign" : "death";
+    const struct view_record *before = roster->leader_record;
+    const struct view_record *next = roster_next(roster, election->cid, stops ? election->transfer_to : "");
     uint64_t term = term_after(core, election);
     if (next == NULL || term > TERM_MAX)
         return false;
@@ -162,7 +165,7 @@ bool election_testament(const struct core *core, const struct contest *election,
     *ret = (struct baton_write){
         .kind = BATON_WRITE_PUT,
         .key = key_leader(election->name),
-        .value = decision_next(before->value, cid, next->candidate->id, term, "death", core->wall_ms),
+        .value = decision_next(before->value, cid, next->candidate->id, term, reason, core->wall_ms),
         .if_revision = rule(core, RULE_HANDOVER_COMPARES) ? before->revision : BATON_REVISION_ANY,
         .may_be_lost = true,
     };

@@ -25,7 +25,8 @@
  * engine may look for sessions that are over only now and then (etcd: every 500 ms). */
 #define END_LATE_MS 1000
 #define GIVE_WAY_MS 2
-#define QUIET_MS 10 /* then what can be done ahead is done: nobody is waiting for this process or for its core */
+#define PASS_ON_MS 50 /* a handover by the guard takes no longer; else the supervisor does it */
+#define QUIET_MS 10   /* then what can be done ahead is done: nobody is waiting for this process or for its core */
 
 struct watch {
     int fd, supervisor_pidfd, signal_fd, timer_fd;
@@ -43,6 +44,7 @@ struct watch {
     bool killing;                /* SIGKILL was sent to all: again at each death, until none is left */
     bool orphaned; /* the supervisor is dead, or has let the deadline come near: the session is ended when all are gone
                     */
+    bool pass_on;  /* the supervisor has promised to lead no more: the place may go on when all are gone */
     bool dead_supervisor, bye;
     int64_t deadline_ms, grace_ms, slack_ms;
     int64_t kill_at_ms;   /* of a stop; NEVER_MS */
@@ -52,6 +54,7 @@ struct watch {
     struct baton_guard *guard;
     struct baton_lifeline lifeline; /* not opened yet */
     bool has_lifeline;
+    bool to_bequeath; /* the engine's guard does not know the testament yet */
     char testament[BATON_TESTAMENT_MAX];
 };
 
@@ -233,7 +236,7 @@ static void spawn(struct watch *watch, const struct guard_environment *environme
     watch->report = watch->ready_report;
     watch->ready = 0;
     watch->any = true;
-    watch->failed = watch->killing = watch->terminated = watch->orphaned = false;
+    watch->failed = watch->killing = watch->terminated = watch->orphaned = watch->pass_on = false;
     watch->kill_at_ms = watch->stop_rest_ms = NEVER_MS;
     (void)!write(watch->ready_order, environment, sizeof(*environment)); /* one that is dead already is found dead */
     close(watch->ready_order);
@@ -329,10 +332,21 @@ static void open_lifeline(struct watch *watch)
     if (!watch->has_lifeline)
         return;
     watch->has_lifeline = false;
+    watch->to_bequeath = true;
     if (baton_guard_open(&watch->lifeline, &watch->guard, &err) < 0) {
         watch->guard = NULL;
         say_trouble(watch, "the guard cannot end the session when it must", &err);
     }
+}
+
+static void bequeath(struct watch *watch)
+{
+    struct baton_error err;
+    if (watch->guard == NULL || !watch->to_bequeath)
+        return;
+    watch->to_bequeath = false;
+    if (baton_guard_testament(watch->guard, watch->testament, &err) < 0)
+        say_trouble(watch, "the place is not passed on", &err);
 }
 
 static void end_session(struct watch *watch)
@@ -342,8 +356,11 @@ static void end_session(struct watch *watch)
     if (watch->guard == NULL)
         return;
     /* Its handover, but only for the dead: one that lives may yet do something else with its place. */
-    if (watch->dead_supervisor && baton_guard_testament(watch->guard, watch->testament, &err) < 0)
-        say_trouble(watch, "the place is not passed on", &err);
+    if (!watch->dead_supervisor) {
+        watch->testament[0] = '\0';
+        watch->to_bequeath = true;
+    }
+    bequeath(watch);
     int64_t now_ms = clock_now_ms();
     int64_t left_ms = watch->deadline_ms == NEVER_MS ? 0 : watch->deadline_ms - now_ms;
     if (baton_guard_end(watch->guard, END_LATE_MS + (uint32_t)(left_ms > 0 ? left_ms : 0), &err) < 0)
@@ -352,6 +369,18 @@ static void end_session(struct watch *watch)
     (void)poll(NULL, 0, GIVE_WAY_MS);
     baton_guard_free(watch->guard);
     watch->guard = NULL;
+}
+
+/* The supervisor would have to wake, and its library, and its engine. If nothing comes of this, it does it itself. */
+static void pass_on(struct watch *watch)
+{
+    struct baton_error err;
+    if (watch->guard == NULL || watch->testament[0] == '\0')
+        return;
+    bequeath(watch);
+    if (baton_guard_pass_on(watch->guard, PASS_ON_MS, &err) == 0)
+        (void)poll(NULL, 0, GIVE_WAY_MS); /* as above */
+    watch->testament[0] = '\0';
 }
 
 static void say_exited(struct watch *watch)
@@ -365,6 +394,9 @@ static void gone(struct watch *watch)
 {
     watch->any = watch->killing = false;
     watch->kill_at_ms = watch->stop_rest_ms = NEVER_MS;
+    if (watch->pass_on && !watch->orphaned)
+        pass_on(watch);
+    watch->pass_on = false;
     if (watch->exited.news == GUARD_EXITED && !watch->orphaned) {
         watch->exited.and_gone = true;
         say_exited(watch);
@@ -502,7 +534,13 @@ static void obey(struct watch *watch, const struct order *order, int fd)
         take_lifeline(watch, order, fd);
         return;
     case ORDER_TESTAMENT:
+    case ORDER_PASS_ON:
         text_copy(watch->testament, sizeof(watch->testament), order->testament);
+        watch->to_bequeath = true;
+        if (order->kind == ORDER_TESTAMENT)
+            return; /* it has time */
+        watch->pass_on = watch->any;
+        bequeath(watch);
         return;
     case ORDER_BYE:
         watch->bye = true;
@@ -565,19 +603,21 @@ static void watch_init(struct watch *watch)
         IMPOSSIBLE("the guard cannot make its descriptors (%d)", errno);
     watch->deadline_ms = watch->kill_at_ms = watch->stop_rest_ms = NEVER_MS;
     cgroup_make(&watch->cgroup);
+    (void)clock_now_ms(); /* the first time takes page faults, and shall not be the supervisor's death */
     (void)prepare(watch);
 }
 
 /* Is there something that can be done ahead? */
 static bool is_unprepared(const struct watch *watch)
 {
-    return (watch->has_lifeline && watch->any) || watch->to_prepare;
+    return (watch->has_lifeline && watch->any) || (watch->to_bequeath && watch->guard != NULL) || watch->to_prepare;
 }
 
 static void prepare_all(struct watch *watch)
 {
     if (watch->any) /* while it only waits, nobody else waits for its end, and it may be told to begin at any moment */
         open_lifeline(watch);
+    bequeath(watch);
     if (watch->to_prepare && !watch->any)
         (void)prepare(watch); /* if it cannot be forked now, it is when it is needed */
     watch->to_prepare = false;

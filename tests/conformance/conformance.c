@@ -969,6 +969,50 @@ static void test_a_guard_ends_the_session(void **state)
     assert_int_equal(err.code, BATON_INVALID);
 }
 
+/* What was written up to now is in b's view. */
+static const char *decision_after(struct world *w, const char *mark)
+{
+    expect_done(put(w->a, mark, "x", 0, 0));
+    wait_key(w->b, 0, mark, true);
+    return view_get(w->b, 0, "e/decision")->value;
+}
+
+static void test_a_guard_passes_on_and_leaves_the_session(void **state)
+{
+    struct world *w = *state;
+    char text[BATON_EXPORT_MAX];
+    struct baton_error err = {0};
+    int fd = -2;
+    uint64_t session = session_new(w->a, 60000);
+    client_watch(w->b, 0, "e/");
+    expect_done(put(w->a, "e/bound", "x", session, 0));
+    expect_done(put(w->a, "e/decision", "mine", 0, 0));
+    struct baton_write write = {
+        .kind = BATON_WRITE_PUT, .key = "e/decision", .value = "theirs", .if_revision = w->a->reply.revision};
+    assert_int_equal(w->a->ops->session_export(w->a->engine, session, text, &fd, &err), 0);
+    struct baton_engine_guard *guard = NULL;
+    assert_int_equal(w->a->ops->guard_open(text, fd, &guard, &err), 0);
+    assert_int_equal(w->a->ops->guard_pass_on(guard, 5000, &err), 0); /* it has nothing to pass on */
+    w->a->ops->guard_testament(guard, &write);
+    assert_int_equal(w->a->ops->guard_pass_on(guard, 5000, &err), 0);
+    assert_string_equal(decision_after(w, "e/1"), "theirs");
+    expect_done(renewal(w->a, session));
+    assert_non_null(view_get(w->b, 0, "e/bound"));
+    /* One that comes too late has no effect, and each is written once only. */
+    write.value = "late";
+    w->a->ops->guard_testament(guard, &write);
+    assert_int_equal(w->a->ops->guard_pass_on(guard, 5000, &err), 0);
+    write.if_revision = BATON_REVISION_ANY;
+    w->a->ops->guard_testament(guard, &write);
+    assert_string_equal(decision_after(w, "e/2"), "theirs");
+    assert_int_equal(w->a->ops->guard_pass_on(guard, 5000, &err), 0);
+    expect_done(put(w->a, "e/decision", "now", 0, BATON_REVISION_ANY));
+    assert_int_equal(w->a->ops->guard_end(guard, 5000, &err), 0);
+    wait_key(w->b, 0, "e/bound", false);
+    assert_string_equal(decision_after(w, "e/3"), "now");
+    w->a->ops->guard_close(guard);
+}
+
 /* `conformance guard URL TEXT FD`: what another process does with what was exported. */
 static int run_guard(char **argv)
 {
@@ -1237,6 +1281,7 @@ int main(int argc, char **argv)
         T(test_a_closed_engine_leaves_its_session_to_its_ttl),
         T(test_a_ttl_below_the_minimum_is_raised),
         T(test_a_guard_ends_the_session),
+        T(test_a_guard_passes_on_and_leaves_the_session),
         T(test_revisions_grow_across_close_and_open),
         T(test_closing_with_requests_under_way_tells_only_closed),
         T(test_namespaces_do_not_see_each_other),

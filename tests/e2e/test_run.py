@@ -166,6 +166,26 @@ def test_sigterm_hands_over(pair):
     assert pair.changes.wait_object(change="lead", id="b")["reason"] == "resign"
 
 
+def test_the_guard_passes_the_place_on_while_its_supervisor_stands_still(world):
+    changes = world.watch("db")
+    a = stand(world, "a", "--ttl", "60s", "--grace", "20s", env=world.traced("a"),
+              script="trap 'echo got TERM; while ! [ -e \"$0.end\" ]; do sleep 0.01; done; exit 3' TERM; " + UP +
+              "while :; do sleep 0.05; done 9>&-")
+    _, term = wait_up(a)
+    b = stand(world, "b", "--ttl", "60s")
+    world.wait_seen("a", "2-1")
+    a.signal(signal.SIGTERM)
+    a.wait_line("^got TERM$")
+    freeze(a.pid)
+    assert b.seen == []
+    with open(f"{world.folder}/db.end", "w", encoding="utf-8"):
+        pass
+    assert wait_up(b)[1] == term + 1
+    assert changes.wait_object(change="lead", id="b")["reason"] == "resign"
+    a.signal(signal.SIGCONT)
+    assert a.wait_exit() == 3
+
+
 def test_sigterm_to_one_that_waits_ends_it_with_0(pair):
     assert pair.b.stop() == 0
     assert not dead(pair.command)

@@ -144,9 +144,8 @@ static bool took_effect(const struct grpc_result *result)
     return succeeded;
 }
 
-/* Once: whether it took effect or not, or nobody knows. An answer that is no broken connection does not keep the lease
- * from its end. When it took effect, nobody waits for that end any more. */
-static void write_testament(struct baton_engine_guard *guard, const char *token, int64_t until_ms,
+/* Whether it took effect. */
+static bool write_testament(struct baton_engine_guard *guard, const char *token, int64_t until_ms,
                             struct grpc_result *ret)
 {
     struct grpc_call call = {0};
@@ -158,7 +157,15 @@ static void write_testament(struct baton_engine_guard *guard, const char *token,
     bool handed_over = took_effect(ret);
     ret->message = NULL;
     grpc_call_release(&call);
-    if (handed_over)
+    return handed_over;
+}
+
+/* Once: whether it took effect or not, or nobody knows. An answer that is no broken connection does not keep the lease
+ * from its end. When it took effect, nobody waits for that end any more. */
+static void write_last_testament(struct baton_engine_guard *guard, const char *token, int64_t until_ms,
+                                 struct grpc_result *ret)
+{
+    if (write_testament(guard, token, until_ms, ret))
         (void)poll(NULL, 0, GIVE_WAY_MS);
     if (ret->status != GRPC_BROKEN && ret->status != GRPC_UNAVAILABLE) {
         etcd_guard_testament(guard, NULL);
@@ -166,17 +173,23 @@ static void write_testament(struct baton_engine_guard *guard, const char *token,
     }
 }
 
-static void revoke_lease(struct baton_engine_guard *guard, int64_t until_ms, struct grpc_result *ret)
+/* A connection, the one made ahead if it is still good, and the token for it. */
+static char *begin_calls(struct baton_engine_guard *guard, int64_t until_ms, struct grpc_result *ret)
 {
-    Etcdserverpb__LeaseRevokeRequest request = ETCDSERVERPB__LEASE_REVOKE_REQUEST__INIT;
-    struct grpc_call call = {0};
     if (guard->multi != NULL && connection_is_over(guard))
         multi_free(guard);
     if (guard->multi == NULL)
         multi_new(guard);
-    char *token = authenticate(guard, until_ms, ret);
+    return authenticate(guard, until_ms, ret);
+}
+
+static void revoke_lease(struct baton_engine_guard *guard, int64_t until_ms, struct grpc_result *ret)
+{
+    Etcdserverpb__LeaseRevokeRequest request = ETCDSERVERPB__LEASE_REVOKE_REQUEST__INIT;
+    struct grpc_call call = {0};
+    char *token = begin_calls(guard, until_ms, ret);
     if (ret->status == GRPC_OK && guard->testament.key != NULL)
-        write_testament(guard, token, until_ms, ret);
+        write_last_testament(guard, token, until_ms, ret);
     if (ret->status == GRPC_OK) {
         request.id = (int64_t)guard->session;
         grpc_call_put(&call, &request.base);
@@ -234,4 +247,22 @@ int etcd_guard_end(struct baton_engine_guard *guard, uint32_t timeout_ms, struct
             (void)poll(NULL, 0, PAUSE_MS);
     }
     return result.status == GRPC_OK || result.status == GRPC_NOT_FOUND ? 0 : -1;
+}
+
+/* One try: the process lives, and does it itself if nothing comes of this. */
+int etcd_guard_pass_on(struct baton_engine_guard *guard, uint32_t timeout_ms, struct baton_error *err)
+{
+    struct grpc_result result = {.status = GRPC_OK};
+    if (guard->testament.key == NULL)
+        return 0;
+    char *token = begin_calls(guard, clock_now_ms() + timeout_ms, &result);
+    if (result.status == GRPC_OK)
+        (void)write_testament(guard, token, clock_now_ms() + timeout_ms, &result);
+    free(token);
+    etcd_guard_testament(guard, NULL);
+    if (result.status == GRPC_OK)
+        return 0;
+    multi_free(guard);
+    status_error(&result, guard->url.endpoints[guard->endpoint], "the place cannot be passed on", err);
+    return -1;
 }

@@ -18,6 +18,7 @@
 
 #define LOG_REVISIONS 10000 /* changes are kept for so many revisions; who is further behind begins again */
 #define LOG_PRUNE_EVERY 512
+#define WAL_INDEX_BYTES 32768  /* of its first part (sqlite.org/walformat.html) */
 #define WAL_PAGES 500          /* after so many pages SQLite begins again at the WAL's beginning */
 #define WAL_BYTES (33 * 65536) /* a little more than these pages, with their headers */
 #define BUSY_MS 5000           /* writers wait for the writer's lock, not for this; only recovery may need it */
@@ -340,10 +341,22 @@ static int open_locked(struct db *db, const char *folder, const struct pulse *pu
     return set_durable(db, false, err); /* as most writes are */
 }
 
+/* Each write moves the first part of the WAL's index. */
+static void warm_index(struct db *db)
+{
+    sqlite3_file *file = NULL;
+    volatile void *index = NULL;
+    if (sqlite3_file_control(db->handle, "main", SQLITE_FCNTL_FILE_POINTER, &file) == SQLITE_OK && file != NULL &&
+        file->pMethods != NULL && file->pMethods->iVersion >= 2 &&
+        file->pMethods->xShmMap(file, 0, WAL_INDEX_BYTES, 0, &index) == SQLITE_OK && index != NULL)
+        mem_warm(index, WAL_INDEX_BYTES);
+}
+
 /* SQLite syncs the directory with the first sync of a WAL that it has opened. */
 void db_warm(struct db *db)
 {
     sqlite3_file *wal = NULL;
+    warm_index(db);
     if (sqlite3_file_control(db->handle, "main", SQLITE_FCNTL_JOURNAL_POINTER, &wal) == SQLITE_OK && wal != NULL &&
         wal->pMethods != NULL)
         (void)wal->pMethods->xSync(wal, SQLITE_SYNC_NORMAL);
@@ -406,10 +419,9 @@ void db_close(struct db *db)
 
 /* ---- transactions ---- */
 
-int db_begin(struct db *db, bool durable, struct baton_error *err)
+/* Under the writer's lock, which is given up when it fails. */
+static int begin(struct db *db, bool durable, struct baton_error *err)
 {
-    if (writer_lock(db->writer_fd, err) < 0)
-        return -1;
     if (set_durable(db, durable, err) < 0)
         goto fail;
     db->wrote = db->moved_sessions = false;
@@ -422,6 +434,16 @@ int db_begin(struct db *db, bool durable, struct baton_error *err)
 fail:
     writer_unlock(db->writer_fd);
     return -1;
+}
+
+int db_begin(struct db *db, bool durable, struct baton_error *err)
+{
+    return writer_lock(db->writer_fd, err) < 0 ? -1 : begin(db, durable, err);
+}
+
+int db_try_begin(struct db *db, bool durable, struct baton_error *err)
+{
+    return writer_try_lock(db->writer_fd, err) < 0 ? -1 : begin(db, durable, err);
 }
 
 int db_commit(struct db *db, struct baton_error *err)

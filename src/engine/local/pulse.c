@@ -162,6 +162,14 @@ static struct pulse_slot *slot_of(const struct pulse *pulse, int slot, uint64_t 
     return &pulse->slots[slot];
 }
 
+void pulse_warm(struct pulse *pulse, int slot, uint64_t session)
+{
+    const struct pulse_slot *at = slot_of(pulse, slot, session);
+    mem_warm(pulse->header, sizeof(*pulse->header) + KEY_BELLS * sizeof(bell_word));
+    if (at != NULL)
+        mem_warm(at, sizeof(*at));
+}
+
 void pulse_end(struct pulse *pulse, int slot, uint64_t session)
 {
     struct pulse_slot *at = slot_of(pulse, slot, session);

@@ -44,6 +44,8 @@ struct pulse {
 /* Who has a pulse locks a byte for its boot, shared, for as long. UNSUPPORTED: see pulse_strangers. */
 int pulse_open(struct pulse *pulse, const char *folder, struct baton_error *err);
 void pulse_close(struct pulse *pulse);
+/* So that the first ring, and the end of this session, take no page faults. */
+void pulse_warm(struct pulse *pulse, int slot, uint64_t session);
 
 /* Tell the others: the bell, and each key bell that is set in `keys`. What `own` (may be NULL) listens to is no news to
  * it. */

@@ -510,6 +510,18 @@ static void memory_guard_testament(struct baton_engine_guard *guard, const struc
     write_replace(&guard->testament, write);
 }
 
+static int memory_guard_pass_on(struct baton_engine_guard *guard, uint32_t timeout_ms, struct baton_error *err)
+{
+    struct baton_reply reply;
+    pthread_mutex_lock(&mutex);
+    if (guard->testament.key != NULL)
+        store_write(guard->space->store, &guard->testament, &reply);
+    wake_all(guard->space);
+    pthread_mutex_unlock(&mutex);
+    memory_guard_testament(guard, NULL);
+    return 0;
+}
+
 static void memory_guard_close(struct baton_engine_guard *guard)
 {
     if (guard != NULL)
@@ -539,4 +551,5 @@ const struct baton_engine_ops engine_memory = {
     .guard_end = memory_guard_end,
     .guard_close = memory_guard_close,
     .guard_testament = memory_guard_testament,
+    .guard_pass_on = memory_guard_pass_on,
 };
