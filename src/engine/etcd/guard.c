@@ -22,6 +22,8 @@ struct baton_engine_guard {
     bool connected;
     curl_socket_t socket;         /* of the connection; CURL_SOCKET_BAD: none */
     struct baton_write testament; /* no key: none */
+    struct grpc_call last_word;   /* the call that writes it, made ahead */
+    bool has_last_word, heard;
 };
 
 static void multi_new(struct baton_engine_guard *guard)
@@ -33,31 +35,56 @@ static void multi_new(struct baton_engine_guard *guard)
         IMPOSSIBLE("libcurl gives no handle");
 }
 
+static void forget_last_word(struct baton_engine_guard *guard)
+{
+    if (guard->has_last_word)
+        grpc_call_release(&guard->last_word);
+    guard->has_last_word = false;
+}
+
+/* With all that was made for this connection. */
 static void multi_free(struct baton_engine_guard *guard)
 {
+    forget_last_word(guard);
     if (guard->multi != NULL)
         curl_multi_cleanup(guard->multi);
     guard->multi = NULL;
 }
 
-/* Run the call to its end, or until the limit: then it is broken. */
-static void run(struct baton_engine_guard *guard, struct grpc_call *call, const char *method, const char *token,
-                int64_t until_ms, struct grpc_result *ret)
+static void prepare(struct baton_engine_guard *guard, struct grpc_call *call, const char *method, const char *token)
 {
     struct grpc_peer peer = {.url = &guard->url,
                              .endpoint = guard->url.endpoints[guard->endpoint],
                              .token = token,
                              .connected = guard->connected};
-    CURLcode code = CURLE_OPERATION_TIMEDOUT;
-    bool heard;
     guard->connected = true;
+    grpc_call_begin(call, &peer, method, false, &guard->heard);
+}
+
+static bool is_sent(const struct grpc_call *call)
+{
+    curl_off_t sent = 0;
+    (void)curl_easy_getinfo(call->easy, CURLINFO_SIZE_UPLOAD_T, &sent);
+    return sent == (curl_off_t)call->out_length;
+}
+
+/* Run a call that is prepared to its end, or until the limit: then it is broken. `gives_way`: what it does wakes
+ * somebody who has more to do than to read the answer. */
+static void finish(struct baton_engine_guard *guard, struct grpc_call *call, bool gives_way, int64_t until_ms,
+                   struct grpc_result *ret)
+{
+    CURLcode code = CURLE_OPERATION_TIMEDOUT;
     int running = 1, left;
-    grpc_call_begin(call, &peer, method, false, &heard);
     curl_multi_add_handle(guard->multi, call->easy);
     while (running > 0) {
         int64_t left_ms = until_ms - clock_now_ms();
         if (curl_multi_perform(guard->multi, &running) != CURLM_OK || running == 0 || left_ms <= 0)
             break;
+        if (gives_way && is_sent(call)) {
+            (void)poll(NULL, 0, GIVE_WAY_MS);
+            gives_way = false;
+            continue;
+        }
         curl_multi_poll(guard->multi, NULL, 0, (int)left_ms, NULL);
     }
     const CURLMsg *message = curl_multi_info_read(guard->multi, &left);
@@ -67,6 +94,13 @@ static void run(struct baton_engine_guard *guard, struct grpc_call *call, const 
     if (curl_easy_getinfo(call->easy, CURLINFO_ACTIVESOCKET, &guard->socket) != CURLE_OK)
         guard->socket = CURL_SOCKET_BAD;
     curl_multi_remove_handle(guard->multi, call->easy);
+}
+
+static void run(struct baton_engine_guard *guard, struct grpc_call *call, const char *method, const char *token,
+                int64_t until_ms, struct grpc_result *ret)
+{
+    prepare(guard, call, method, token);
+    finish(guard, call, false, until_ms, ret);
 }
 
 /* A connection that is there already saves a third of the time at the end. If it cannot be had, or has broken by then,
@@ -128,45 +162,42 @@ static char *authenticate(struct baton_engine_guard *guard, int64_t until_ms, st
     return token;
 }
 
+static void make_last_word(struct baton_engine_guard *guard, const char *token)
+{
+    struct txn txn;
+    guard->last_word = (struct grpc_call){0};
+    txn_init(&txn, guard->url.prefix, &guard->testament);
+    grpc_call_put(&guard->last_word, &txn.request.base);
+    txn_release(&txn);
+    prepare(guard, &guard->last_word, "KV/Txn", token);
+    guard->has_last_word = true;
+}
+
+/* The call is made now, when there is time; but for one that needs a token, which may be over by then. */
 void etcd_guard_testament(struct baton_engine_guard *guard, const struct baton_write *write)
 {
+    forget_last_word(guard);
     write_replace(&guard->testament, write);
+    if (write != NULL && guard->multi != NULL && guard->url.user == NULL)
+        make_last_word(guard, NULL);
 }
 
-static bool took_effect(const struct grpc_result *result)
-{
-    Etcdserverpb__TxnResponse *answer = NULL;
-    if (result->status == GRPC_OK && result->message != NULL)
-        answer = etcdserverpb__txn_response__unpack(NULL, result->length, result->message);
-    bool succeeded = answer != NULL && answer->succeeded;
-    if (answer != NULL)
-        etcdserverpb__txn_response__free_unpacked(answer, NULL);
-    return succeeded;
-}
-
-/* Whether it took effect. */
-static bool write_testament(struct baton_engine_guard *guard, const char *token, int64_t until_ms,
+static void write_testament(struct baton_engine_guard *guard, const char *token, int64_t until_ms,
                             struct grpc_result *ret)
 {
-    struct grpc_call call = {0};
-    struct txn txn;
-    txn_init(&txn, guard->url.prefix, &guard->testament);
-    grpc_call_put(&call, &txn.request.base);
-    txn_release(&txn);
-    run(guard, &call, "KV/Txn", token, until_ms, ret);
-    bool handed_over = took_effect(ret);
+    if (!guard->has_last_word)
+        make_last_word(guard, token);
+    finish(guard, &guard->last_word, true, until_ms, ret);
     ret->message = NULL;
-    grpc_call_release(&call);
-    return handed_over;
+    forget_last_word(guard);
 }
 
 /* Once: whether it took effect or not, or nobody knows. An answer that is no broken connection does not keep the lease
- * from its end. When it took effect, nobody waits for that end any more. */
+ * from its end. */
 static void write_last_testament(struct baton_engine_guard *guard, const char *token, int64_t until_ms,
                                  struct grpc_result *ret)
 {
-    if (write_testament(guard, token, until_ms, ret))
-        (void)poll(NULL, 0, GIVE_WAY_MS);
+    write_testament(guard, token, until_ms, ret);
     if (ret->status != GRPC_BROKEN && ret->status != GRPC_UNAVAILABLE) {
         etcd_guard_testament(guard, NULL);
         ret->status = GRPC_OK;
@@ -257,7 +288,7 @@ int etcd_guard_pass_on(struct baton_engine_guard *guard, uint32_t timeout_ms, st
         return 0;
     char *token = begin_calls(guard, clock_now_ms() + timeout_ms, &result);
     if (result.status == GRPC_OK)
-        (void)write_testament(guard, token, clock_now_ms() + timeout_ms, &result);
+        write_testament(guard, token, clock_now_ms() + timeout_ms, &result);
     free(token);
     etcd_guard_testament(guard, NULL);
     if (result.status == GRPC_OK)
