@@ -13,6 +13,7 @@ import re
 import select
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -173,6 +174,19 @@ def guard_of(process):
     pytest.fail("there is no guard")
 
 
+def wait_prepared(process):
+    """Its guard has made ready what it needs to write: it has opened the database, or has a connection to etcd."""
+    folder = f"/proc/{guard_of(process)}/fd"
+    deadline = time.monotonic() + LIMIT_S
+    while True:
+        with open("/proc/net/tcp", encoding="ascii") as connections:
+            inodes = {f"socket:[{line.split()[9]}]" for line in connections}
+        links = {os.readlink(f"{folder}/{fd}") for fd in os.listdir(folder)}
+        if links & inodes or any(link.endswith("/baton.db") for link in links):
+            return
+        assert time.monotonic() < deadline, "its guard does not prepare for the end"
+
+
 def freeze(pid):
     """Stop it, and come back when it has stopped."""
     os.kill(pid, signal.SIGSTOP)
@@ -189,6 +203,22 @@ def wait_dead(pid, limit=LIMIT_S):
         return
     assert select.select([fd], [], [], limit)[0], f"{pid} lives on"
     os.close(fd)
+
+
+class Systemd:
+    """The other end of NOTIFY_SOCKET."""
+
+    def __init__(self, folder):
+        self.path = os.path.join(folder, "notify")
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind(self.path)
+
+    def wait(self, line, limit=20):
+        deadline = time.monotonic() + limit
+        while select.select([self.socket], [], [], max(0, deadline - time.monotonic()))[0]:
+            if line in self.socket.recv(4096).decode().splitlines():
+                return
+        pytest.fail(f"systemd did not hear {line!r}")
 
 
 class World:
@@ -272,9 +302,11 @@ class World:
         """Its session's deadline is that of a renewal, not any more that of its opening."""
         self._wait_traced(name, "< session_renew .* done")
 
-    def wait_seen(self, name, candidate):
-        """Its own view has this candidate (a CID); each has a view of its own."""
-        self._wait_traced(name, f"< watch .* elections/[^ ]*/candidates/{candidate}@")
+    def wait_other_seen(self, name):
+        """Of one that stands: its own view has another candidate; each process has a view of its own."""
+        with open(f"{self.folder}/trace-{name}", encoding="utf-8") as trace:
+            own = re.search(r"> write \S+ put elections/\S+/candidates/(\S+) if", trace.read())[1]
+        self._wait_traced(name, rf"< watch .* elections/\S+/candidates/(?!{own}@)")
 
     def marked(self):
         """The pids of everything that carries the mark."""

@@ -18,7 +18,7 @@ import time
 
 import pytest
 
-from conftest import TOP, children, dead, freeze, guard_of, wait_dead
+from conftest import TOP, Systemd, children, dead, freeze, guard_of, wait_dead, wait_prepared
 
 UP = 'exec 9>"$0.lock"; flock -n 9 || echo CONTENDED; echo "up $$ $BATON_TERM $BATON_ID"; '
 SLEEP = UP + "exec sleep 1000"
@@ -43,7 +43,7 @@ def make_pair(world, ttl):
     world.command, world.term = wait_up(world.a)
     world.b = stand(world, "b", "--ttl", ttl, "--grace", "1s")
     world.changes.wait_object(change="join", id="b")
-    world.wait_seen("a", "2-1")  # who knows of nobody resigns in favour of nobody
+    world.wait_other_seen("a")  # who knows of nobody resigns in favour of nobody
     return world
 
 
@@ -168,14 +168,17 @@ def test_sigterm_hands_over(pair):
 
 def test_the_guard_passes_the_place_on_while_its_supervisor_stands_still(world):
     changes = world.watch("db")
-    a = stand(world, "a", "--ttl", "60s", "--grace", "20s", env=world.traced("a"),
+    systemd = Systemd(world.folder)
+    a = stand(world, "a", "--ttl", "60s", "--grace", "20s",
+              env={"NOTIFY_SOCKET": systemd.path, **world.traced("a")},
               script="trap 'echo got TERM; while ! [ -e \"$0.end\" ]; do sleep 0.01; done; exit 3' TERM; " + UP +
               "while :; do sleep 0.05; done 9>&-")
     _, term = wait_up(a)
     b = stand(world, "b", "--ttl", "60s")
-    world.wait_seen("a", "2-1")
+    world.wait_other_seen("a")
+    wait_prepared(a)
     a.signal(signal.SIGTERM)
-    a.wait_line("^got TERM$")
+    systemd.wait("STOPPING=1")  # its guard knows by then
     freeze(a.pid)
     assert b.seen == []
     with open(f"{world.folder}/db.end", "w", encoding="utf-8"):
@@ -184,6 +187,7 @@ def test_the_guard_passes_the_place_on_while_its_supervisor_stands_still(world):
     assert changes.wait_object(change="lead", id="b")["reason"] == "resign"
     a.signal(signal.SIGCONT)
     assert a.wait_exit() == 3
+    systemd.socket.close()
 
 
 def test_sigterm_to_one_that_waits_ends_it_with_0(pair):
@@ -573,22 +577,6 @@ def test_signals_that_end_it_reach_the_command_as_they_are(world, name):
     process.signal(signal.Signals[f"SIG{name}"])
     assert process.wait_exit() == 3
     assert f"got {name}" in process.seen
-
-
-class Systemd:
-    """The other end of NOTIFY_SOCKET."""
-
-    def __init__(self, folder):
-        self.path = os.path.join(folder, "notify")
-        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self.socket.bind(self.path)
-
-    def wait(self, line, limit=20):
-        deadline = time.monotonic() + limit
-        while select.select([self.socket], [], [], max(0, deadline - time.monotonic()))[0]:
-            if line in self.socket.recv(4096).decode().splitlines():
-                return
-        pytest.fail(f"systemd did not hear {line!r}")
 
 
 def test_systemd_hears_how_it_is(world):

@@ -204,21 +204,15 @@ static void write_last_testament(struct baton_engine_guard *guard, const char *t
     }
 }
 
-/* A connection, the one made ahead if it is still good, and the token for it. */
-static char *begin_calls(struct baton_engine_guard *guard, int64_t until_ms, struct grpc_result *ret)
-{
-    if (guard->multi != NULL && connection_is_over(guard))
-        multi_free(guard);
-    if (guard->multi == NULL)
-        multi_new(guard);
-    return authenticate(guard, until_ms, ret);
-}
-
 static void revoke_lease(struct baton_engine_guard *guard, int64_t until_ms, struct grpc_result *ret)
 {
     Etcdserverpb__LeaseRevokeRequest request = ETCDSERVERPB__LEASE_REVOKE_REQUEST__INIT;
     struct grpc_call call = {0};
-    char *token = begin_calls(guard, until_ms, ret);
+    if (guard->multi != NULL && connection_is_over(guard))
+        multi_free(guard);
+    if (guard->multi == NULL)
+        multi_new(guard);
+    char *token = authenticate(guard, until_ms, ret);
     if (ret->status == GRPC_OK && guard->testament.key != NULL)
         write_last_testament(guard, token, until_ms, ret);
     if (ret->status == GRPC_OK) {
@@ -280,16 +274,18 @@ int etcd_guard_end(struct baton_engine_guard *guard, uint32_t timeout_ms, struct
     return result.status == GRPC_OK || result.status == GRPC_NOT_FOUND ? 0 : -1;
 }
 
-/* One try: the process lives, and does it itself if nothing comes of this. */
+/* One try, and only with what is there: the process lives, has a connection, too, and does it itself if nothing comes
+ * of this. (For a token etcd compares a password, which takes it some 100 ms.) */
 int etcd_guard_pass_on(struct baton_engine_guard *guard, uint32_t timeout_ms, struct baton_error *err)
 {
-    struct grpc_result result = {.status = GRPC_OK};
+    struct grpc_result result;
     if (guard->testament.key == NULL)
         return 0;
-    char *token = begin_calls(guard, clock_now_ms() + timeout_ms, &result);
-    if (result.status == GRPC_OK)
-        write_testament(guard, token, clock_now_ms() + timeout_ms, &result);
-    free(token);
+    if (!guard->has_last_word || connection_is_over(guard)) {
+        etcd_guard_testament(guard, NULL);
+        return error_set(err, BATON_UNAVAILABLE, "etcd: the guard has no connection that is good for a handover now");
+    }
+    write_testament(guard, NULL, clock_now_ms() + timeout_ms, &result);
     etcd_guard_testament(guard, NULL);
     if (result.status == GRPC_OK)
         return 0;
