@@ -5,6 +5,7 @@ demo/writer.c; only the leader's runs. The writer puts numbered rows with its te
 file is read: if two writers had ever worked at once, or a term had gone back, it would show.
 """
 
+import contextlib
 import os
 import selectors
 import shutil
@@ -57,20 +58,26 @@ class Demo:
         self.instances = {}
         self.leader = self.term = self.pid = None
         self.took = []
-        self.starting, self.ended_by = False, None
+        self.busy, self.ended_by = False, None
 
-    def start(self, name):
-        self.starting = True
-        self.instances[name] = Instance(self, name)
-        self.starting = False
+    @contextlib.contextmanager
+    def whole(self):
+        """What is begun here is not cut off by a signal: a process that was just started would be forgotten."""
+        self.busy = True
+        yield
+        self.busy = False
         if self.ended_by is not None:
             sys.exit(128 + self.ended_by)
+
+    def start(self, name):
+        with self.whole():
+            self.instances[name] = Instance(self, name)
 
     def on_signal(self, number, _):
         """Ctrl-C, a closed terminal, kill(1): leave by the way on which everything is ended."""
         ignore_ends()
         self.ended_by = number
-        if not self.starting:  # else it would be forgotten what was just started
+        if not self.busy:
             sys.exit(128 + number)
 
     def wait_for_leader(self):
@@ -128,8 +135,9 @@ class Demo:
         self.start(name)
 
     def show(self, command):
-        shown = subprocess.run([BATON, command, "--url", self.url, "db-writer"], capture_output=True, text=True,
-                               timeout=LIMIT_S, check=False)
+        with self.whole():
+            shown = subprocess.run([BATON, command, "--url", self.url, "db-writer"], capture_output=True, text=True,
+                                   timeout=LIMIT_S, check=False)
         for line in shown.stdout.splitlines():
             say("   " + line)
 

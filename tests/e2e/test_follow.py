@@ -180,9 +180,10 @@ def test_while_an_election_is_on_hold_all_follow(place):
     assert not [line for line in first.seen + second.seen if line == "CONTENDED"]
 
 
-# Tells when it begins and when it ends, and takes its time for both.
-INTERVAL = """trap 'sleep 0.05; echo "$(date +%s%N) end {part} $BATON_ID" >>intervals; exit' TERM
-echo "$(date +%s%N) begin {part} $BATON_ID" >>intervals; echo "{part}"; while :; do sleep 0.02; done"""
+# Tells when it begins and when it ends, and takes its time for both. (The signal is for its date(1), too.)
+INTERVAL = """over=; trap 'over=1' TERM
+tell() {{ until now=$(date +%s%N); do :; done; echo "$now $1 {part} $BATON_ID" >>intervals; }}
+tell begin; echo "{part}"; until [ "$over" ]; do sleep 0.02; done; sleep 0.05; tell end"""
 
 
 def test_never_both_and_always_one(place):
