@@ -946,19 +946,28 @@ static void test_a_ttl_below_the_minimum_is_raised(void **state)
     assert_int_equal(w->a->ttl_ms, w->a->ops->ttl_min_ms);
 }
 
+/* The guard of a's session, which has a record that b sees. */
+static struct baton_engine_guard *guard_of_new(struct world *w, uint64_t *ret_session)
+{
+    char text[BATON_EXPORT_MAX];
+    struct baton_error err = {0};
+    struct baton_engine_guard *guard = NULL;
+    int fd = -2;
+    *ret_session = session_new(w->a, 60000);
+    client_watch(w->b, 0, "e/");
+    expect_done(put(w->a, "e/bound", "x", *ret_session, 0));
+    wait_key(w->b, 0, "e/bound", true);
+    assert_int_equal(w->a->ops->session_export(w->a->engine, *ret_session, text, &fd, &err), 0);
+    assert_int_equal(w->a->ops->guard_open(text, fd, &guard, &err), 0);
+    return guard;
+}
+
 static void test_a_guard_ends_the_session(void **state)
 {
     struct world *w = *state;
-    char text[BATON_EXPORT_MAX];
     struct baton_error err = {0};
-    int fd = -2;
-    uint64_t session = session_new(w->a, 60000);
-    client_watch(w->b, 0, "e/");
-    expect_done(put(w->a, "e/bound", "x", session, 0));
-    wait_key(w->b, 0, "e/bound", true);
-    assert_int_equal(w->a->ops->session_export(w->a->engine, session, text, &fd, &err), 0);
-    struct baton_engine_guard *guard = NULL;
-    assert_int_equal(w->a->ops->guard_open(text, fd, &guard, &err), 0);
+    uint64_t session;
+    struct baton_engine_guard *guard = guard_of_new(w, &session);
     assert_int_equal(w->a->ops->guard_end(guard, 5000, &err), 0);
     wait_key(w->b, 0, "e/bound", false);
     expect_refused(renewal(w->a, session), BATON_LOST);
@@ -980,18 +989,12 @@ static const char *decision_after(struct world *w, const char *mark)
 static void test_a_guard_passes_on_and_leaves_the_session(void **state)
 {
     struct world *w = *state;
-    char text[BATON_EXPORT_MAX];
     struct baton_error err = {0};
-    int fd = -2;
-    uint64_t session = session_new(w->a, 60000);
-    client_watch(w->b, 0, "e/");
-    expect_done(put(w->a, "e/bound", "x", session, 0));
+    uint64_t session;
+    struct baton_engine_guard *guard = guard_of_new(w, &session);
     expect_done(put(w->a, "e/decision", "mine", 0, 0));
     struct baton_write write = {
         .kind = BATON_WRITE_PUT, .key = "e/decision", .value = "theirs", .if_revision = w->a->reply.revision};
-    assert_int_equal(w->a->ops->session_export(w->a->engine, session, text, &fd, &err), 0);
-    struct baton_engine_guard *guard = NULL;
-    assert_int_equal(w->a->ops->guard_open(text, fd, &guard, &err), 0);
     assert_int_equal(w->a->ops->guard_pass_on(guard, 5000, &err), 0); /* it has nothing to pass on */
     w->a->ops->guard_testament(guard, &write);
     assert_int_equal(w->a->ops->guard_pass_on(guard, 5000, &err), 0);

@@ -493,15 +493,21 @@ static int memory_guard_open(const char *text, int fd, struct baton_engine_guard
     return 0;
 }
 
-static int memory_guard_end(struct baton_engine_guard *guard, uint32_t timeout_ms, struct baton_error *err)
+static void write_testament(struct baton_engine_guard *guard, bool and_end)
 {
     struct baton_reply reply;
     pthread_mutex_lock(&mutex);
     if (guard->testament.key != NULL)
         store_write(guard->space->store, &guard->testament, &reply);
-    (void)session_drop(guard->space, guard->session);
+    if (and_end)
+        (void)session_drop(guard->space, guard->session);
     wake_all(guard->space);
     pthread_mutex_unlock(&mutex);
+}
+
+static int memory_guard_end(struct baton_engine_guard *guard, uint32_t timeout_ms, struct baton_error *err)
+{
+    write_testament(guard, true);
     return 0;
 }
 
@@ -512,12 +518,7 @@ static void memory_guard_testament(struct baton_engine_guard *guard, const struc
 
 static int memory_guard_pass_on(struct baton_engine_guard *guard, uint32_t timeout_ms, struct baton_error *err)
 {
-    struct baton_reply reply;
-    pthread_mutex_lock(&mutex);
-    if (guard->testament.key != NULL)
-        store_write(guard->space->store, &guard->testament, &reply);
-    wake_all(guard->space);
-    pthread_mutex_unlock(&mutex);
+    write_testament(guard, false);
     memory_guard_testament(guard, NULL);
     return 0;
 }
