@@ -8,6 +8,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#define HEAP_WARM_BYTES 32768
+
 static const char *const code_names[] = {
     [BATON_OK] = "ok",
     [BATON_INVALID] = "invalid",
@@ -124,6 +126,14 @@ void mem_warm(const volatile void *memory, size_t size)
 {
     uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), from = (uintptr_t)memory & ~(page - 1);
     (void)madvise((void *)from, (uintptr_t)memory + size - from, MADV_POPULATE_WRITE);
+}
+
+void mem_warm_heap(void)
+{
+    void *top = malloc(HEAP_WARM_BYTES);
+    if (top != NULL)
+        mem_warm(top, HEAP_WARM_BYTES);
+    free(top);
 }
 
 void *mem_grow(void *memory, size_t size)

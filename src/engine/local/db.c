@@ -41,8 +41,10 @@ enum statement {
     BOUND,
     BOUND_REMOVE,
     IN_QUEUE,
+    LAST_CHANGE,
+    LAST_REVISION,
+    VERSION,
     CHANGES,
-    LOG_FIRST,
     SNAPSHOT,
     BEGIN_READ,
     BEGIN_WRITE,
@@ -68,9 +70,11 @@ static const char *const sql[STATEMENTS] = {
     [BOUND] = "SELECT key, created FROM records WHERE session = ? AND session != 0",
     [BOUND_REMOVE] = "DELETE FROM records WHERE session = ? AND session != 0",
     [IN_QUEUE] = "SELECT key FROM records WHERE key >= ?1 AND key < ?2 AND created = ?3",
+    [LAST_CHANGE] = "SELECT max(rowid) FROM changes",
+    [LAST_REVISION] = "SELECT max(revision) FROM changes",
+    [VERSION] = "PRAGMA data_version",
     [CHANGES] = "SELECT revision, kind, key, value, created, session FROM changes WHERE revision > ?"
                 " ORDER BY revision, rowid",
-    [LOG_FIRST] = "SELECT min(revision) FROM changes",
     [SNAPSHOT] = "SELECT revision, 0, key, value, created, session FROM records WHERE key >= ?1 AND key < ?2"
                  " ORDER BY key",
     [BEGIN_READ] = "BEGIN",
@@ -86,10 +90,11 @@ struct db {
     int writer_fd;
     bool durable;   /* the present setting of synchronous */
     bool found_wal; /* there was one before we came */
-    uint64_t revision, sessions_version, last_session, first_logged;
-    bool wrote, moved_sessions;       /* in this transaction */
-    uint64_t changed[KEY_BELLS / 64]; /* ... the bells of what was */
-    struct latch_changes latches;     /* ... */
+    uint64_t revision, sessions_version, last_session;
+    int64_t warm_version;                      /* db_warm_end has read as of this one */
+    bool wrote, moved_sessions, added_session; /* in this transaction */
+    uint64_t changed[KEY_BELLS / 64];          /* ... the bells of what was */
+    struct latch_changes latches;              /* ... */
 };
 
 /* ---- errors and statements ---- */
@@ -424,7 +429,7 @@ static int begin(struct db *db, bool durable, struct baton_error *err)
 {
     if (set_durable(db, durable, err) < 0)
         goto fail;
-    db->wrote = db->moved_sessions = false;
+    db->wrote = db->moved_sessions = db->added_session = false;
     memset(db->changed, 0, sizeof(db->changed));
     if (run(db, BEGIN_WRITE, err) < 0)
         goto fail;
@@ -452,9 +457,9 @@ int db_commit(struct db *db, struct baton_error *err)
     if (db->wrote)
         result = meta_set(db, "revision", db->revision, err);
     if (result == 0 && db->moved_sessions)
-        result = meta_set(db, "sessions_version", ++db->sessions_version, err) < 0
-                     ? -1
-                     : meta_set(db, "last_session", db->last_session, err);
+        result = meta_set(db, "sessions_version", ++db->sessions_version, err);
+    if (result == 0 && db->added_session)
+        result = meta_set(db, "last_session", db->last_session, err);
     if (result == 0 && db->wrote && db->revision % LOG_PRUNE_EVERY == 0 && db->revision > LOG_REVISIONS) {
         bind_number(db, PRUNE, 1, db->revision - LOG_REVISIONS);
         result = run(db, PRUNE, err);
@@ -683,7 +688,7 @@ int db_write(struct db *db, const struct baton_write *write, struct baton_reply 
 
 uint64_t db_session_new(struct db *db)
 {
-    db->moved_sessions = true;
+    db->moved_sessions = db->added_session = true;
     return ++db->last_session;
 }
 
@@ -731,6 +736,45 @@ int db_session_end(struct db *db, uint64_t session, int *ret_slot, struct baton_
     db->moved_sessions = true;
     bind_number(db, SESSION_REMOVE, 1, session);
     return run(db, SESSION_REMOVE, err) < 0 ? -1 : remove_bound(db, session, err);
+}
+
+/* It is another one when another connection has written (sqlite.org/pragma.html). 0: it cannot be read. */
+static int64_t data_version(struct db *db)
+{
+    sqlite3_stmt *statement = get(db, VERSION);
+    int64_t version = 0;
+    if (statement != NULL && sqlite3_step(statement) == SQLITE_ROW)
+        version = sqlite3_column_int64(statement, 0);
+    if (statement != NULL)
+        sqlite3_reset(statement);
+    return version;
+}
+
+static void look_at(struct db *db, enum statement which)
+{
+    sqlite3_stmt *statement = get(db, which);
+    if (statement == NULL)
+        return;
+    while (sqlite3_step(statement) == SQLITE_ROW)
+        if (which == BOUND)
+            (void)latches_taken(&db->latches, (const char *)sqlite3_column_text(statement, 0));
+    sqlite3_reset(statement);
+}
+
+void db_warm_end(struct db *db, uint64_t session, const char *key)
+{
+    int64_t version = data_version(db);
+    if (version == db->warm_version || db_read_begin(db, NULL) < 0)
+        return;
+    db->warm_version = version;
+    mem_warm_heap();
+    bind_text(db, GET, 1, key);
+    bind_number(db, SESSION_GET, 1, session);
+    bind_number(db, BOUND, 1, session);
+    static const enum statement touch[] = {GET, SESSION_GET, BOUND, LAST_CHANGE, LAST_REVISION};
+    for (size_t i = 0; i < COUNT_OF(touch); i++)
+        look_at(db, touch[i]);
+    db_read_end(db);
 }
 
 int db_sessions(struct db *db, uint64_t *version, struct db_session **ret, size_t *ret_count, struct baton_error *err)

@@ -20,6 +20,9 @@ struct db *db_open(const char *folder, int writer_fd, const struct pulse *pulse,
 struct db *db_open_again(const char *folder, int writer_fd, const struct pulse *pulse, struct baton_error *err);
 /* What the first write that goes to the disk would have to do, done ahead of it: once, when there is time. */
 void db_warm(struct db *db);
+/* What db_write of this key and then db_session_end will look at is read ahead of them, and stays as long as nobody
+ * writes. Outside of a transaction. */
+void db_warm_end(struct db *db, uint64_t session, const char *key);
 void db_close(struct db *db);
 
 /* A transaction that writes: takes the writer's lock. db_commit or db_rollback gives it back. `durable`: wait for the

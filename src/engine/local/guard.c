@@ -65,6 +65,8 @@ fail:
 void local_guard_testament(struct baton_engine_guard *guard, const struct baton_write *write)
 {
     write_replace(&guard->testament, write);
+    if (write != NULL)
+        db_warm_end(guard->db, guard->session, write->key);
 }
 
 /* The testament and, if asked for, the end, in one transaction. A handover waits for nobody who writes: the process

@@ -407,6 +407,7 @@ static void reap_unseen(struct worker *worker)
 static void rest(struct worker *worker, uint32_t works)
 {
     if (!worker->warm && ear_wait(&worker->ear, &worker->work, works, WARM_AFTER_MS) == BELL_SILENT) {
+        mem_warm_heap();
         db_warm(worker->db);
         worker->warm = true;
     }
