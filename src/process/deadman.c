@@ -12,7 +12,10 @@
 
 struct deadman {
     pthread_mutex_t mutex;
-    int dead_fd; /* the child's */
+    /* the child's */
+    int dead_fd;
+    void (*died)(void *ctx);
+    void *ctx;
 };
 
 struct deadman *deadman_new(void)
@@ -47,18 +50,22 @@ static void *wait_for_death(void *context)
 {
     struct deadman *deadman = context;
     uint64_t once = 1;
-    if (pthread_mutex_lock(&deadman->mutex) == EOWNERDEAD)
+    if (pthread_mutex_lock(&deadman->mutex) == EOWNERDEAD) {
+        deadman->died(deadman->ctx);
         (void)!write(deadman->dead_fd, &once, sizeof(once));
+    }
     /* Its own end would keep the core from whoever reads that. */
     while (pause() < 0)
         ;
     return NULL;
 }
 
-int deadman_watch(struct deadman *deadman)
+int deadman_watch(struct deadman *deadman, void (*died)(void *ctx), void *ctx)
 {
     pthread_t thread;
     pthread_attr_t attributes;
+    deadman->died = died;
+    deadman->ctx = ctx;
     deadman->dead_fd = eventfd(0, EFD_CLOEXEC);
     if (deadman->dead_fd < 0)
         return -1;

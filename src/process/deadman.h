@@ -14,7 +14,8 @@ struct deadman;
 struct deadman *deadman_new(void);
 /* By that thread. NULL is allowed. */
 void deadman_free(struct deadman *deadman);
-/* In the child: a descriptor that is readable when that thread is dead. -1: errno. Needs a thread. */
-int deadman_watch(struct deadman *deadman);
+/* In the child: `died` is called when that thread is dead, by a thread that is made for it, and then the descriptor is
+ * readable. -1: errno. */
+int deadman_watch(struct deadman *deadman, void (*died)(void *ctx), void *ctx);
 
 #endif

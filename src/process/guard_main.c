@@ -1,9 +1,10 @@
-/* guard_main.c: the guard itself. One thread, one poll, no allocation that grows; see guard.h for what it promises. */
+/* guard_main.c: the guard itself. One poll, no allocation that grows, and one thread but for that of deadman.c; see
+ * guard.h for what it promises. */
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
-#include <sched.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -35,8 +36,9 @@ struct watch {
     struct cgroup cgroup;
     pid_t ready; /* the next command, forked but for its exec; only while none runs. 0: none */
     int ready_order, ready_report;
-    bool to_prepare;             /* it should be forked, in a quiet time */
-    pid_t command;               /* 0: it does not run */
+    bool to_prepare; /* it should be forked, in a quiet time */
+    pid_t command;   /* 0: it does not run. Set, and its death collected, under the mutex */
+    pthread_mutex_t mutex;
     int report;                  /* of the command: why it could not be executed; -1 */
     bool failed;                 /* ... that was told */
     struct guard_message exited; /* that the command has ended, which is not told yet */
@@ -232,7 +234,9 @@ static void spawn(struct watch *watch, const struct guard_environment *environme
         say(watch, &message);
         return;
     }
+    pthread_mutex_lock(&watch->mutex);
     watch->command = watch->ready;
+    pthread_mutex_unlock(&watch->mutex);
     watch->report = watch->ready_report;
     watch->ready = 0;
     watch->any = true;
@@ -255,20 +259,6 @@ static int exec_error(struct watch *watch)
     return error;
 }
 
-/* A process dies where it ran last, and that core may be busy for some time with giving back the memory of the
- * supervisor, which it does not interrupt for others; this one is about to become free. (To move one that runs takes
- * longer than its death.) */
-static void pull_here(pid_t pid)
-{
-    cpu_set_t here;
-    int cpu = sched_getcpu();
-    CPU_ZERO(&here);
-    if (cpu < 0 || cpu >= CPU_SETSIZE || !tree_sleeps(pid))
-        return;
-    CPU_SET((size_t)cpu, &here);
-    (void)sched_setaffinity(pid, sizeof(here), &here);
-}
-
 /* The command's process group first. At its death, or 20 ms later, follows whatever else is left, again and again until
  * nothing is: to look for it beforehand would only cost time, since most commands leave nothing behind. */
 static void kill_all(struct watch *watch)
@@ -276,8 +266,6 @@ static void kill_all(struct watch *watch)
     bool first = !watch->killing && watch->command > 0;
     watch->killing = true;
     watch->kill_at_ms = watch->stop_rest_ms = NEVER_MS;
-    if (first)
-        pull_here(watch->command);
     if (watch->command > 0)
         kill(-watch->command, SIGKILL);
     if (first)
@@ -433,7 +421,9 @@ static void reap(struct watch *watch)
             drop_ready(watch);
         return;
     }
+    pthread_mutex_lock(&watch->mutex);
     bool none = tree_reap(died, watch);
+    pthread_mutex_unlock(&watch->mutex);
     if (none) {
         gone(watch);
         return;
@@ -441,6 +431,17 @@ static void reap(struct watch *watch)
     say_exited(watch); /* what it has left behind is looked for */
     if (watch->killing)
         kill_all(watch);
+}
+
+/* In the thread that hears of it first: what follows has to wake another one. (Under the mutex the pid is the command's
+ * own.) */
+static void kill_command(void *ctx)
+{
+    struct watch *watch = ctx;
+    pthread_mutex_lock(&watch->mutex);
+    if (watch->command > 0)
+        kill(-watch->command, SIGKILL);
+    pthread_mutex_unlock(&watch->mutex);
 }
 
 static void supervisor_died(struct watch *watch)
@@ -548,7 +549,8 @@ static void obey(struct watch *watch, const struct order *order, int fd)
     }
 }
 
-static void on_orders(struct watch *watch)
+/* false: the supervisor has closed its end, as one that is dead. */
+static bool on_orders(struct watch *watch)
 {
     struct order order;
     union {
@@ -561,10 +563,8 @@ static void on_orders(struct watch *watch)
         struct msghdr message = {
             .msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
         ssize_t got = recvmsg(watch->fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-        if (got == 0)
-            supervisor_died(watch); /* it has closed its end: the same */
         if (got < (ssize_t)offsetof(struct order, lifeline) || (message.msg_flags & MSG_TRUNC) != 0)
-            return;
+            return got != 0;
         int fd = -1;
         struct cmsghdr *header = CMSG_FIRSTHDR(&message);
         if (header != NULL && header->cmsg_type == SCM_RIGHTS)
@@ -602,6 +602,7 @@ static void watch_init(struct watch *watch)
     if (watch->signal_fd < 0 || watch->timer_fd < 0)
         IMPOSSIBLE("the guard cannot make its descriptors (%d)", errno);
     watch->deadline_ms = watch->kill_at_ms = watch->stop_rest_ms = NEVER_MS;
+    pthread_mutex_init(&watch->mutex, NULL);
     cgroup_make(&watch->cgroup);
     (void)clock_now_ms(); /* the first time takes page faults, and shall not be the supervisor's death */
     (void)prepare(watch);
@@ -629,7 +630,7 @@ void guard_main(int fd, int supervisor_pidfd, struct deadman *deadman, char *con
     watch_init(&watch);
     /* Its main thread is the only one that acts on having the place, so when that is dead nothing is begun any more;
      * the others are dying, and what they have under way are requests as of any process that dies. */
-    watch.dead_fd = deadman_watch(deadman);
+    watch.dead_fd = deadman_watch(deadman, kill_command, &watch);
     while (!watch.bye && !(watch.dead_supervisor && !watch.any)) {
         struct pollfd polled[] = {{.fd = fd, .events = POLLIN},
                                   {.fd = supervisor_pidfd, .events = POLLIN},
@@ -644,16 +645,16 @@ void guard_main(int fd, int supervisor_pidfd, struct deadman *deadman, char *con
             prepare_all(&watch);
         if (ready <= 0)
             continue;
-        if (polled[0].revents != 0)
-            on_orders(&watch);
-        if ((polled[1].revents != 0 || polled[2].revents != 0) && !watch.dead_supervisor)
-            supervisor_died(&watch);
+        bool closed = polled[0].revents != 0 && !on_orders(&watch);
         if (polled[3].revents != 0) {
             struct signalfd_siginfo info;
             while (read(watch.signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info))
                 ;
             reap(&watch);
         }
+        /* After the deaths of its children: if none is left, nothing is to be killed. */
+        if ((closed || polled[1].revents != 0 || polled[2].revents != 0) && !watch.dead_supervisor)
+            supervisor_died(&watch);
         if (polled[4].revents != 0)
             on_timer(&watch);
     }

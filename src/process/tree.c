@@ -14,7 +14,7 @@
 #define DEPTH_MAX 64 /* deeper ones come up when those above them are dead */
 #define LIST_BYTES 65536
 
-static bool read_stat(pid_t pid, char *ret_state, int *ret_parent)
+static bool is_child(pid_t pid, pid_t parent)
 {
     char path[64], text[512];
     snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
@@ -25,21 +25,8 @@ static bool read_stat(pid_t pid, char *ret_state, int *ret_parent)
     close(fd);
     text[got > 0 ? got : 0] = '\0';
     const char *end = strrchr(text, ')');
-    return end != NULL && sscanf(end + 1, " %c %d", ret_state, ret_parent) == 2;
-}
-
-static bool is_child(pid_t pid, pid_t parent)
-{
-    char state;
     int above;
-    return read_stat(pid, &state, &above) && above == (int)parent;
-}
-
-bool tree_sleeps(pid_t pid)
-{
-    char state;
-    int above;
-    return read_stat(pid, &state, &above) && strchr("SDtT", state) != NULL;
+    return end != NULL && sscanf(end + 1, " %*c %d", &above) == 1 && above == (int)parent;
 }
 
 /* The list of children as text, on the heap; NULL: there is none. */

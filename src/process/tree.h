@@ -14,9 +14,6 @@
  */
 void tree_signal(int number, pid_t but);
 
-/* Does it sleep, or is it stopped (proc(5))? false also if it is not there. */
-bool tree_sleeps(pid_t pid);
-
 /* Collect the dead. `died` (or NULL) is called for each, with its wait status. true: no child is left. */
 bool tree_reap(void (*died)(void *ctx, pid_t pid, int status), void *ctx);
 
