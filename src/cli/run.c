@@ -141,6 +141,7 @@ static int run_command(int argc, char **argv)
                       .notify = {.fd = -1},
                       .stop_signal = SIGTERM,
                       .restart_ms = NEVER_MS,
+                      .testament_ms = NEVER_MS,
                       .backoff_ms = RUN_BACKOFF_FIRST_MS,
                       .watchdog_at_ms = NEVER_MS,
                       .say_alive_ms = NEVER_MS,

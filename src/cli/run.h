@@ -10,6 +10,7 @@
 
 #define RUN_BACKOFF_FIRST_MS 100
 #define RUN_BACKOFF_LAST_MS 5000
+#define RUN_TESTAMENT_LATE_MS 2 /* a command that has just been told to start has the core first */
 #define RUN_UNHEALTHY 124 /* as timeout(1): the command was ended because it did not show that it was well */
 
 enum run_restart { RESTART_NEVER, RESTART_ON_FAILURE, RESTART_ALWAYS };
@@ -46,7 +47,7 @@ struct run {
 
     uint64_t term;                       /* led now; 0: none */
     char testament[BATON_TESTAMENT_MAX]; /* that the guard was told */
-    bool testament_due;                  /* it may be another one now */
+    int64_t testament_ms;                /* when to look whether it is another one now; NEVER_MS */
     bool stopping;                       /* BATON_STOP was told, and not answered */
     int64_t until_ms;                    /* of the stop */
     bool running;                        /* descendants of the command may be left */

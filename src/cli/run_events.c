@@ -1,6 +1,7 @@
 /* run_events.c: `baton run`, event by event. Nothing here waits. */
 #include <errno.h>
 #include <inttypes.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -228,12 +229,19 @@ static void session_began(struct run *run, const struct baton_event *event)
         cli_error("%s: the guard cannot end the session when it must: %s", run->options->name, err.text);
 }
 
-/* The guard does with it what this process cannot do any more when it is dead. */
+static void testament_may_differ(struct run *run)
+{
+    if (run->testament_ms == NEVER_MS)
+        run->testament_ms = baton_now_ms() + RUN_TESTAMENT_LATE_MS;
+}
+
+/* The guard does with it what this process cannot do any more when it is dead. While it stops, the guard has what it is
+ * to pass on. */
 static void tell_testament(struct run *run)
 {
     char testament[BATON_TESTAMENT_MAX];
-    run->testament_due = false;
-    if (run->election == NULL)
+    run->testament_ms = NEVER_MS;
+    if (run->election == NULL || run->leaving || run->stopping)
         return;
     baton_testament(run->election, testament);
     if (strcmp(testament, run->testament) == 0)
@@ -253,7 +261,7 @@ static void on_lead(struct run *run, const struct baton_event *event)
     run_say(run, "lead", "%s: leads with term %" PRIu64, run->options->name, run->term);
     snprintf(status, sizeof(status), "STATUS=leads (term %" PRIu64 ")", run->term);
     notify_say(status);
-    run->testament_due = true;
+    testament_may_differ(run);
 }
 
 static void on_stop(struct run *run, const struct baton_event *event)
@@ -280,7 +288,7 @@ static void on_follow(struct run *run)
     run->stopping = false;
     run->term = 0;
     run_follow_stood(run, true);
-    run->testament_due = true;
+    testament_may_differ(run);
     if (!run->leaving) {
         run_say(run, "follow", "%s: follows", run->options->name);
         notify_say("STATUS=follows");
@@ -298,7 +306,7 @@ static void on_changed(struct run *run)
 {
     struct baton_status *status;
     size_t count;
-    run->testament_due = true;
+    testament_may_differ(run);
     if (!is_curious(run) || baton_status(run->election, &status, &count, NULL) < 0)
         return;
     bool ready_before = run->said_ready;
@@ -387,8 +395,6 @@ void run_on_baton(struct run *run)
     struct baton_event event;
     while (!run->resigned && baton_next(run->client, &event))
         on_event(run, &event);
-    if (run->testament_due)
-        tell_testament(run); /* after all else: a command may be waiting for its start */
 }
 
 /* ---- signals ---- */
@@ -411,8 +417,10 @@ void run_on_signals(struct run *run)
             run->stop_signal = number;
             run->ended = false;
             /* At once: to ask the library first whether this is a stop, which it will be, costs two wake-ups. */
-            if (run->running)
+            if (run->running) {
                 stop_in_grace(run);
+                sched_yield(); /* the guard is woken where its waker runs, and that one has more to do */
+            }
             run_leave(run, 0);
             break;
         case SIGCHLD:
@@ -455,6 +463,7 @@ void run_on_notify(struct run *run)
 int64_t run_wake_ms(const struct run *run)
 {
     const int64_t times[] = {run->restart_ms,
+                             run->testament_ms,
                              run->watchdog_at_ms,
                              run->say_alive_ms,
                              run->duplicate_until_ms,
@@ -493,6 +502,8 @@ void run_on_time(struct run *run)
     guard_on_time(&run->follow.guard, now_ms);
     if (now_ms >= run->restart_ms && run->term != 0 && !run->stopping)
         start_command(run);
+    if (now_ms >= run->testament_ms)
+        tell_testament(run);
     if (now_ms >= run->watchdog_at_ms) {
         run->watchdog_at_ms = NEVER_MS;
         unwell(run, "has not said WATCHDOG=1 in time");
