@@ -37,7 +37,8 @@ def main():
         parts = {"baton run": private_kib(process.pid)}
         for child in children(process.pid):
             for one in [child, *children(child)]:
-                if name(one).startswith("baton"):
+                # (baton-linger shares the memory of `baton run`.)
+                if name(one).startswith("baton") and name(one) != "baton-linger":
                     parts[name(one)] = private_kib(one)
         process.send_signal(signal.SIGTERM)
         process.wait(30)

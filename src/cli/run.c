@@ -8,6 +8,7 @@
 
 #include "base/base.h"
 #include "cli/run.h"
+#include "process/linger.h"
 
 /* ---- options ---- */
 
@@ -170,7 +171,9 @@ static int run_command(int argc, char **argv)
         guard_bye(&run.follow.guard);
         return cli_fail(&err);
     }
+    linger_start();
     status = run_all(&run);
+    linger_end();
     notify_close(&run.notify);
     close(run.signal_fd);
     return status;

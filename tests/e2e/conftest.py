@@ -166,12 +166,16 @@ def children(pid):
         return [int(child) for child in listed.read().split()]
 
 
-def guard_of(process):
+def child_named(process, name):
     for child in children(process.pid):
         with open(f"/proc/{child}/comm", encoding="utf-8") as comm:
-            if comm.read().strip() == "baton-guard":
+            if comm.read().strip() == name:
                 return child
-    pytest.fail("there is no guard")
+    pytest.fail(f"there is no {name}")
+
+
+def guard_of(process):
+    return child_named(process, "baton-guard")
 
 
 def wait_prepared(process):

@@ -14,7 +14,7 @@ import time
 import pytest
 
 from cluster import Cluster, Relay, make_certificates
-from conftest import BATON, LIMIT_S, Systemd, freeze, wait_prepared
+from conftest import BATON, LIMIT_S, Systemd, children, freeze, guard_of, wait_prepared
 
 PROGRAM = os.path.join(os.path.dirname(BATON), "tests", "e2e", "program")
 TTL = "--ttl=2s"
@@ -59,16 +59,6 @@ def pair(etcd_world):
     etcd_world.b = stand(etcd_world, "b")
     etcd_world.watch_db = wait_stands(etcd_world, "a", "b")
     return etcd_world
-
-
-def children(pid):
-    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
-        return [int(child) for child in file.read().split()]
-
-
-def guard_of(process):
-    [guard] = children(process.pid)
-    return guard
 
 
 def command_of(process):

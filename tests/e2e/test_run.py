@@ -18,7 +18,7 @@ import time
 
 import pytest
 
-from conftest import TOP, Systemd, children, dead, freeze, guard_of, wait_dead, wait_prepared
+from conftest import TOP, Systemd, child_named, children, dead, freeze, guard_of, wait_dead, wait_prepared
 
 UP = 'exec 9>"$0.lock"; flock -n 9 || echo CONTENDED; echo "up $$ $BATON_TERM $BATON_ID"; '
 SLEEP = UP + "exec sleep 1000"
@@ -133,6 +133,22 @@ def test_no_signal_makes_the_guard_believe_that_its_supervisor_is_dead(pair):
     pair.a.signal(signal.SIGTERM)  # answered by the guard, which has those signals behind it
     assert pair.a.wait_exit() == 143
     assert wait_up(pair.b)[1] == pair.term + 1
+
+
+def test_what_keeps_the_memory_of_a_supervisor_is_over_soon_after_it(pair):
+    child = child_named(pair.a, "baton-linger")
+    assert os.listdir(f"/proc/{child}/fd") == []
+    fd = os.pidfd_open(child)
+    os.kill(child, signal.SIGTERM)  # as anybody may; its parent lives
+    assert not select.select([fd], [], [], 0.05)[0]
+    pair.a.signal(signal.SIGKILL)
+    assert select.select([fd], [], [], 10)[0]
+    os.close(fd)
+    wait_up(pair.b)
+    child = child_named(pair.b, "baton-linger")
+    pair.b.signal(signal.SIGTERM)
+    assert pair.b.wait_exit() == 143
+    assert not os.path.exists(f"/proc/{child}")  # not even a zombie, for those whose init collects none
 
 
 def test_a_killed_supervisor_and_command_pass_the_place_on(pair):
@@ -641,8 +657,7 @@ def test_kills_at_random_moments_lose_nothing(world):
         # Until it leads, or not so long; and then a little longer.
         if select.select([process.popen.stdout], [], [], dice.random() * 2 * usual_s)[0]:
             select.select([], [], [], dice.random() * usual_s / 4)
-        guards = [child for child in children(process.pid)]
-        for pid in (process.pid, *guards):
+        for pid in (process.pid, *children(process.pid)):
             try:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
