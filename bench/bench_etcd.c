@@ -190,6 +190,8 @@ static int run_herd(const char *url, int count, int kills)
         snprintf(id, sizeof(id), "m%d", i);
         member_open(&members[i], url, id);
     }
+    wait_standing(&members[0], (size_t)count);
+    poll(NULL, 0, 1000); /* what is still under way */
     printf("{\"candidates\": %d, \"takeover_ms\": [", count);
     uint64_t before = 0;
     for (int kill = 0, leader = 0; kill < kills; kill++) {

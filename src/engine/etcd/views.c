@@ -11,7 +11,7 @@
  * wanted any more is not taken for another's.
  *
  * A view that rests has a watcher for each key that wakes it instead of the one for its prefix. All of them begin after
- * the revision that was told last, and so does the one for the prefix when the view goes on.
+ * the revision that was told last, and so does the one for the prefix when the view goes on, if that is not far behind.
  */
 #include <search.h>
 #include <stdio.h>
@@ -26,6 +26,7 @@
 #define RETRY_MS 100    /* ... after what is over by itself: a new leader was elected meanwhile */
 
 #define RESTING_MAX 8 /* of a client with more views, none begins to rest */
+#define BEHIND_MIN 16 /* revisions behind which it is not worth a Range to begin again */
 
 enum view_state { VIEW_IDLE, VIEW_WANTED, VIEW_READING, VIEW_WATCHED, VIEW_RESTING, VIEW_REFUSED };
 
@@ -51,6 +52,7 @@ struct view {
     enum view_state state;
     char *prefix;              /* in etcd */
     uint64_t revision;         /* that was told last */
+    size_t records;            /* that its last Range has shown */
     uint64_t reading;          /* revision of the Range; 0: its first page is not there */
     char *from;                /* key of the next page */
     bool denied;               /* its watcher was, since the last that was there */
@@ -359,6 +361,7 @@ static void maybe_begin(struct view *view)
     size_t seen = 0;
     while (seen < since.count && since.list[seen].record.revision <= view->reading)
         seen++;
+    view->records = all.count;
     tell(view, true, view->reading, &all, 0);
     /* (It may be gone now, or rest: then what comes after it is told by other watchers.) */
     if (seen < since.count && find_number(engine, number) != NULL)
@@ -439,9 +442,30 @@ static void rest(struct view *view, const struct baton_rest *asked)
     watcher_cancel(view, &view->watcher);
 }
 
-/* From where it was. (etcd may take 100 ms to tell what is past; nobody is in a hurry.) */
-static void go_on(struct view *view)
+/* For a watcher that begins in the past, etcd reads all that was written since, by anybody, and tells nobody anything
+ * meanwhile; for a Range, what is there now. */
+static bool is_far_behind(const struct view *view, const Etcdserverpb__ResponseHeader *now)
 {
+    size_t behind = BEHIND_MIN + view->records / 8;
+    return now == NULL || (uint64_t)now->revision > view->revision + behind;
+}
+
+static void begin_again(struct view *view)
+{
+    link_forget(view->engine->link, view);
+    watchers_end(view);
+    read_end(view, VIEW_IDLE);
+    want(view);
+    read_more(view->engine);
+}
+
+/* From where it was (etcd may take 100 ms to tell what is past; nobody is in a hurry), or with everything. */
+static void go_on(struct view *view, const Etcdserverpb__ResponseHeader *now)
+{
+    if (is_far_behind(view, now)) {
+        begin_again(view);
+        return;
+    }
     link_forget(view->engine->link, view);
     watchers_end(view);
     read_end(view, VIEW_WATCHED);
@@ -461,11 +485,7 @@ void views_rest(struct baton_engine *engine, uint64_t watch, const struct baton_
     if (asked->count > 0 && view->state == VIEW_WATCHED) {
         rest(view, asked);
     } else if (asked->count == 0 && view->state == VIEW_RESTING) {
-        link_forget(engine->link, view);
-        watchers_end(view);
-        read_end(view, VIEW_IDLE);
-        want(view); /* quicker than what is past */
-        read_more(engine);
+        begin_again(view); /* quicker than what is past */
     }
 }
 
@@ -479,7 +499,7 @@ static void on_looked(void *ctx, const struct grpc_result *result)
     if (answer == NULL)
         return; /* the next renewal looks again */
     if (answer->n_kvs == 0 || (uint64_t)answer->kvs[0]->mod_revision > view->revision)
-        go_on(view);
+        go_on(view, answer->header);
     etcdserverpb__range_response__free_unpacked(answer, NULL);
 }
 
@@ -505,14 +525,12 @@ void views_look(struct baton_engine *engine)
 static void watcher_ended(struct view *view, const Etcdserverpb__WatchResponse *told)
 {
     struct baton_engine *engine = view->engine;
-    link_forget(engine->link, view);
-    watchers_end(view);
     if (told->compact_revision > 0) {
-        read_end(view, VIEW_IDLE);
-        want(view);
-        read_more(engine);
+        begin_again(view);
         return;
     }
+    link_forget(engine->link, view);
+    watchers_end(view);
     /* The stream's token is that of its beginning, and may be forgotten: only with a new one is a denial meant. */
     if (engine->url.user != NULL && !view->denied) {
         view->denied = true;
@@ -579,7 +597,7 @@ void views_message(struct baton_engine *engine, const uint8_t *message, size_t l
         read_more(engine);
     } else if (watcher != &view->watcher) {
         if (told->n_events > 0)
-            go_on(view);
+            go_on(view, told->header);
     } else {
         watcher_told(view, told);
     }
