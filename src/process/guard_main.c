@@ -530,6 +530,8 @@ static void obey(struct watch *watch, const struct order *order, int fd)
         watch->deadline_ms = order->at_ms;
         watch->grace_ms = order->grace_ms;
         watch->slack_ms = order->slack_ms;
+        if (watch->guard != NULL && watch->testament[0] != '\0')
+            watch->to_bequeath = true; /* again: what is made ahead stays good */
         return;
     case ORDER_LIFELINE:
         take_lifeline(watch, order, fd);

@@ -994,8 +994,14 @@ static void test_a_guard_passes_on_and_leaves_the_session(void **state)
     struct baton_engine_guard *guard = guard_of_new(w, &session);
     expect_done(put(w->a, "e/decision", "mine", 0, 0));
     struct baton_write write = {
-        .kind = BATON_WRITE_PUT, .key = "e/decision", .value = "theirs", .if_revision = w->a->reply.revision};
+        .kind = BATON_WRITE_PUT, .key = "e/decision", .value = "somebody's", .if_revision = w->a->reply.revision};
     assert_int_equal(w->a->ops->guard_pass_on(guard, 5000, &err), 0); /* it has nothing to pass on */
+    w->a->ops->guard_testament(guard, &write);
+    w->a->ops->guard_testament(guard, NULL);
+    assert_int_equal(w->a->ops->guard_pass_on(guard, 5000, &err), 0); /* nor has it now */
+    w->a->ops->guard_testament(guard, &write);
+    write.value = "theirs";
+    w->a->ops->guard_testament(guard, &write);
     w->a->ops->guard_testament(guard, &write);
     assert_int_equal(w->a->ops->guard_pass_on(guard, 5000, &err), 0);
     assert_string_equal(decision_after(w, "e/1"), "theirs");

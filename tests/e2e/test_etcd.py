@@ -152,6 +152,20 @@ def test_a_guard_whose_connection_has_broken_makes_a_new_one(etcd_world):
         assert {first[:14] for first in relay.began} == {b"PRI * HTTP/2.0"}, relay.began
 
 
+def test_a_guard_makes_its_connection_good_again_when_its_leader_renews(etcd_world):
+    with Relay(etcd_world.etcd.members[0].endpoint) as relay:
+        url = f"etcd://{relay.endpoint}/{etcd_world.url.rsplit('/', 1)[1]}"
+        a = etcd_world.stand("db", "a", "--ttl=2s", command=UP, env={"BATON_URL": url})
+        term = wait_up(a)
+        b = etcd_world.stand("db", "b", "--ttl=60s", command=UP)
+        wait_stands(etcd_world, "a", "b")
+        before = wait_guard_connected(guard_of(a))
+        relay.cut()
+        wait_guard_connected(guard_of(a), before)
+        a.signal(signal.SIGKILL)
+        assert wait_up(b) > term
+
+
 def test_a_killed_leader_is_followed_long_before_its_lease_ends_after_a_restart_of_etcd(tmp_path, world):
     with Cluster(str(tmp_path)) as etcd:
         world.env["BATON_URL"] = etcd.url()

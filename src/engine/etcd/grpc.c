@@ -35,7 +35,7 @@ void grpc_call_put(struct grpc_call *call, const ProtobufCMessage *message)
 static size_t on_read(char *to, size_t size, size_t count, void *ctx)
 {
     struct grpc_call *call = ctx;
-    size_t length = call->out_length - call->out_at;
+    size_t length = call->held ? 0 : call->out_length - call->out_at;
     if (length == 0 && call->open) {
         call->paused = true;
         return CURL_READFUNC_PAUSE;
@@ -238,13 +238,36 @@ void grpc_call_begin(struct grpc_call *call, const struct grpc_peer *peer, const
     curl_easy_setopt(easy, CURLOPT_HTTPHEADER, call->headers);
 }
 
+void grpc_call_begin_held(struct grpc_call *call, const struct grpc_peer *peer, const char *method, bool *heard)
+{
+    call->held = true;
+    grpc_call_begin(call, peer, method, true, heard);
+}
+
+bool grpc_call_headers_sent(const struct grpc_call *call)
+{
+    return call->paused; /* libcurl has asked for what follows them */
+}
+
+void grpc_call_empty(struct grpc_call *call)
+{
+    if (call->out != NULL)
+        explicit_bzero(call->out, call->out_length); /* it may hold a password */
+    call->out_length = call->out_at = 0;
+}
+
+void grpc_call_let_go(struct grpc_call *call)
+{
+    call->held = call->open = false;
+    grpc_call_resume(call);
+}
+
 void grpc_call_release(struct grpc_call *call)
 {
     if (call->easy != NULL)
         curl_easy_cleanup(call->easy);
     curl_slist_free_all(call->headers);
-    if (call->out != NULL)
-        explicit_bzero(call->out, call->out_length); /* it may hold a password */
+    grpc_call_empty(call);
     free(call->out);
     free(call->in);
     *call = (struct grpc_call){0};

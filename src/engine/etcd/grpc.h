@@ -60,6 +60,7 @@ struct grpc_call {
     uint8_t *out;
     size_t out_length, out_at;
     bool open;   /* more may be sent: the end of what is there is not the end of the request */
+    bool held;   /* of what is there nothing is sent yet */
     bool paused; /* libcurl waits for more */
     uint8_t *in;
     size_t in_length, in_at, in_room;
@@ -78,6 +79,13 @@ void grpc_prepare(void);
 void grpc_call_put(struct grpc_call *call, const ProtobufCMessage *message);
 /* Give it a handle of libcurl. `open`: more messages may follow; `heard` is set when anything comes. */
 void grpc_call_begin(struct grpc_call *call, const struct grpc_peer *peer, const char *method, bool open, bool *heard);
+/* The same, but only its headers are sent, and the messages wait for grpc_call_let_go: the server has its part of the
+ * call begun by then. They can still be others: grpc_call_empty, grpc_call_put. */
+void grpc_call_begin_held(struct grpc_call *call, const struct grpc_peer *peer, const char *method, bool *heard);
+bool grpc_call_headers_sent(const struct grpc_call *call); /* of a held one */
+void grpc_call_empty(struct grpc_call *call);              /* of a held one, or before it is begun */
+/* No more messages follow. Not from inside a callback of libcurl. */
+void grpc_call_let_go(struct grpc_call *call);
 void grpc_call_release(struct grpc_call *call);
 /* Of one that was not open, and has ended without effect: as before grpc_call_begin, with the same message. */
 void grpc_call_rewind(struct grpc_call *call);

@@ -22,7 +22,7 @@ struct baton_engine_guard {
     bool connected;
     curl_socket_t socket;         /* of the connection; CURL_SOCKET_BAD: none */
     struct baton_write testament; /* no key: none */
-    struct grpc_call last_word;   /* the call that writes it, made ahead */
+    struct grpc_call last_word;   /* the call that writes it; begun ahead, it has only its message to send */
     bool has_last_word, heard;
 };
 
@@ -37,9 +37,11 @@ static void multi_new(struct baton_engine_guard *guard)
 
 static void forget_last_word(struct baton_engine_guard *guard)
 {
-    if (guard->has_last_word)
-        grpc_call_release(&guard->last_word);
+    if (!guard->has_last_word)
+        return;
     guard->has_last_word = false;
+    curl_multi_remove_handle(guard->multi, guard->last_word.easy);
+    grpc_call_release(&guard->last_word);
 }
 
 /* With all that was made for this connection. */
@@ -51,14 +53,14 @@ static void multi_free(struct baton_engine_guard *guard)
     guard->multi = NULL;
 }
 
-static void prepare(struct baton_engine_guard *guard, struct grpc_call *call, const char *method, const char *token)
+static struct grpc_peer next_peer(struct baton_engine_guard *guard, const char *token)
 {
     struct grpc_peer peer = {.url = &guard->url,
                              .endpoint = guard->url.endpoints[guard->endpoint],
                              .token = token,
                              .connected = guard->connected};
     guard->connected = true;
-    grpc_call_begin(call, &peer, method, false, &guard->heard);
+    return peer;
 }
 
 static bool is_sent(const struct grpc_call *call)
@@ -68,14 +70,17 @@ static bool is_sent(const struct grpc_call *call)
     return sent == (curl_off_t)call->out_length;
 }
 
-/* Run a call that is prepared to its end, or until the limit: then it is broken. `gives_way`: what it does wakes
- * somebody who has more to do than to read the answer. */
+/* Run a call that is begun to its end, or until the limit: then it is broken. `gives_way`: what it does wakes somebody
+ * who has more to do than to read the answer. */
 static void finish(struct baton_engine_guard *guard, struct grpc_call *call, bool gives_way, int64_t until_ms,
                    struct grpc_result *ret)
 {
     CURLcode code = CURLE_OPERATION_TIMEDOUT;
     int running = 1, left;
-    curl_multi_add_handle(guard->multi, call->easy);
+    if (call->held)
+        grpc_call_let_go(call);
+    else
+        curl_multi_add_handle(guard->multi, call->easy);
     while (running > 0) {
         int64_t left_ms = until_ms - clock_now_ms();
         if (curl_multi_perform(guard->multi, &running) != CURLM_OK || running == 0 || left_ms <= 0)
@@ -99,7 +104,8 @@ static void finish(struct baton_engine_guard *guard, struct grpc_call *call, boo
 static void run(struct baton_engine_guard *guard, struct grpc_call *call, const char *method, const char *token,
                 int64_t until_ms, struct grpc_result *ret)
 {
-    prepare(guard, call, method, token);
+    struct grpc_peer peer = next_peer(guard, token);
+    grpc_call_begin(call, &peer, method, false, &guard->heard);
     finish(guard, call, false, until_ms, ret);
 }
 
@@ -162,31 +168,77 @@ static char *authenticate(struct baton_engine_guard *guard, int64_t until_ms, st
     return token;
 }
 
-static void make_last_word(struct baton_engine_guard *guard, const char *token)
+static void put_testament(const struct baton_engine_guard *guard, struct grpc_call *call)
 {
     struct txn txn;
-    guard->last_word = (struct grpc_call){0};
     txn_init(&txn, guard->url.prefix, &guard->testament);
-    grpc_call_put(&guard->last_word, &txn.request.base);
+    grpc_call_put(call, &txn.request.base);
     txn_release(&txn);
-    prepare(guard, &guard->last_word, "KV/Txn", token);
-    guard->has_last_word = true;
 }
 
-/* The call is made now, when there is time; but for one that needs a token, which may be over by then. */
+/* Its headers go ahead: etcd has begun its part of the call by then, and what is left is one message. */
+static void begin_last_word(struct baton_engine_guard *guard)
+{
+    int64_t until_ms = clock_now_ms() + AHEAD_MS;
+    int running = 1;
+    struct grpc_peer peer = next_peer(guard, NULL);
+    guard->last_word = (struct grpc_call){0};
+    grpc_call_begin_held(&guard->last_word, &peer, "KV/Txn", &guard->heard);
+    guard->has_last_word = true;
+    curl_multi_add_handle(guard->multi, guard->last_word.easy);
+    while (curl_multi_perform(guard->multi, &running) == CURLM_OK && running > 0) {
+        int64_t left_ms = until_ms - clock_now_ms();
+        if (grpc_call_headers_sent(&guard->last_word))
+            return;
+        if (left_ms <= 0)
+            break;
+        curl_multi_poll(guard->multi, NULL, 0, (int)left_ms, NULL);
+    }
+    multi_free(guard);
+}
+
+/* Is what was made ahead still good? What has come meanwhile is read: a ping wants its answer (etcd asks a connection
+ * that is silent for two hours), and somebody in between may have ended the call. */
+static void refresh(struct baton_engine_guard *guard)
+{
+    int running = 1;
+    if (guard->multi != NULL && guard->has_last_word &&
+        (curl_multi_perform(guard->multi, &running) != CURLM_OK || running == 0))
+        multi_free(guard);
+    if (guard->multi != NULL && connection_is_over(guard))
+        multi_free(guard);
+    if (guard->multi == NULL)
+        connect_ahead(guard);
+}
+
+/* The call is begun now, when there is time; but for one that needs a token, which may be over by then. */
 void etcd_guard_testament(struct baton_engine_guard *guard, const struct baton_write *write)
 {
-    forget_last_word(guard);
     write_replace(&guard->testament, write);
-    if (write != NULL && guard->multi != NULL && guard->url.user == NULL)
-        make_last_word(guard, NULL);
+    if (write == NULL || guard->url.user != NULL) {
+        forget_last_word(guard);
+        return;
+    }
+    refresh(guard);
+    if (guard->multi != NULL && !guard->has_last_word)
+        begin_last_word(guard);
+    if (!guard->has_last_word)
+        return;
+    grpc_call_empty(&guard->last_word);
+    put_testament(guard, &guard->last_word);
+    mem_warm_heap();
 }
 
 static void write_testament(struct baton_engine_guard *guard, const char *token, int64_t until_ms,
                             struct grpc_result *ret)
 {
-    if (!guard->has_last_word)
-        make_last_word(guard, token);
+    if (!guard->has_last_word) {
+        struct grpc_peer peer = next_peer(guard, token);
+        guard->last_word = (struct grpc_call){0};
+        guard->has_last_word = true;
+        put_testament(guard, &guard->last_word);
+        grpc_call_begin(&guard->last_word, &peer, "KV/Txn", false, &guard->heard);
+    }
     finish(guard, &guard->last_word, true, until_ms, ret);
     ret->message = NULL;
     forget_last_word(guard);
