@@ -175,18 +175,22 @@ static void test_a_watch_begins_whatever_the_size_of_what_is_there(void **state)
 {
     struct world *w = *state;
     char *value = mem_new(BATON_VALUE_MAX + 1);
+    int late = 0;
     for (size_t length = 500; length < BATON_VALUE_MAX; length += 500) {
         memset(value, 'v', length);
         expect_done(put(w->a, "e/long", value, 0, ANY));
+        int64_t begin_ms = clock_now_ms();
         struct client *client = client_new(w->url, &w->loop);
         (void)client_session_open(client, TTL_MS);
         client_watch(client, 0, "e/");
         wait_view(client, 0, w->a->done_revision);
+        late += clock_now_ms() - begin_ms > CHANGE_LATE_MS;
         assert_int_equal(strlen(view_get(client, 0, "e/long")->value), length);
         if (client->trouble.code != BATON_OK)
             fail_msg("%zu bytes: %s", length, client->trouble.text);
         client_free(client);
     }
+    assert_true(late <= CHANGES_LATE_MAX);
     free(value);
 }
 

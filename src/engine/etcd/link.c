@@ -56,6 +56,7 @@ struct link {
     bool renewing;    /* it is dropped for a new token only */
     uint64_t cluster; /* its id; 0: not known yet */
     CURLM *multi;
+    curl_socket_t socket;         /* of its connection; CURL_SOCKET_BAD */
     struct call *waiting, **last; /* in order */
     struct call *active;          /* under way */
     struct call *answered;        /* to be told; their outcome is known */
@@ -111,6 +112,13 @@ static void act(struct link *link, curl_socket_t socket, int flags)
     link->heard = heard;
 }
 
+/* The same after libcurl was asked for something else and has read as well. */
+static void drain(struct link *link)
+{
+    if (link->heard && link->socket != CURL_SOCKET_BAD)
+        act(link, link->socket, CURL_CSELECT_IN);
+}
+
 static void on_socket_ready(uv_poll_t *poll, int status, int events)
 {
     struct watched *watched = poll->data;
@@ -125,6 +133,7 @@ static int on_socket(CURL *easy, curl_socket_t socket, int what, void *ctx, void
 {
     struct link *link = ctx;
     struct watched *watched = socket_ctx;
+    link->socket = what == CURL_POLL_REMOVE ? CURL_SOCKET_BAD : socket;
     if (what == CURL_POLL_REMOVE) {
         if (watched != NULL)
             uv_close((uv_handle_t *)&watched->poll, on_poll_closed);
@@ -150,6 +159,7 @@ static void on_curl_timer(uv_timer_t *timer)
     struct link *link = timer->data;
     int running;
     curl_multi_socket_action(link->multi, CURL_SOCKET_TIMEOUT, 0, &running);
+    drain(link);
     process(link);
 }
 
@@ -169,6 +179,7 @@ static void multi_new(struct link *link)
     link->multi = curl_multi_init();
     if (link->multi == NULL)
         IMPOSSIBLE("libcurl gives no handle");
+    link->socket = CURL_SOCKET_BAD;
     curl_multi_setopt(link->multi, CURLMOPT_SOCKETFUNCTION, on_socket);
     curl_multi_setopt(link->multi, CURLMOPT_SOCKETDATA, link);
     curl_multi_setopt(link->multi, CURLMOPT_TIMERFUNCTION, on_timeout);
@@ -185,6 +196,7 @@ static void multi_free(struct link *link)
         return;
     curl_multi_cleanup(link->multi);
     link->multi = NULL;
+    link->socket = CURL_SOCKET_BAD;
     uv_timer_stop(&link->curl_timer);
 }
 
@@ -627,6 +639,7 @@ static void on_due(uv_timer_t *timer)
 {
     struct link *link = timer->data;
     int64_t now_ms = clock_now_ms();
+    drain(link);
     for (struct call *call; (call = link->answered) != NULL;) {
         link->answered = call->next;
         tell(call, call->known);
@@ -648,6 +661,7 @@ static void on_due(uv_timer_t *timer)
 struct link *link_new(const struct etcd_url *url, uv_loop_t *loop, const struct link_callbacks *callbacks, void *ctx)
 {
     struct link *link = mem_new(sizeof(*link));
+    link->socket = CURL_SOCKET_BAD;
     link->url = url;
     link->loop = loop;
     link->callbacks = *callbacks;
