@@ -77,7 +77,8 @@ static void finish(struct baton_engine_guard *guard, struct grpc_call *call, boo
 {
     CURLcode code = CURLE_OPERATION_TIMEDOUT;
     int running = 1, left;
-    if (call->held)
+    bool held = call->held;
+    if (held)
         grpc_call_let_go(call);
     else
         curl_multi_add_handle(guard->multi, call->easy);
@@ -85,6 +86,8 @@ static void finish(struct baton_engine_guard *guard, struct grpc_call *call, boo
         int64_t left_ms = until_ms - clock_now_ms();
         if (curl_multi_perform(guard->multi, &running) != CURLM_OK || running == 0 || left_ms <= 0)
             break;
+        if (held && grpc_call_has_outcome(call))
+            break; /* libcurl would begin it again on another connection, which cannot be done */
         if (gives_way && is_sent(call)) {
             (void)poll(NULL, 0, GIVE_WAY_MS);
             gives_way = false;
@@ -229,9 +232,12 @@ void etcd_guard_testament(struct baton_engine_guard *guard, const struct baton_w
     mem_warm_heap();
 }
 
+/* libcurl (7.88) loses the beginning of the answer to a call whose message came late, though not its outcome, and takes
+ * its connection for broken: nothing more is sent over it. */
 static void write_testament(struct baton_engine_guard *guard, const char *token, int64_t until_ms,
                             struct grpc_result *ret)
 {
+    bool held = guard->has_last_word;
     if (!guard->has_last_word) {
         struct grpc_peer peer = next_peer(guard, token);
         guard->last_word = (struct grpc_call){0};
@@ -242,6 +248,8 @@ static void write_testament(struct baton_engine_guard *guard, const char *token,
     finish(guard, &guard->last_word, true, until_ms, ret);
     ret->message = NULL;
     forget_last_word(guard);
+    if (held)
+        multi_free(guard);
 }
 
 /* Once: whether it took effect or not, or nobody knows. An answer that is no broken connection does not keep the lease
@@ -267,6 +275,8 @@ static void revoke_lease(struct baton_engine_guard *guard, int64_t until_ms, str
     char *token = authenticate(guard, until_ms, ret);
     if (ret->status == GRPC_OK && guard->testament.key != NULL)
         write_last_testament(guard, token, until_ms, ret);
+    if (guard->multi == NULL)
+        multi_new(guard);
     if (ret->status == GRPC_OK) {
         request.id = (int64_t)guard->session;
         grpc_call_put(&call, &request.base);
