@@ -202,7 +202,7 @@ static void begin_last_word(struct baton_engine_guard *guard)
 
 /* Is what was made ahead still good? What has come meanwhile is read: a ping wants its answer (etcd asks a connection
  * that is silent for two hours), and somebody in between may have ended the call. */
-static void refresh(struct baton_engine_guard *guard)
+static void look_at_connection(struct baton_engine_guard *guard)
 {
     int running = 1;
     if (guard->multi != NULL && guard->has_last_word &&
@@ -210,19 +210,27 @@ static void refresh(struct baton_engine_guard *guard)
         multi_free(guard);
     if (guard->multi != NULL && connection_is_over(guard))
         multi_free(guard);
-    if (guard->multi == NULL)
-        connect_ahead(guard);
 }
 
-/* The call is begun now, when there is time; but for one that needs a token, which may be over by then. */
+static bool is_same(const struct baton_write *one, const struct baton_write *two)
+{
+    return one->key != NULL && two != NULL && one->if_revision == two->if_revision && one->kind == two->kind &&
+           strcmp(one->key, two->key) == 0 && one->kind == BATON_WRITE_PUT && strcmp(one->value, two->value) == 0;
+}
+
+/* The call is begun now, when there is time; but for one that needs a token, which may be over by then. Who tells the
+ * same testament again does so in a quiet time, in which a connection can be waited for. */
 void etcd_guard_testament(struct baton_engine_guard *guard, const struct baton_write *write)
 {
+    bool again = is_same(&guard->testament, write);
     write_replace(&guard->testament, write);
     if (write == NULL || guard->url.user != NULL) {
         forget_last_word(guard);
         return;
     }
-    refresh(guard);
+    look_at_connection(guard);
+    if (guard->multi == NULL && again)
+        connect_ahead(guard);
     if (guard->multi != NULL && !guard->has_last_word)
         begin_last_word(guard);
     if (!guard->has_last_word)
