@@ -357,8 +357,10 @@ int etcd_guard_pass_on(struct baton_engine_guard *guard, uint32_t timeout_ms, st
     }
     write_testament(guard, NULL, clock_now_ms() + timeout_ms, &result);
     etcd_guard_testament(guard, NULL);
-    if (result.status == GRPC_OK)
+    if (result.status == GRPC_OK) {
+        connect_ahead(guard); /* for the end, or another handover */
         return 0;
+    }
     multi_free(guard);
     status_error(&result, guard->url.endpoints[guard->endpoint], "the place cannot be passed on", err);
     return -1;
