@@ -245,19 +245,18 @@ void etcd_guard_testament(struct baton_engine_guard *guard, const struct baton_w
 static void write_testament(struct baton_engine_guard *guard, const char *token, int64_t until_ms,
                             struct grpc_result *ret)
 {
-    bool held = guard->has_last_word;
-    if (!guard->has_last_word) {
-        struct grpc_peer peer = next_peer(guard, token);
-        guard->last_word = (struct grpc_call){0};
-        guard->has_last_word = true;
-        put_testament(guard, &guard->last_word);
-        grpc_call_begin(&guard->last_word, &peer, "KV/Txn", false, &guard->heard);
-    }
-    finish(guard, &guard->last_word, true, until_ms, ret);
-    ret->message = NULL;
-    forget_last_word(guard);
-    if (held)
+    if (guard->has_last_word) {
+        finish(guard, &guard->last_word, true, until_ms, ret);
         multi_free(guard);
+    } else {
+        struct grpc_call call = {0};
+        struct grpc_peer peer = next_peer(guard, token);
+        put_testament(guard, &call);
+        grpc_call_begin(&call, &peer, "KV/Txn", false, &guard->heard);
+        finish(guard, &call, true, until_ms, ret);
+        grpc_call_release(&call);
+    }
+    ret->message = NULL; /* it was in the call */
 }
 
 /* Once: whether it took effect or not, or nobody knows. An answer that is no broken connection does not keep the lease

@@ -133,7 +133,10 @@ static int on_socket(CURL *easy, curl_socket_t socket, int what, void *ctx, void
 {
     struct link *link = ctx;
     struct watched *watched = socket_ctx;
-    link->socket = what == CURL_POLL_REMOVE ? CURL_SOCKET_BAD : socket;
+    if (what != CURL_POLL_REMOVE)
+        link->socket = socket;
+    else if (link->socket == socket)
+        link->socket = CURL_SOCKET_BAD;
     if (what == CURL_POLL_REMOVE) {
         if (watched != NULL)
             uv_close((uv_handle_t *)&watched->poll, on_poll_closed);
@@ -179,7 +182,6 @@ static void multi_new(struct link *link)
     link->multi = curl_multi_init();
     if (link->multi == NULL)
         IMPOSSIBLE("libcurl gives no handle");
-    link->socket = CURL_SOCKET_BAD;
     curl_multi_setopt(link->multi, CURLMOPT_SOCKETFUNCTION, on_socket);
     curl_multi_setopt(link->multi, CURLMOPT_SOCKETDATA, link);
     curl_multi_setopt(link->multi, CURLMOPT_TIMERFUNCTION, on_timeout);
