@@ -1,7 +1,6 @@
 /* once.c: `baton once KEY -- COMMAND`: the command runs once, by one of those who want it; the others wait for its end
  * and end as it did. */
 #include <errno.h>
-#include <inttypes.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -11,24 +10,11 @@
 #include <unistd.h>
 
 #include "base/base.h"
-#include "base/hash.h"
-#include "cli/once_view.h"
+#include "cli/once_options.h"
 #include "cli/supervise.h"
 #include "process/capture.h"
 
-#define COMMAND_NAME_MAX 200 /* bytes of it that are stored */
-#define ONCE_LOST 125        /* as timeout(1) and others: it is not known what became of it */
-
-struct once_options {
-    struct candidate candidate;
-    struct once_view view;
-    const char *key;
-    char *const *command;
-    struct baton_task_options task;
-    bool any_command, output;
-    int32_t retries, conflict_status;
-    char what[BATON_TASK_WHAT_MAX + 1];
-};
+#define ONCE_LOST 125 /* as timeout(1) and others: it is not known what became of it */
 
 struct once {
     struct supervisor supervisor; /* first */
@@ -37,161 +23,6 @@ struct once {
     struct capture captures[2]; /* with --output: what the command prints, and its errors */
     bool worked;                /* a command of ours has run, and its output was seen */
 };
-
-/* ---- options ---- */
-
-static const char about[] = "Runs COMMAND once: the first instance to ask for KEY runs it, the others wait for\n"
-                            "its end and exit with its status; so does who asks later, at once. KEY is any text\n"
-                            "of up to 128 bytes (with a date in it, it is once a day). If the instance that\n"
-                            "runs it is lost, nobody knows how far it came: it is not run again, and the exit\n"
-                            "code is 125 (see --at-least-once). Its environment has BATON_NAME (the key),\n"
-                            "BATON_ID, BATON_TOKEN, BATON_ATTEMPT and BATON_URL.\n\n"
-                            "baton once list           shows all tasks\n"
-                            "baton once show KEY       shows one, with --output what it printed\n"
-                            "baton once forget KEY...  forgets what is recorded: it may run once more";
-
-static int parse_options(int argc, char **argv, struct once_options *into, struct cli_args *ret)
-{
-    const struct cli_option options[] = {
-        CLI_OPTION_URL(&into->candidate.url),
-        CLI_OPTION_ID(&into->candidate.id),
-        CLI_OPTION_TTL(&into->candidate.ttl_ms),
-        {.name = "no-wait",
-         .letter = 'n',
-         .kind = CLI_FLAG,
-         .into = &into->task.try_only,
-         .help = "fail when others are running it"},
-        {.name = "wait",
-         .letter = 'w',
-         .kind = CLI_DURATION,
-         .into = &into->task.wait_ms,
-         .value = "DURATION",
-         .help = "fail when others have not ended it within this time; 0: at once"},
-        {.name = "conflict-exit-code",
-         .letter = 'E',
-         .kind = CLI_NUMBER,
-         .into = &into->conflict_status,
-         .value = "N",
-         .min = 0,
-         .max = 255,
-         .help = "the exit code then (default: 75)"},
-        {.name = "at-least-once",
-         .kind = CLI_FLAG,
-         .into = &into->task.at_least_once,
-         .help = "run it again when the instance that ran it is lost, if that one\nsaid so, too"},
-        {.name = "retries",
-         .kind = CLI_NUMBER,
-         .into = &into->retries,
-         .value = "N",
-         .min = 0,
-         .max = 1000000,
-         .help = "run it again after a failure, up to N times (default: 0)"},
-        {.name = "retry-after",
-         .kind = CLI_DURATION,
-         .into = &into->task.retry_after_ms,
-         .value = "DURATION",
-         .help = "... not sooner after the failure than this (default: at once)"},
-        {.name = "expire",
-         .kind = CLI_LONG_DURATION,
-         .into = &into->task.expire_ms,
-         .value = "DURATION",
-         .min = 1,
-         .help = "forget how it ended after this time (default: never)"},
-        {.name = "output",
-         .letter = 'o',
-         .kind = CLI_FLAG,
-         .into = &into->output,
-         .help = "keep what it prints, the last 16 KiB of each output, and print it\nwhere it does not run"},
-        {.name = "any-command",
-         .kind = CLI_FLAG,
-         .into = &into->any_command,
-         .help = "do not mind if others run another COMMAND under this KEY"},
-        {.name = "grace",
-         .kind = CLI_DURATION,
-         .into = &into->candidate.grace_ms,
-         .value = "DURATION",
-         .help = "from SIGTERM to SIGKILL when it must end\n(default: 3s, at most a third of --ttl)"},
-        {.name = "force",
-         .kind = CLI_FLAG,
-         .into = &into->view.force,
-         .help = "forget: also what is being run; it is stopped"},
-        {.name = "expired", .kind = CLI_FLAG, .into = &into->view.expired, .help = "forget: all that has expired"},
-        CLI_OPTION_WAIT(&into->view.timeout_ms),
-        CLI_OPTION_JSON(&into->candidate.json),
-    };
-    const struct cli_form form = {.command = "once",
-                                  .synopsis = "[OPTIONS] KEY -- COMMAND [ARG...]",
-                                  .about = about,
-                                  .options = options,
-                                  .option_count = COUNT_OF(options),
-                                  .operands_min = 1,
-                                  .operands_max = 1000000,
-                                  .operands = "KEY",
-                                  .takes_command = true,
-                                  .command_optional = true};
-    return cli_parse(&form, argc, argv, ret);
-}
-
-/* The command's name and a number of all its words: to find out that others mean another one, without storing what may
- * be secret. */
-static void describe_command(char *const *command, char *what, size_t size)
-{
-    uint64_t hash = HASH_BEGIN;
-    const char *slash = strrchr(command[0], '/');
-    for (char *const *word = command; *word != NULL; word++)
-        hash = hash_byte(hash_text(hash, *word), '\0');
-    const char *name = slash != NULL ? slash + 1 : command[0];
-    size_t length = strnlen(name, COMMAND_NAME_MAX);
-    while (name[length] != '\0' && length > 0 && ((unsigned char)name[length] & 0xc0) == 0x80)
-        length--; /* a character of several bytes is not cut */
-    snprintf(what, size, "%.*s %016" PRIx64, (int)length, name, hash);
-}
-
-static int check_options(struct once_options *into, const struct cli_args *args)
-{
-    struct baton_task_options *task = &into->task;
-    if (args->operand_count != 1)
-        return cli_usage_error("once", "one key, and a command after --, as in baton once %s -- ./migrate",
-                               args->operands[0]);
-    if (task->try_only && task->wait_ms != UINT32_MAX)
-        return cli_usage_error("once", "--no-wait and --wait: only one of them");
-    if (task->retry_after_ms > 0 && into->retries == 0)
-        return cli_usage_error("once", "--retry-after without --retries: how often?");
-    if (into->view.force || into->view.expired)
-        return cli_usage_error("once", "--%s is for baton once forget", into->view.force ? "force" : "expired");
-    task->try_only = task->try_only || task->wait_ms == 0;
-    if (task->wait_ms == UINT32_MAX)
-        task->wait_ms = 0;
-    task->retries = (uint32_t)into->retries;
-    into->key = args->operands[0];
-    into->command = args->command;
-    if (!into->any_command) {
-        describe_command(into->command, into->what, sizeof(into->what));
-        task->what = into->what;
-    }
-    return candidate_fit(&into->candidate, "once");
-}
-
-/* `list`, `show KEY` and `forget KEY...` have no command; a task whose key is "list" has one. */
-static int run_view(struct once_options *options, const struct cli_args *args)
-{
-    const char *verb = args->operands[0];
-    char *const *keys = args->operands + 1;
-    int count = args->operand_count - 1;
-    options->view.url = options->candidate.url;
-    options->view.json = options->candidate.json;
-    options->view.output = options->output;
-    if (strcmp(verb, "list") == 0 && count == 0)
-        return once_list(&options->view);
-    if (strcmp(verb, "show") == 0 && count == 1)
-        return once_show(&options->view, keys[0]);
-    if (strcmp(verb, "forget") == 0 && (count > 0 || options->view.expired))
-        return once_forget(&options->view, keys, count);
-    return cli_usage_error("once",
-                           "there is no command: write it after --, as in baton once %s -- ./migrate; or list, show "
-                           "KEY, forget KEY",
-                           verb);
-}
 
 /* ---- the work ---- */
 
@@ -416,20 +247,37 @@ static int run_once(const struct once_options *options)
     return status != CLI_GO ? status : supervise_exit_status(supervisor);
 }
 
+/* ---- what is recorded ---- */
+
+/* `list`, `show KEY` and `forget KEY...` have no command; a task whose key is "list" has one. */
+static int run_view(const struct once_options *options)
+{
+    const char *verb = options->operands[0];
+    char *const *keys = options->operands + 1;
+    int count = options->operand_count - 1;
+    struct once_view view = options->view;
+    view.url = options->candidate.url;
+    view.json = options->candidate.json;
+    view.output = options->output;
+    if (strcmp(verb, "list") == 0 && count == 0)
+        return once_list(&view);
+    if (strcmp(verb, "show") == 0 && count == 1)
+        return once_show(&view, keys[0]);
+    if (strcmp(verb, "forget") == 0 && (count > 0 || view.expired))
+        return once_forget(&view, keys, count);
+    return cli_usage_error("once",
+                           "there is no command: write it after --, as in baton once %s -- ./migrate; or list, show "
+                           "KEY, forget KEY",
+                           verb);
+}
+
 static int run(int argc, char **argv)
 {
-    static struct cli_args args;
-    struct once_options options = {.conflict_status = EX_TEMPFAIL, .view = {.timeout_ms = CLI_WAIT_DEFAULT_MS}};
-    candidate_init(&options.candidate);
-    baton_task_options_init(&options.task);
-    options.task.wait_ms = UINT32_MAX;
-    int status = parse_options(argc, argv, &options, &args);
+    const struct once_options *options;
+    int status = once_options_parse(argc, argv, &options);
     if (status != CLI_GO)
         return status;
-    if (args.command_count == 0)
-        return run_view(&options, &args);
-    status = check_options(&options, &args);
-    return status != CLI_GO ? status : run_once(&options);
+    return options->key == NULL ? run_view(options) : run_once(options);
 }
 
 const struct cli_command command_once = {"once", "run a command once, by one of those who want it", run};

@@ -10,83 +10,6 @@
 #include "cli/run.h"
 #include "process/linger.h"
 
-/* ---- options ---- */
-
-static int parse(int argc, char **argv, struct run_options *into)
-{
-    static struct cli_args args;
-    const char *restart = "never", *fence = NULL;
-    const struct cli_option options[] = {
-        CANDIDATE_OPTIONS(&into->candidate),
-        {.name = "grace",
-         .kind = CLI_DURATION,
-         .into = &into->candidate.grace_ms,
-         .value = "DURATION",
-         .help =
-             "from SIGTERM to SIGKILL when the command must stop\n(default: 3s, or a third of --ttl if that is less)"},
-        {.name = "restart",
-         .kind = CLI_CHOICE,
-         .into = &restart,
-         .value = "never|on-failure|always",
-         .help =
-             "when the command ends by itself: exit and hand over, or start\nit again while leading (default: never)"},
-        {.name = "fence",
-         .kind = CLI_CHOICE,
-         .into = &fence,
-         .value = "pg",
-         .help = "give the term to each connection that the command makes by libpq\n(PGOPTIONS), for tables that are "
-                 "guarded: see man baton-run"},
-        {.name = "follow",
-         .kind = CLI_TEXT,
-         .into = &into->follow,
-         .value = "CMD",
-         .help = "a shell command that runs while this instance does not lead, and\nnever at one time with COMMAND"},
-        {.name = "watchdog",
-         .kind = CLI_DURATION,
-         .into = &into->watchdog_ms,
-         .value = "DURATION",
-         .min = 1,
-         .help = "the command loses its place when it does not say WATCHDOG=1\n(sd_notify) at least this often"},
-        {.name = "health",
-         .kind = CLI_TEXT,
-         .into = &into->health,
-         .value = "CMD",
-         .help = "the command loses its place when this shell command fails three\ntimes in a row"},
-        {.name = "health-every",
-         .kind = CLI_DURATION,
-         .into = &into->health_every_ms,
-         .value = "DURATION",
-         .min = 10,
-         .help = "how often --health asks, and how long it may take (default: 5s)"},
-    };
-    const struct cli_form form = {.command = "run",
-                                  .synopsis = "[OPTIONS] NAME -- COMMAND [ARG...]",
-                                  .about =
-                                      "Runs COMMAND while this instance leads the election NAME. It is over, with\n"
-                                      "all its descendants, before another instance begins. Its environment has\n"
-                                      "BATON_NAME, BATON_ID, BATON_TERM (the fencing token) and BATON_URL.\n"
-                                      "SIGTERM hands over. Exits with the status of COMMAND.",
-                                  .options = options,
-                                  .option_count = COUNT_OF(options),
-                                  .operands_min = 1,
-                                  .operands_max = 1,
-                                  .operands = "NAME",
-                                  .names_election = true,
-                                  .takes_command = true};
-    int status = cli_parse(&form, argc, argv, &args);
-    if (status != CLI_GO)
-        return status;
-    into->name = args.operands[0];
-    into->command = args.command;
-    into->fence_pg = fence != NULL;
-    into->restart = strcmp(restart, "never") == 0        ? RESTART_NEVER
-                    : strcmp(restart, "on-failure") == 0 ? RESTART_ON_FAILURE
-                                                         : RESTART_ALWAYS;
-    return candidate_fit(&into->candidate, "run");
-}
-
-/* ---- begin and end ---- */
-
 static void turn(struct run *run)
 {
     struct pollfd polled[] = {{.fd = baton_fd(run->client), .events = POLLIN},
@@ -137,9 +60,8 @@ static int run_all(struct run *run)
 static int run_command(int argc, char **argv)
 {
     static const int caught[] = {SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2, SIGWINCH, SIGCHLD};
-    struct run_options options = {.health_every_ms = 5000};
-    struct run run = {.options = &options,
-                      .notify = {.fd = -1},
+    const struct run_options *options;
+    struct run run = {.notify = {.fd = -1},
                       .stop_signal = SIGTERM,
                       .restart_ms = NEVER_MS,
                       .testament_ms = NEVER_MS,
@@ -148,19 +70,19 @@ static int run_command(int argc, char **argv)
                       .say_alive_ms = NEVER_MS,
                       .duplicate_until_ms = NEVER_MS};
     struct baton_error err;
-    candidate_init(&options.candidate);
-    int status = parse(argc, argv, &options);
+    int status = run_options_parse(argc, argv, &options);
     if (status != CLI_GO)
         return status;
+    run.options = options;
     run.say_alive_every_ms = notify_init();
     if (run.say_alive_every_ms > 0)
         run.say_alive_ms = 0;
-    health_init(&run.health, options.health, options.health_every_ms);
+    health_init(&run.health, options->health, options->health_every_ms);
     run.signal_fd = candidate_signals(caught, COUNT_OF(caught));
     if (run.signal_fd < 0)
         return EX_OSERR;
     /* The guard is forked first of all, while there is one thread. */
-    if (guard_start(&run.guard, options.command, NULL, &err) < 0)
+    if (guard_start(&run.guard, options->command, NULL, &err) < 0)
         return cli_fail(&err);
     if (run_follow_begin(&run, &err) < 0) {
         guard_bye(&run.guard);

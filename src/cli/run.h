@@ -3,7 +3,7 @@
 #ifndef CLI_RUN_H
 #define CLI_RUN_H
 
-#include "cli/candidate.h"
+#include "cli/run_options.h"
 #include "process/guard.h"
 #include "process/health.h"
 #include "process/notify.h"
@@ -11,18 +11,7 @@
 #define RUN_BACKOFF_FIRST_MS 100
 #define RUN_BACKOFF_LAST_MS 5000
 #define RUN_TESTAMENT_LATE_MS 2 /* a command that has just been told to start has the core first */
-#define RUN_UNHEALTHY 124 /* as timeout(1): the command was ended because it did not show that it was well */
-
-enum run_restart { RESTART_NEVER, RESTART_ON_FAILURE, RESTART_ALWAYS };
-
-struct run_options {
-    struct candidate candidate;
-    const char *name, *health, *follow;
-    uint32_t watchdog_ms, health_every_ms;
-    enum run_restart restart;
-    bool fence_pg;
-    char *const *command;
-};
+#define RUN_UNHEALTHY 124       /* as timeout(1): the command was ended because it did not show that it was well */
 
 /* The second command, of who does not lead. */
 struct run_follow {

@@ -1,0 +1,22 @@
+/* run_options.h: what is asked of `baton run`. */
+#ifndef CLI_RUN_OPTIONS_H
+#define CLI_RUN_OPTIONS_H
+
+#include "cli/candidate.h"
+
+enum run_restart { RESTART_NEVER, RESTART_ON_FAILURE, RESTART_ALWAYS };
+
+/* Checked, with the defaults filled in. */
+struct run_options {
+    struct candidate candidate;
+    const char *name, *health, *follow;
+    uint32_t watchdog_ms, health_every_ms;
+    enum run_restart restart;
+    bool fence_pg;
+    char *const *command;
+};
+
+/* CLI_GO and *ret, which stays; or the exit status with which the command is over. */
+int run_options_parse(int argc, char **argv, const struct run_options **ret);
+
+#endif
