@@ -37,8 +37,7 @@ def main():
         parts = {"baton run": private_kib(process.pid)}
         for child in children(process.pid):
             for one in [child, *children(child)]:
-                # (baton-linger shares the memory of `baton run`.)
-                if name(one).startswith("baton") and name(one) != "baton-linger":
+                if name(one).startswith("baton"):
                     parts[name(one)] = private_kib(one)
         process.send_signal(signal.SIGTERM)
         process.wait(30)

@@ -506,30 +506,17 @@ static void example_guard_testament(struct baton_engine_guard *guard, const stru
     guard->testament.value = copy(guard->testament.value);
 }
 
-static void write_testament(struct baton_engine_guard *guard, bool and_end)
+static int example_guard_end(struct baton_engine_guard *guard, uint32_t timeout_ms, struct baton_error *err)
 {
     struct baton_reply reply;
     pthread_mutex_lock(&mutex);
     const struct session *session = *session_find(NULL, guard->session);
     if (session != NULL && guard->testament.key != NULL)
         do_write(session->space, &guard->testament, &reply);
-    if (and_end)
-        session_drop(guard->session);
+    session_drop(guard->session);
     for (struct baton_engine *engine = engines; engine != NULL; engine = engine->next)
         uv_async_send(&engine->wake);
     pthread_mutex_unlock(&mutex);
-}
-
-static int example_guard_end(struct baton_engine_guard *guard, uint32_t timeout_ms, struct baton_error *err)
-{
-    write_testament(guard, true);
-    return 0;
-}
-
-static int example_guard_pass_on(struct baton_engine_guard *guard, uint32_t timeout_ms, struct baton_error *err)
-{
-    write_testament(guard, false);
-    example_guard_testament(guard, NULL);
     return 0;
 }
 
@@ -560,5 +547,4 @@ __attribute__((visibility("default"))) const struct baton_engine_ops baton_engin
     .guard_end = example_guard_end,
     .guard_close = example_guard_close,
     .guard_testament = example_guard_testament,
-    .guard_pass_on = example_guard_pass_on,
 };

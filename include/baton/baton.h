@@ -190,11 +190,6 @@ BATON_API void baton_stopped(struct baton_election *e);
 /* End the candidacy: stop (two-sided), hand over, withdraw; BATON_RESIGNED follows. Twice is once. */
 BATON_API void baton_resign(struct baton_election *e);
 
-/* As baton_resign(), for a program with a guard of its own: baton_leads() says no from now on, and `text` is the
- * testament for baton_guard_pass_on() ("": none), which need not wait for BATON_STOP then. */
-#define BATON_TESTAMENT_MAX 8192
-BATON_API void baton_resign_by_guard(struct baton_election *e, char text[BATON_TESTAMENT_MAX]);
-
 /* Free the handle. A candidacy is resigned first, in the background; no event of it comes any more, so if it leads, it
  * passes on when its stop_ms is over. Until then its name cannot be stood for again. NULL allowed. */
 BATON_API void baton_election_free(struct baton_election *e);
@@ -448,18 +443,13 @@ BATON_API void baton_guard_free(struct baton_guard *guard);
 /* The testament of a leader: the handover to the next candidate, which its guard may write when this process is dead
  * and everything that it did as the leader is over; then nobody has to claim. It changes with the candidates: take it
  * again after BATON_LEAD, BATON_CHANGED, BATON_STOP and BATON_FOLLOW. One that is old does no harm, it has no effect.
- * After BATON_STOP it is the handover that was asked for, which the guard may write when all is over, too.
+ * After BATON_STOP it is the handover that was asked for.
  * Text; "" when there is none (it does not lead, nobody is next, or it is too long). */
+#define BATON_TESTAMENT_MAX 8192
 BATON_API void baton_testament(const struct baton_election *e, char text[BATON_TESTAMENT_MAX]);
 /* The guard's side: what baton_guard_end writes first; "" takes it back. Only for a process that is dead. 0, or -1 with
  * BATON_INVALID. */
 BATON_API int baton_guard_testament(struct baton_guard *guard, const char *text, struct baton_error *err);
-/* The guard's side, for a process that lives: write the testament now, once, and leave the session as it is. Only after
- * BATON_STOP or baton_resign_by_guard(), and when all that was done as the leader is over; the process still answers
- * baton_stopped(), and hands over itself if nothing came of this. What it saves is the way from the guard to the
- * process and through it. 0, also when it had no effect; or -1 with BATON_UNAVAILABLE. */
-BATON_API int baton_guard_pass_on(struct baton_guard *guard, uint32_t timeout_ms, struct baton_error *err);
-
 /* Is `name` a legal election name or id (BATON_NAME_MAX)? 0, or -1 with words that begin with `what`. */
 BATON_API int baton_check_name(const char *what, const char *name, struct baton_error *err);
 

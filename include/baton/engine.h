@@ -121,10 +121,6 @@ struct baton_engine_ops {
     /* What guard_end writes before it ends the session (NULL: nothing any more); copied. A conflict, or a refusal, does
      * not keep the session from its end. Best in one with it; else before it. */
     void (*guard_testament)(struct baton_engine_guard *guard, const struct baton_write *write);
-    /* Write the testament now, and leave the session as it is: for a process that lives, and has stopped. Once only,
-     * whatever becomes of it (then as if it was NULL), and waits for nobody longer than timeout_ms. 0: it was answered,
-     * whether it took effect or not; -1: nobody knows. */
-    int (*guard_pass_on)(struct baton_engine_guard *guard, uint32_t timeout_ms, struct baton_error *err);
 };
 
 /* A loadable engine exports this symbol: `const struct baton_engine_ops baton_engine_SCHEME`. */

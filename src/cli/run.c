@@ -8,7 +8,6 @@
 
 #include "base/base.h"
 #include "cli/run.h"
-#include "process/linger.h"
 
 static void turn(struct run *run)
 {
@@ -93,9 +92,7 @@ static int run_command(int argc, char **argv)
         guard_bye(&run.follow.guard);
         return cli_fail(&err);
     }
-    linger_start();
     status = run_all(&run);
-    linger_end();
     notify_close(&run.notify);
     close(run.signal_fd);
     return status;

@@ -16,21 +16,6 @@
 
 /* ---- leaving ---- */
 
-/* While a command runs, the guard passes the place on as soon as it is over. */
-static void resign(struct run *run)
-{
-    if (run->election == NULL) {
-        run->resigned = true;
-        return;
-    }
-    if (!run->running) {
-        baton_resign(run->election);
-        return;
-    }
-    baton_resign_by_guard(run->election, run->testament);
-    guard_pass_on(&run->guard, run->testament);
-}
-
 void run_leave(struct run *run, int status)
 {
     if (run->leaving)
@@ -39,7 +24,10 @@ void run_leave(struct run *run, int status)
     run->status = status;
     run->restart_ms = NEVER_MS;
     run->pending = false;
-    resign(run);
+    if (run->election != NULL)
+        baton_resign(run->election);
+    else
+        run->resigned = true;
     notify_say("STOPPING=1");
 }
 
@@ -235,13 +223,12 @@ static void testament_may_differ(struct run *run)
         run->testament_ms = baton_now_ms() + RUN_TESTAMENT_LATE_MS;
 }
 
-/* The guard does with it what this process cannot do any more when it is dead. While it stops, the guard has what it is
- * to pass on. */
+/* The guard does with it what this process cannot do any more when it is dead. */
 static void tell_testament(struct run *run)
 {
     char testament[BATON_TESTAMENT_MAX];
     run->testament_ms = NEVER_MS;
-    if (run->election == NULL || run->leaving || run->stopping)
+    if (run->election == NULL)
         return;
     baton_testament(run->election, testament);
     if (strcmp(testament, run->testament) == 0)
@@ -277,10 +264,7 @@ static void on_stop(struct run *run, const struct baton_event *event)
         return;
     }
     stop_in_time(run);
-    if (run->leaving)
-        return; /* that was said then */
-    baton_testament(run->election, run->testament);
-    guard_pass_on(&run->guard, run->testament);
+    testament_may_differ(run); /* that of who stops names whom it stops for */
 }
 
 static void on_follow(struct run *run)

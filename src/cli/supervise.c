@@ -10,7 +10,6 @@
 #include <unistd.h>
 
 #include "base/base.h"
-#include "process/linger.h"
 
 /* ---- begin and end ---- */
 
@@ -25,7 +24,6 @@ int supervise_begin(struct supervisor *supervisor, const int *outputs)
         return EX_OSERR;
     if (guard_start(&supervisor->guard, supervisor->command, outputs, &err) < 0)
         return cli_fail(&err);
-    linger_start();
     return CLI_GO;
 }
 
@@ -33,7 +31,6 @@ void supervise_end(struct supervisor *supervisor)
 {
     baton_close(supervisor->client);
     guard_bye(&supervisor->guard);
-    linger_end();
     close(supervisor->signal_fd);
 }
 

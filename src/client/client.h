@@ -56,7 +56,6 @@ struct baton_election {
     bool freed;    /* by the program: nothing is told of it any more */
     bool troubled; /* trouble of this election was told */
     bool want_stopped, want_resign;
-    bool given_up;         /* baton_resign_by_guard: whatever the core thinks, it does not lead */
     bool recording;        /* of a task: how the work ended is not recorded yet */
     bool stopping;         /* told STOP, and no FOLLOW yet */
     int64_t stop_until_ms; /* which it was told */

@@ -28,7 +28,7 @@ void driver_publish_term(struct baton_election *handle, uint64_t term)
 
 static void publish_lead(struct baton_election *handle, uint64_t term)
 {
-    driver_publish_term(handle, handle->given_up ? 0 : term);
+    driver_publish_term(handle, term);
 }
 
 /* What baton_leads() reads. The order is what makes it safe without a lock: first no election claims a term that it was

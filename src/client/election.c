@@ -222,21 +222,6 @@ void baton_resign(struct baton_election *e)
     ask(e, &e->want_resign);
 }
 
-void baton_resign_by_guard(struct baton_election *e, char text[BATON_TESTAMENT_MAX])
-{
-    struct baton *b = e->client;
-    text[0] = '\0';
-    if (!client_is_ours(b))
-        return;
-    pthread_mutex_lock(&b->mutex);
-    e->given_up = true;
-    driver_publish_term(e, 0);
-    election_ask(e, &e->want_resign);
-    pthread_mutex_unlock(&b->mutex);
-    client_wake(b);
-    baton_testament(e, text); /* the client's thread is on its way already */
-}
-
 void baton_election_free(struct baton_election *e)
 {
     if (e == NULL || !client_is_ours(e->client))

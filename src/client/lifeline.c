@@ -90,8 +90,7 @@ void testament_text(const struct baton *b, const struct baton_election *e, char 
 {
     struct baton_write write = {0};
     text[0] = '\0';
-    if (b->state != CLIENT_OPEN || e->core == NULL || e->all ||
-        !election_testament(b->core, e->core, e->given_up, &write))
+    if (b->state != CLIENT_OPEN || e->core == NULL || e->all || !election_testament(b->core, e->core, &write))
         return;
     int length = snprintf(text, BATON_TESTAMENT_MAX, "%llu %s %s", (unsigned long long)write.if_revision, write.key,
                           write.value);
@@ -131,11 +130,6 @@ int baton_guard_testament(struct baton_guard *guard, const char *text, struct ba
             .kind = BATON_WRITE_PUT, .key = key, .value = value + 1, .if_revision = revision, .may_be_lost = true});
     free(key);
     return 0;
-}
-
-int baton_guard_pass_on(struct baton_guard *guard, uint32_t timeout_ms, struct baton_error *err)
-{
-    return guard->ops->guard_pass_on(guard->guard, timeout_ms, err);
 }
 
 void baton_guard_free(struct baton_guard *guard)

@@ -146,13 +146,13 @@ static void decide(struct core *core, struct contest *election, const char *cid,
         ->write.may_be_lost = true;
 }
 
-bool election_testament(const struct core *core, const struct contest *election, bool resigns, struct baton_write *ret)
+bool election_testament(const struct core *core, const struct contest *election, struct baton_write *ret)
 {
     const struct roster *roster = &election->roster;
     if (election->role == ROLE_FOLLOWING || !names_us(election) || roster->hold_record != NULL)
         return false;
     bool stops = election->role != ROLE_LEADING && election->stop_reason != NULL;
-    const char *reason = stops ? election->stop_reason : resigns ? "resign" : "death";
+    const char *reason = stops ? election->stop_reason : "death";
     const struct view_record *before = roster->leader_record;
     const struct view_record *next = roster_next(roster, election->cid, stops ? election->transfer_to : "");
     uint64_t term = term_after(core, election);

@@ -65,7 +65,6 @@ static size_t used_of(const struct order *order)
     case ORDER_LIFELINE:
         return sizeof(order->lifeline);
     case ORDER_TESTAMENT:
-    case ORDER_PASS_ON:
         return strlen(order->testament) + 1;
     default:
         return 0;
@@ -149,21 +148,11 @@ void guard_lifeline(struct guard *guard, struct baton_lifeline *lifeline)
     lifeline->fd = -1;
 }
 
-static void order_testament(struct guard *guard, enum order_kind kind, const char *text)
-{
-    struct order message = {.kind = kind};
-    text_copy(message.testament, sizeof(message.testament), text);
-    order(guard, &message, -1);
-}
-
 void guard_testament(struct guard *guard, const char *text)
 {
-    order_testament(guard, ORDER_TESTAMENT, text);
-}
-
-void guard_pass_on(struct guard *guard, const char *text)
-{
-    order_testament(guard, ORDER_PASS_ON, text);
+    struct order message = {.kind = ORDER_TESTAMENT};
+    text_copy(message.testament, sizeof(message.testament), text);
+    order(guard, &message, -1);
 }
 
 static void forget(struct guard *guard)

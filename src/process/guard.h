@@ -57,9 +57,6 @@ void guard_deadline(struct guard *guard, int64_t deadline_ms, int64_t grace_ms, 
 void guard_lifeline(struct guard *guard, struct baton_lifeline *lifeline);
 /* What to write before the session is ended, if this process is dead then (baton_testament). */
 void guard_testament(struct guard *guard, const char *text);
-/* ... and also if it lives, when the command that runs now, and all that it has started, is gone: it leads no more
- * (baton_guard_pass_on). It is told that they are gone afterwards. */
-void guard_pass_on(struct guard *guard, const char *text);
 /* Nothing runs any more, and the session is the supervisor's own matter: the guard exits. */
 void guard_bye(struct guard *guard);
 

@@ -26,8 +26,7 @@
  * engine may look for sessions that are over only now and then (etcd: every 500 ms). */
 #define END_LATE_MS 1000
 #define GIVE_WAY_MS 2
-#define PASS_ON_MS 50 /* a handover by the guard takes no longer; else the supervisor does it */
-#define QUIET_MS 10   /* then what can be done ahead is done: nobody is waiting for this process or for its core */
+#define QUIET_MS 10 /* then what can be done ahead is done: nobody is waiting for this process or for its core */
 
 struct watch {
     int fd, supervisor_pidfd, signal_fd, timer_fd;
@@ -46,7 +45,6 @@ struct watch {
     bool killing;                /* SIGKILL was sent to all: again at each death, until none is left */
     bool orphaned; /* the supervisor is dead, or has let the deadline come near: the session is ended when all are gone
                     */
-    bool pass_on;  /* the supervisor has promised to lead no more: the place may go on when all are gone */
     bool dead_supervisor, bye;
     int64_t deadline_ms, grace_ms, slack_ms;
     int64_t kill_at_ms;   /* of a stop; NEVER_MS */
@@ -131,45 +129,6 @@ static void set_environment(const struct guard_environment *environment)
         setenv("WATCHDOG_USEC", environment->watchdog_us, 1);
 }
 
-/* Where the command is by PATH, as execvp(3) finds it. What is special (the present folder, no PATH, ...) is not found:
- * execvp knows what to do. */
-static bool find_in_path(const char *name, char path[PATH_MAX])
-{
-    const char *folder = strchr(name, '/') == NULL ? getenv("PATH") : NULL;
-    while (folder != NULL && *folder != '\0') {
-        int length = (int)strcspn(folder, ":");
-        int used = snprintf(path, PATH_MAX, "%.*s/%s", length, folder, name);
-        if (length == 0 || used >= PATH_MAX)
-            return false;
-        if (access(path, X_OK) == 0)
-            return true;
-        folder += length + (folder[length] == ':');
-    }
-    return false;
-}
-
-/* As execvp(3), which tries to execute the command in each folder of PATH: to look first whether it is there costs a
- * third, and a takeover waits for it. What cannot be executed so (a script without an interpreter, ...) is left to
- * execvp. */
-static void execute(char *const *argv)
-{
-    char path[PATH_MAX];
-    if (find_in_path(argv[0], path))
-        execv(path, argv);
-    execvp(argv[0], argv);
-}
-
-/* What the exec waits for is done once beforehand: what a process does for the first time after a fork costs a page
- * fault for each page, and the search for each name of PATH one in the kernel's cache. All that is set here is set or
- * removed again by the real environment. Where the command was found is not kept: it may have moved by then. */
-static void rehearse(char *const *argv, struct guard_environment *placeholder)
-{
-    char path[PATH_MAX];
-    *placeholder = (struct guard_environment){.term = 1, .token = 1, .attempt = 1, .notify = "-"};
-    set_environment(placeholder);
-    (void)find_in_path(argv[0], path);
-}
-
 /* The child that will be the command: everything is done but the exec, which waits for its environment. If none comes,
  * the guard is gone or needs it no more. */
 static void wait_for_order(struct watch *watch, pid_t guard, int order_fd, int report_fd)
@@ -181,14 +140,13 @@ static void wait_for_order(struct watch *watch, pid_t guard, int order_fd, int r
     if (getppid() != guard)
         _exit(1);             /* the guard has died before that was set */
     signal(SIGPIPE, SIG_DFL); /* ignored by the supervisor; what else is ignored was so by whoever started it */
-    rehearse(watch->argv, &environment);
     if (read(order_fd, &environment, sizeof(environment)) != (ssize_t)sizeof(environment))
         _exit(1);
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     set_environment(&environment);
-    execute(watch->argv);
+    execvp(watch->argv[0], watch->argv);
     int error = errno;
     (void)!write(report_fd, &error, sizeof(error));
     _exit(127);
@@ -240,7 +198,7 @@ static void spawn(struct watch *watch, const struct guard_environment *environme
     watch->report = watch->ready_report;
     watch->ready = 0;
     watch->any = true;
-    watch->failed = watch->killing = watch->terminated = watch->orphaned = watch->pass_on = false;
+    watch->failed = watch->killing = watch->terminated = watch->orphaned = false;
     watch->kill_at_ms = watch->stop_rest_ms = NEVER_MS;
     (void)!write(watch->ready_order, environment, sizeof(*environment)); /* one that is dead already is found dead */
     close(watch->ready_order);
@@ -359,18 +317,6 @@ static void end_session(struct watch *watch)
     watch->guard = NULL;
 }
 
-/* The supervisor would have to wake, and its library, and its engine. If nothing comes of this, it does it itself. */
-static void pass_on(struct watch *watch)
-{
-    struct baton_error err;
-    if (watch->guard == NULL || watch->testament[0] == '\0')
-        return;
-    bequeath(watch);
-    if (baton_guard_pass_on(watch->guard, PASS_ON_MS, &err) == 0)
-        (void)poll(NULL, 0, GIVE_WAY_MS); /* as above */
-    watch->testament[0] = '\0';
-}
-
 static void say_exited(struct watch *watch)
 {
     if (watch->exited.news != GUARD_NOTHING)
@@ -382,9 +328,6 @@ static void gone(struct watch *watch)
 {
     watch->any = watch->killing = false;
     watch->kill_at_ms = watch->stop_rest_ms = NEVER_MS;
-    if (watch->pass_on && !watch->orphaned)
-        pass_on(watch);
-    watch->pass_on = false;
     if (watch->exited.news == GUARD_EXITED && !watch->orphaned) {
         watch->exited.and_gone = true;
         say_exited(watch);
@@ -537,13 +480,8 @@ static void obey(struct watch *watch, const struct order *order, int fd)
         take_lifeline(watch, order, fd);
         return;
     case ORDER_TESTAMENT:
-    case ORDER_PASS_ON:
         text_copy(watch->testament, sizeof(watch->testament), order->testament);
-        watch->to_bequeath = true;
-        if (order->kind == ORDER_TESTAMENT)
-            return; /* it has time */
-        watch->pass_on = watch->any;
-        bequeath(watch);
+        watch->to_bequeath = true; /* it has time */
         return;
     case ORDER_BYE:
         watch->bye = true;

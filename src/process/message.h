@@ -6,16 +6,7 @@
 #include "process/deadman.h"
 #include "process/guard.h"
 
-enum order_kind {
-    ORDER_SPAWN,
-    ORDER_SIGNAL,
-    ORDER_STOP,
-    ORDER_DEADLINE,
-    ORDER_LIFELINE,
-    ORDER_TESTAMENT,
-    ORDER_PASS_ON,
-    ORDER_BYE
-};
+enum order_kind { ORDER_SPAWN, ORDER_SIGNAL, ORDER_STOP, ORDER_DEADLINE, ORDER_LIFELINE, ORDER_TESTAMENT, ORDER_BYE };
 
 struct order {
     enum order_kind kind;

@@ -990,7 +990,7 @@ static const char *decision_after(struct world *w, const char *mark)
     return view_get(w->b, 0, "e/decision")->value;
 }
 
-static void test_a_guard_passes_on_and_leaves_the_session(void **state)
+static void test_a_guard_writes_the_testament_and_ends_the_session(void **state)
 {
     struct world *w = *state;
     struct baton_error err = {0};
@@ -999,30 +999,33 @@ static void test_a_guard_passes_on_and_leaves_the_session(void **state)
     expect_done(put(w->a, "e/decision", "mine", 0, 0));
     struct baton_write write = {
         .kind = BATON_WRITE_PUT, .key = "e/decision", .value = "somebody's", .if_revision = w->a->reply.revision};
-    assert_int_equal(w->a->ops->guard_pass_on(guard, 5000, &err), 0); /* it has nothing to pass on */
     w->a->ops->guard_testament(guard, &write);
     w->a->ops->guard_testament(guard, NULL);
-    assert_int_equal(w->a->ops->guard_pass_on(guard, 5000, &err), 0); /* nor has it now */
-    w->a->ops->guard_testament(guard, &write);
-    write.value = "theirs";
+    write.value = "theirs"; /* only the last one counts, also if it is told again */
     w->a->ops->guard_testament(guard, &write);
     w->a->ops->guard_testament(guard, &write);
-    assert_int_equal(w->a->ops->guard_pass_on(guard, 5000, &err), 0);
-    assert_string_equal(decision_after(w, "e/1"), "theirs");
-    expect_done(renewal(w->a, session));
-    assert_non_null(view_get(w->b, 0, "e/bound"));
-    /* One that comes too late has no effect, and each is written once only. */
-    write.value = "late";
-    w->a->ops->guard_testament(guard, &write);
-    assert_int_equal(w->a->ops->guard_pass_on(guard, 5000, &err), 0);
-    write.if_revision = BATON_REVISION_ANY;
-    w->a->ops->guard_testament(guard, &write);
-    assert_string_equal(decision_after(w, "e/2"), "theirs");
-    assert_int_equal(w->a->ops->guard_pass_on(guard, 5000, &err), 0);
-    expect_done(put(w->a, "e/decision", "now", 0, BATON_REVISION_ANY));
+    assert_string_equal(decision_after(w, "e/1"), "mine"); /* not before the end */
     assert_int_equal(w->a->ops->guard_end(guard, 5000, &err), 0);
     wait_key(w->b, 0, "e/bound", false);
-    assert_string_equal(decision_after(w, "e/3"), "now");
+    assert_string_equal(decision_after(w, "e/2"), "theirs");
+    expect_refused(renewal(w->a, session), BATON_LOST);
+    w->a->ops->guard_close(guard);
+}
+
+static void test_a_testament_that_is_late_has_no_effect_and_the_session_ends(void **state)
+{
+    struct world *w = *state;
+    struct baton_error err = {0};
+    uint64_t session;
+    struct baton_engine_guard *guard = guard_of_new(w, &session);
+    expect_done(put(w->a, "e/decision", "mine", 0, 0));
+    struct baton_write write = {
+        .kind = BATON_WRITE_PUT, .key = "e/decision", .value = "late", .if_revision = w->a->reply.revision};
+    w->a->ops->guard_testament(guard, &write);
+    expect_done(put(w->a, "e/decision", "somebody's", 0, BATON_REVISION_ANY));
+    assert_int_equal(w->a->ops->guard_end(guard, 5000, &err), 0);
+    wait_key(w->b, 0, "e/bound", false);
+    assert_string_equal(decision_after(w, "e/1"), "somebody's");
     w->a->ops->guard_close(guard);
 }
 
@@ -1295,7 +1298,8 @@ int main(int argc, char **argv)
         T(test_a_closed_engine_leaves_its_session_to_its_ttl),
         T(test_a_ttl_below_the_minimum_is_raised),
         T(test_a_guard_ends_the_session),
-        T(test_a_guard_passes_on_and_leaves_the_session),
+        T(test_a_guard_writes_the_testament_and_ends_the_session),
+        T(test_a_testament_that_is_late_has_no_effect_and_the_session_ends),
         T(test_revisions_grow_across_close_and_open),
         T(test_closing_with_requests_under_way_tells_only_closed),
         T(test_namespaces_do_not_see_each_other),

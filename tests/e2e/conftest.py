@@ -178,19 +178,6 @@ def guard_of(process):
     return child_named(process, "baton-guard")
 
 
-def wait_prepared(process):
-    """Its guard has made ready what it needs to write: it has opened the database, or has a connection to etcd."""
-    folder = f"/proc/{guard_of(process)}/fd"
-    deadline = time.monotonic() + LIMIT_S
-    while True:
-        with open("/proc/net/tcp", encoding="ascii") as connections:
-            inodes = {f"socket:[{line.split()[9]}]" for line in connections}
-        links = {os.readlink(f"{folder}/{fd}") for fd in os.listdir(folder)}
-        if links & inodes or any(link.endswith("/baton.db") for link in links):
-            return
-        assert time.monotonic() < deadline, "its guard does not prepare for the end"
-
-
 def freeze(pid):
     """Stop it, and come back when it has stopped."""
     os.kill(pid, signal.SIGSTOP)

@@ -14,7 +14,7 @@ import time
 import pytest
 
 from cluster import Cluster, Relay, make_certificates
-from conftest import BATON, LIMIT_S, Systemd, children, freeze, guard_of, wait_prepared
+from conftest import BATON, LIMIT_S, children, freeze, guard_of
 
 PROGRAM = os.path.join(os.path.dirname(BATON), "tests", "e2e", "program")
 TTL = "--ttl=2s"
@@ -210,27 +210,6 @@ def test_a_stopped_leader_is_over_before_the_next_begins(pair):
     os.close(fd)
     pair.a.signal(signal.SIGCONT)
     assert pair.a.stop() in (0, 128 + signal.SIGTERM)
-
-
-def test_the_guard_passes_the_place_on_while_its_supervisor_stands_still(etcd_world):
-    end, systemd = os.path.join(etcd_world.folder, "end"), Systemd(etcd_world.folder)
-    env = {"NOTIFY_SOCKET": systemd.path, **etcd_world.traced("a")}
-    a = etcd_world.stand("db", "a", "--ttl=60s", "--grace=20s", env=env, command=(
-        "sh", "-c", 'trap "echo got TERM; while ! [ -e $0 ]; do sleep 0.01; done; exit 3" TERM; echo "up $BATON_TERM"; '
-        "while :; do sleep 0.05; done", end))
-    term = wait_up(a)
-    b = etcd_world.stand("db", "b", "--ttl=60s", command=UP)
-    etcd_world.wait_other_seen("a")
-    wait_prepared(a)
-    a.signal(signal.SIGTERM)
-    systemd.wait("STOPPING=1")  # its guard knows by then
-    freeze(a.pid)
-    with open(end, "w", encoding="utf-8"):
-        pass
-    assert wait_up(b) == term + 1
-    a.signal(signal.SIGCONT)
-    assert a.wait_exit() == 3
-    systemd.socket.close()
 
 
 def test_transfer_hold_and_release(pair):

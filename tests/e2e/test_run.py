@@ -18,7 +18,7 @@ import time
 
 import pytest
 
-from conftest import BATON, TOP, Systemd, child_named, children, dead, freeze, guard_of, wait_dead, wait_prepared
+from conftest import BATON, TOP, Systemd, children, dead, freeze, guard_of, wait_dead
 
 UP = 'exec 9>"$0.lock"; flock -n 9 || echo CONTENDED; echo "up $$ $BATON_TERM $BATON_ID"; '
 SLEEP = UP + "exec sleep 1000"
@@ -135,24 +135,6 @@ def test_no_signal_makes_the_guard_believe_that_its_supervisor_is_dead(pair):
     assert wait_up(pair.b)[1] == pair.term + 1
 
 
-def test_what_keeps_the_memory_of_a_supervisor_is_over_soon_after_it(pair):
-    if "asan" in BATON or "tsan" in BATON:
-        pytest.skip("a sanitizer does not expect a process that shares its memory")
-    child = child_named(pair.a, "baton-linger")
-    assert os.listdir(f"/proc/{child}/fd") == []
-    fd = os.pidfd_open(child)
-    os.kill(child, signal.SIGTERM)  # as anybody may; its parent lives
-    assert not select.select([fd], [], [], 0.05)[0]
-    pair.a.signal(signal.SIGKILL)
-    assert select.select([fd], [], [], 10)[0]
-    os.close(fd)
-    wait_up(pair.b)
-    child = child_named(pair.b, "baton-linger")
-    pair.b.signal(signal.SIGTERM)
-    assert pair.b.wait_exit() == 143
-    assert not os.path.exists(f"/proc/{child}")  # not even a zombie, for those whose init collects none
-
-
 def test_a_killed_supervisor_and_command_pass_the_place_on(pair):
     os.kill(pair.command, signal.SIGKILL)
     pair.a.signal(signal.SIGKILL)
@@ -182,30 +164,6 @@ def test_sigterm_hands_over(pair):
     assert pair.a.stop() == 143
     assert wait_up(pair.b)[1] == pair.term + 1
     assert pair.changes.wait_object(change="lead", id="b")["reason"] == "resign"
-
-
-def test_the_guard_passes_the_place_on_while_its_supervisor_stands_still(world):
-    changes = world.watch("db")
-    systemd = Systemd(world.folder)
-    a = stand(world, "a", "--ttl", "60s", "--grace", "20s",
-              env={"NOTIFY_SOCKET": systemd.path, **world.traced("a")},
-              script="trap 'echo got TERM; while ! [ -e \"$0.end\" ]; do sleep 0.01; done; exit 3' TERM; " + UP +
-              "while :; do sleep 0.05; done 9>&-")
-    _, term = wait_up(a)
-    b = stand(world, "b", "--ttl", "60s")
-    world.wait_other_seen("a")
-    wait_prepared(a)
-    a.signal(signal.SIGTERM)
-    systemd.wait("STOPPING=1")  # its guard knows by then
-    freeze(a.pid)
-    assert b.seen == []
-    with open(f"{world.folder}/db.end", "w", encoding="utf-8"):
-        pass
-    assert wait_up(b)[1] == term + 1
-    assert changes.wait_object(change="lead", id="b")["reason"] == "resign"
-    a.signal(signal.SIGCONT)
-    assert a.wait_exit() == 3
-    systemd.socket.close()
 
 
 def test_sigterm_to_one_that_waits_ends_it_with_0(pair):

@@ -183,7 +183,7 @@ static void one_fault(struct world *world, enum fault fault)
     case FAULT_RESIGN: {
         struct sim_node *node = &world->nodes[n];
         if (node->up && node->paused_until_us <= world->now_us && node->standing)
-            node_resign(world, n);
+            node_step(world, n, &(struct event){.kind = EVENT_RESIGN, .contest = node->election});
         return;
     }
     case FAULT_DELETE:

@@ -31,13 +31,7 @@ static struct happening *plan(struct world *world, int n, int64_t at_us, enum ha
 
 bool node_active(const struct world *world, const struct sim_node *node)
 {
-    bool runs = node->program == PROGRAM_WORKING || node->program == PROGRAM_STOPPING;
-    return node->up && runs && node_clock_ms(world, node) < node->program_until_ms;
-}
-
-uint64_t node_leads(const struct world *world, const struct sim_node *node)
-{
-    return node->gave_up ? 0 : contest_leads(node->core, node->election, node_clock_ms(world, node));
+    return node->up && node->program != PROGRAM_IDLE && node_clock_ms(world, node) < node->program_until_ms;
 }
 
 /* ---- the program ---- */
@@ -69,10 +63,6 @@ static void program_told(struct world *world, int n, const struct action *tell)
             node->program_until_ms = tell->until_ms;
         break;
     case TELL_STOP: {
-        if (node->program == PROGRAM_STOPPED) {
-            plan(world, n, world->now_us, HAPPEN_STOPPED)->token = tell->term;
-            break;
-        }
         node->program = PROGRAM_STOPPING;
         if (tell->until_ms < node->program_until_ms)
             node->program_until_ms = tell->until_ms;
@@ -82,13 +72,10 @@ static void program_told(struct world *world, int n, const struct action *tell)
         if (world->faulty && rng_chance(rng, 50))
             takes_ms = 3 * node->options.stop_ms + 1000;
         plan(world, n, world->now_us + takes_ms * 1000, HAPPEN_STOPPED)->token = tell->term;
-        if (!world_keeps(world, WORLD_PASS_ON_AFTER_STOP))
-            network_send_testament(world, n, world->now_us);
         break;
     }
     case TELL_FOLLOW:
         node->program = PROGRAM_IDLE;
-        node->gave_up = false;
         break;
     case TELL_OUTCOME:
         check_outcome(world, n, tell->code);
@@ -110,7 +97,7 @@ static void program_told(struct world *world, int n, const struct action *tell)
 static void program_step(struct world *world, int n)
 {
     struct sim_node *node = &world->nodes[n];
-    uint64_t term = node_leads(world, node);
+    uint64_t term = contest_leads(node->core, node->election, node_clock_ms(world, node));
     if (term != 0 && world->config.kind != SIM_TASK)
         plan(world, n, world->now_us + rng_range(&world->rng, 0, 3000), HAPPEN_ACT)->token = term;
     if (node->program == PROGRAM_WORKING)
@@ -127,26 +114,13 @@ void node_forget_testament(struct sim_node *node)
     node->testament = (struct baton_write){0};
 }
 
-/* The program is over: its guard passes the place on, before the supervisor knows, which may take some time. */
-static bool guard_passes_on(struct world *world, int n)
-{
-    struct sim_node *node = &world->nodes[n];
-    if (world->config.kind != SIM_ELECTION || node->program != PROGRAM_STOPPING || !rng_chance(&world->rng, 500))
-        return false;
-    int64_t takes_us = world->faulty && rng_chance(&world->rng, 100) ? 3 * SECOND_US : 3000;
-    node->program = PROGRAM_STOPPED;
-    network_send_testament(world, n, world->now_us);
-    plan(world, n, world->now_us + rng_range(&world->rng, 0, takes_us), HAPPEN_STOPPED)->token = node->program_term;
-    return true;
-}
-
 /* The supervisor tells its guard what to write; at times it dies before it has. */
 static void tell_testament(struct world *world, struct sim_node *node)
 {
     if (world->faulty && rng_chance(&world->rng, 100))
         return;
     node_forget_testament(node);
-    (void)election_testament(node->core, node->election, node->gave_up, &node->testament);
+    (void)election_testament(node->core, node->election, &node->testament);
 }
 
 void node_step(struct world *world, int n, struct event *event)
@@ -178,29 +152,6 @@ void node_step(struct world *world, int n, struct event *event)
         node_finds_latch(world, n);
     if (node->todo.deadline_ms != NEVER_MS)
         plan(world, n, instant_of(world, node, node->todo.deadline_ms), HAPPEN_TICK)->token = ++node->tick_version;
-}
-
-/* The program stops of its own accord, and its guard knows; the core is told, too, sooner or later. */
-static void give_up(struct world *world, int n)
-{
-    struct sim_node *node = &world->nodes[n];
-    struct rng *rng = &world->rng;
-    node->gave_up = true;
-    node->program = PROGRAM_STOPPING;
-    tell_testament(world, node);
-    plan(world, n, world->now_us + rng_range(rng, 0, node->options.stop_ms) * 1000, HAPPEN_STOPPED)->token =
-        node->program_term;
-    plan(world, n, world->now_us + rng_range(rng, 0, rng_chance(rng, 200) ? 3 * SECOND_US : 3000), HAPPEN_RESIGN);
-}
-
-void node_resign(struct world *world, int n)
-{
-    struct sim_node *node = &world->nodes[n];
-    bool leads = world->config.kind == SIM_ELECTION && node->program == PROGRAM_WORKING && node->options.stop_ms > 0;
-    if (leads && rng_chance(&world->rng, 500))
-        give_up(world, n);
-    else
-        node_step(world, n, &(struct event){.kind = EVENT_RESIGN, .contest = node->election});
 }
 
 static uint32_t pick_slots(struct world *world)
@@ -298,7 +249,6 @@ void node_start(struct world *world, int n)
     node_forget_testament(node);
     node->standing = node->task_wanted = false;
     node->program = PROGRAM_IDLE;
-    node->gave_up = false;
     node->session = 0;
     node->paused_until_us = 0;
     struct core_options options = {.id = node->id,
@@ -362,20 +312,12 @@ void node_happen(struct world *world, struct happening *happening)
         check_fenced_write(world, n, happening->token);
         return;
     case HAPPEN_STOPPED:
-        if ((node->program != PROGRAM_STOPPING && node->program != PROGRAM_STOPPED) ||
-            happening->token != node->program_term)
+        if (node->program != PROGRAM_STOPPING || happening->token != node->program_term)
             return;
-        if (guard_passes_on(world, n))
-            return;
-        node->program = PROGRAM_STOPPED;
         if (world->config.kind == SIM_TASK && rng_chance(&world->rng, 300))
             task_finish(world, n); /* it was through just in time */
         else
             node_step(world, n, &(struct event){.kind = EVENT_STOPPED, .contest = node->election});
-        return;
-    case HAPPEN_RESIGN:
-        if (node->standing)
-            node_step(world, n, &(struct event){.kind = EVENT_RESIGN, .contest = node->election});
         return;
     case HAPPEN_START:
         node_start(world, n);

@@ -24,8 +24,7 @@
     RULE(VIEW_IS_ONE_STATE, "a view that shows a decision shows all presence written before it")                       \
     RULE(SESSION_LIVES_ITS_TTL, "the engine ends no session before its ttl is over")                                   \
     RULE(DELETE_ONLY_NOBODY, "a decision is deleted only when it names nobody")                                        \
-    RULE(TESTAMENT_AFTER_DEATH, "a guard hands over only for a process that is dead, or has promised to stop")         \
-    RULE(PASS_ON_AFTER_STOP, "a guard hands over for a process that lives only when its program has stopped")          \
+    RULE(TESTAMENT_AFTER_DEATH, "a guard hands over only for a process that is dead")                                  \
     RULE(ENTRY_IS_ITS_OWNERS, "nobody removes the entry of a holder that lives")                                       \
     RULE(TOKENS_END_WITH_COMPANY, "who comes to stand beside an entry in use ends its tokens")
 
@@ -96,7 +95,6 @@ enum happening_kind {
     HAPPEN_PROGRAM,   /* to a node: the program does its next thing */
     HAPPEN_ACT,       /* to a node: the program writes to the fenced resource, having asked before */
     HAPPEN_STOPPED,   /* to a node: the program answers a stop */
-    HAPPEN_RESIGN,    /* to a node: the core hears that the program has given up */
     HAPPEN_START,     /* to a node: its process starts */
     HAPPEN_STAND,     /* to a node: the program stands again */
     HAPPEN_UNLOCK,    /* to a node: the program has done what it held the lock for, or the task */
@@ -150,12 +148,7 @@ struct sim_watch {
     struct rest rest;       /* until when it need not be sent to */
 };
 
-enum program_state {
-    PROGRAM_IDLE,
-    PROGRAM_WORKING,
-    PROGRAM_STOPPING,
-    PROGRAM_STOPPED /* it is over, and the core has not been told */
-};
+enum program_state { PROGRAM_IDLE, PROGRAM_WORKING, PROGRAM_STOPPING };
 
 struct sim_node {
     struct core *core;
@@ -164,7 +157,6 @@ struct sim_node {
     struct update todo;
     unsigned incarnation;
     bool up, standing;
-    bool gave_up; /* the program has, and the core may not know yet */
     int64_t paused_until_us;
     int64_t clock_base_ms;
     int64_t clock_ppm;
@@ -249,9 +241,7 @@ void node_crash(struct world *world, int n);
 void node_happen(struct world *world, struct happening *happening);
 void node_step(struct world *world, int n, struct event *event);
 void node_forget_testament(struct sim_node *node);
-bool node_active(const struct world *world, const struct sim_node *node);    /* the program works as a leader, now */
-uint64_t node_leads(const struct world *world, const struct sim_node *node); /* as the library tells its program */
-void node_resign(struct world *world, int n);
+bool node_active(const struct world *world, const struct sim_node *node); /* the program works as a leader, now */
 
 /* tasks.c: a node wants its next task */
 struct task_policy {

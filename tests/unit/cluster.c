@@ -203,7 +203,7 @@ void cluster_session_ended(struct cluster *cluster, int n)
 
 bool cluster_testament(struct cluster *cluster, int n, struct baton_write *ret)
 {
-    return election_testament(cluster->nodes[n].core, cluster->nodes[n].election, false, ret);
+    return election_testament(cluster->nodes[n].core, cluster->nodes[n].election, ret);
 }
 
 bool cluster_bequeath(struct cluster *cluster, struct baton_write *testament)

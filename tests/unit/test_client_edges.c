@@ -514,43 +514,6 @@ static void test_guard_passes_the_place_on_by_a_testament(void **state)
     baton_close(b);
 }
 
-static void test_guard_passes_the_place_of_one_that_resigns_on(void **state)
-{
-    struct baton *a = stage_open(*state, "a", 60000), *b = stage_open(*state, "b", 0);
-    struct baton_lifeline lifeline;
-    struct baton_guard *guard;
-    struct baton_error err;
-    char text[BATON_TESTAMENT_MAX];
-    struct baton_election *ea = stage_stand(a, "writer", 20000);
-    uint64_t term = stage_expect(a, ea, BATON_LEAD).term;
-    struct baton_election *eb = stage_stand(b, "writer", 0);
-    while (!has_testament(ea, text))
-        stage_wait(a, ea, BATON_CHANGED);
-    assert_int_equal(baton_lifeline(a, &lifeline, &err), 0);
-    assert_int_equal(baton_guard_open(&lifeline, &guard, &err), 0);
-    assert_true(baton_leads(ea, NULL));
-    baton_resign_by_guard(ea, text);
-    assert_false(baton_leads(ea, NULL)); /* although it is not even told to stop */
-    assert_int_equal(baton_guard_testament(guard, text, &err), 0);
-    assert_int_equal(baton_guard_pass_on(guard, 5000, &err), 0);
-    baton_guard_free(guard);
-    /* The other one leads, and this one has the time it needs for its answer. */
-    assert_int_equal(stage_wait(b, eb, BATON_LEAD).term, term + 1);
-    stage_wait(a, ea, BATON_STOP);
-    baton_stopped(ea);
-    stage_wait(a, ea, BATON_RESIGNED);
-    uint64_t led;
-    assert_true(baton_leads(eb, &led));
-    assert_int_equal(led, term + 1);
-    struct baton_status *status;
-    size_t count;
-    assert_int_equal(baton_status(eb, &status, &count, &err), 0);
-    assert_string_equal(status->terms[0].reason, "resign");
-    baton_status_free(status, count);
-    baton_close(a);
-    baton_close(b);
-}
-
 static void test_guard_ends_the_session_of_its_lifeline(void **state)
 {
     struct baton *a = stage_open(*state, "a", 60000), *b = stage_open(*state, "b", 0);
@@ -609,7 +572,6 @@ int main(int argc, char **argv)
         STORY(test_requests_that_cannot_be_are_answered),
         STORY(test_guard_ends_the_session_of_its_lifeline),
         STORY(test_guard_passes_the_place_on_by_a_testament),
-        STORY(test_guard_passes_the_place_of_one_that_resigns_on),
         STORY(test_guard_refuses_what_is_no_lifeline),
     };
     stage_engine(argc, argv);

@@ -60,35 +60,6 @@ static void test_a_leader_keeps_its_place_while_nobody_can_write(void **state)
     baton_close(a);
 }
 
-/* The leader would be told late that its command is gone, and it can hand over itself. */
-static void test_a_guard_that_hands_over_waits_for_no_other_writer(void **state)
-{
-    struct baton *a = stage_open(*state, "a", 60000), *b = stage_open(*state, "b", 0);
-    struct baton_election *ea = stage_stand(a, "writer", 20000);
-    uint64_t term = stage_expect(a, ea, BATON_LEAD).term;
-    struct baton_election *eb = stage_stand(b, "writer", 0);
-    struct baton_lifeline lifeline;
-    struct baton_guard *guard;
-    struct baton_error err;
-    char text[BATON_TESTAMENT_MAX];
-    for (baton_testament(ea, text); text[0] == '\0'; baton_testament(ea, text))
-        stage_wait(a, ea, BATON_CHANGED);
-    assert_int_equal(baton_lifeline(a, &lifeline, &err), 0);
-    assert_int_equal(baton_guard_open(&lifeline, &guard, &err), 0);
-    baton_resign_by_guard(ea, text);
-    stage_wait(a, ea, BATON_STOP);
-    int fd = hold_writers_lock(*state);
-    assert_int_equal(baton_guard_testament(guard, text, &err), 0);
-    assert_int_equal(baton_guard_pass_on(guard, STAGE_LIMIT_MS, &err), -1);
-    assert_code(err, BATON_UNAVAILABLE);
-    baton_stopped(ea);
-    close(fd);
-    assert_int_equal(stage_wait(b, eb, BATON_LEAD).term, term + 1);
-    baton_guard_free(guard);
-    baton_close(a);
-    baton_close(b);
-}
-
 /* The local engine's worker waits for the lock and is cancelled in the end. AddressSanitizer does not bear that: what
  * unwinding leaves of its marks on the stack meets its own end of the thread, and the request in hand is never freed.
  */
@@ -206,7 +177,6 @@ int main(void)
 #if !defined(__SANITIZE_ADDRESS__)
         STORY(test_close_keeps_its_bound_when_the_engine_cannot_write),
 #endif
-        STORY(test_a_guard_that_hands_over_waits_for_no_other_writer),
         STORY(test_trouble_is_told_once_and_so_is_its_end),
         STORY(test_terms_leap_over_what_a_loss_of_power_may_have_taken),
         STORY(test_deeply_nested_record_harms_nobody),

@@ -216,5 +216,4 @@ __attribute__((visibility("default"))) const struct baton_engine_ops baton_engin
     .guard_end = etcd_guard_end,
     .guard_close = etcd_guard_close,
     .guard_testament = etcd_guard_testament,
-    .guard_pass_on = etcd_guard_pass_on,
 };

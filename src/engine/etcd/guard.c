@@ -342,25 +342,3 @@ int etcd_guard_end(struct baton_engine_guard *guard, uint32_t timeout_ms, struct
     }
     return result.status == GRPC_OK || result.status == GRPC_NOT_FOUND ? 0 : -1;
 }
-
-/* One try, and only with what is there: the process lives, has a connection, too, and does it itself if nothing comes
- * of this. (For a token etcd compares a password, which takes it some 100 ms.) */
-int etcd_guard_pass_on(struct baton_engine_guard *guard, uint32_t timeout_ms, struct baton_error *err)
-{
-    struct grpc_result result;
-    if (guard->testament.key == NULL)
-        return 0;
-    if (!guard->has_last_word || connection_is_over(guard)) {
-        etcd_guard_testament(guard, NULL);
-        return error_set(err, BATON_UNAVAILABLE, "etcd: the guard has no connection that is good for a handover now");
-    }
-    write_testament(guard, NULL, clock_now_ms() + timeout_ms, &result);
-    etcd_guard_testament(guard, NULL);
-    if (result.status == GRPC_OK) {
-        connect_ahead(guard); /* for the end, or another handover */
-        return 0;
-    }
-    multi_free(guard);
-    status_error(&result, guard->url.endpoints[guard->endpoint], "the place cannot be passed on", err);
-    return -1;
-}

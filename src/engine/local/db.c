@@ -446,11 +446,6 @@ int db_begin(struct db *db, bool durable, struct baton_error *err)
     return writer_lock(db->writer_fd, err) < 0 ? -1 : begin(db, durable, err);
 }
 
-int db_try_begin(struct db *db, bool durable, struct baton_error *err)
-{
-    return writer_try_lock(db->writer_fd, err) < 0 ? -1 : begin(db, durable, err);
-}
-
 int db_commit(struct db *db, struct baton_error *err)
 {
     int result = 0;

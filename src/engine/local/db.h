@@ -28,7 +28,6 @@ void db_close(struct db *db);
 /* A transaction that writes: takes the writer's lock. db_commit or db_rollback gives it back. `durable`: wait for the
  * disk. 0 or -1 with err. */
 int db_begin(struct db *db, bool durable, struct baton_error *err);
-int db_try_begin(struct db *db, bool durable, struct baton_error *err); /* UNAVAILABLE: somebody else writes */
 int db_commit(struct db *db, struct baton_error *err);
 void db_rollback(struct db *db);
 

@@ -149,15 +149,6 @@ int writer_lock(int fd, struct baton_error *err)
     return result == 0 ? 0 : error_errno(err, errno, "local: cannot lock the file 'writer'");
 }
 
-int writer_try_lock(int fd, struct baton_error *err)
-{
-    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-    if (fcntl(fd, F_OFD_SETLK, &lock) == 0)
-        return 0;
-    return errno == EAGAIN || errno == EACCES ? error_set(err, BATON_UNAVAILABLE, "local: another process is writing")
-                                              : error_errno(err, errno, "local: cannot lock the file 'writer'");
-}
-
 void writer_unlock(int fd)
 {
     struct flock lock = {.l_type = F_UNLCK, .l_whence = SEEK_SET};

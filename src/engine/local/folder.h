@@ -30,7 +30,6 @@ int boot_number(uint64_t *ret, struct baton_error *err);
 
 /* Take and give back the writer's lock: an open file description lock on the whole file, waited for in the kernel. */
 int writer_lock(int fd, struct baton_error *err);
-int writer_try_lock(int fd, struct baton_error *err); /* UNAVAILABLE: somebody has it */
 void writer_unlock(int fd);
 
 #endif

@@ -69,17 +69,16 @@ void local_guard_testament(struct baton_engine_guard *guard, const struct baton_
         db_warm_end(guard->db, guard->session, write->key);
 }
 
-/* The testament and, if asked for, the end, in one transaction. A handover waits for nobody who writes: the process
- * that it is of can do it, too. */
-static int write_store(struct baton_engine_guard *guard, bool and_end, struct baton_error *err)
+/* The testament and the end, in one transaction. */
+static int write_store(struct baton_engine_guard *guard, struct baton_error *err)
 {
     int slot;
     struct baton_reply reply;
     bool durable = guard->testament.key != NULL && !guard->testament.may_be_lost;
-    if ((and_end ? db_begin : db_try_begin)(guard->db, durable, err) < 0)
+    if (db_begin(guard->db, durable, err) < 0)
         return -1;
     if ((guard->testament.key != NULL && db_write(guard->db, &guard->testament, &reply, err) < 0) ||
-        (and_end && db_session_end(guard->db, guard->session, &slot, err) < 0)) {
+        db_session_end(guard->db, guard->session, &slot, err) < 0) {
         db_rollback(guard->db);
         return -1;
     }
@@ -88,20 +87,11 @@ static int write_store(struct baton_engine_guard *guard, bool and_end, struct ba
 
 int local_guard_end(struct baton_engine_guard *guard, uint32_t timeout_ms, struct baton_error *err)
 {
-    int result = write_store(guard, true, err);
+    int result = write_store(guard, err);
     /* Even if the disk is full: nobody holds it any more, so whoever can write may end it. */
     pulse_end(&guard->pulse, guard->slot, guard->session);
     if (guard->lock_fd >= 0)
         pulse_unlock(guard->lock_fd, guard->session);
     pulse_ring(&guard->pulse, db_changed_keys(guard->db), NULL);
-    return result;
-}
-
-int local_guard_pass_on(struct baton_engine_guard *guard, uint32_t timeout_ms, struct baton_error *err)
-{
-    int result = write_store(guard, false, err);
-    if (result == 0)
-        pulse_ring(&guard->pulse, db_changed_keys(guard->db), NULL);
-    local_guard_testament(guard, NULL);
     return result;
 }

@@ -493,34 +493,21 @@ static int memory_guard_open(const char *text, int fd, struct baton_engine_guard
     return 0;
 }
 
-static void write_testament(struct baton_engine_guard *guard, bool and_end)
+static int memory_guard_end(struct baton_engine_guard *guard, uint32_t timeout_ms, struct baton_error *err)
 {
     struct baton_reply reply;
     pthread_mutex_lock(&mutex);
     if (guard->testament.key != NULL)
         store_write(guard->space->store, &guard->testament, &reply);
-    if (and_end)
-        (void)session_drop(guard->space, guard->session);
+    (void)session_drop(guard->space, guard->session);
     wake_all(guard->space);
     pthread_mutex_unlock(&mutex);
-}
-
-static int memory_guard_end(struct baton_engine_guard *guard, uint32_t timeout_ms, struct baton_error *err)
-{
-    write_testament(guard, true);
     return 0;
 }
 
 static void memory_guard_testament(struct baton_engine_guard *guard, const struct baton_write *write)
 {
     write_replace(&guard->testament, write);
-}
-
-static int memory_guard_pass_on(struct baton_engine_guard *guard, uint32_t timeout_ms, struct baton_error *err)
-{
-    write_testament(guard, false);
-    memory_guard_testament(guard, NULL);
-    return 0;
 }
 
 static void memory_guard_close(struct baton_engine_guard *guard)
@@ -552,5 +539,4 @@ const struct baton_engine_ops engine_memory = {
     .guard_end = memory_guard_end,
     .guard_close = memory_guard_close,
     .guard_testament = memory_guard_testament,
-    .guard_pass_on = memory_guard_pass_on,
 };
