@@ -2,15 +2,15 @@
 
 # The elections of the namespace in use, as far as they can be had at once.
 _baton_elections() {
-    "${COMP_WORDS[0]}" status --timeout 1s --json 2>/dev/null | sed -n 's/^{"name":"\([^"]*\)".*/\1/p'
+    "${COMP_WORDS[0]}" status --engine-timeout 1s --json 2>/dev/null | sed -n 's/^{"name":"\([^"]*\)".*/\1/p'
 }
 
 _baton_tasks() {
-    "${COMP_WORDS[0]}" once list --timeout 1s --json 2>/dev/null | sed -n 's/^{"task":"\([^"]*\)".*/\1/p'
+    "${COMP_WORDS[0]}" once list --engine-timeout 1s --json 2>/dev/null | sed -n 's/^{"task":"\([^"]*\)".*/\1/p'
 }
 
 _baton_locks() {
-    "${COMP_WORDS[0]}" status --timeout 1s --json 2>/dev/null | sed -n 's/^{"lock":"\([^"]*\)".*/\1/p'
+    "${COMP_WORDS[0]}" status --engine-timeout 1s --json 2>/dev/null | sed -n 's/^{"lock":"\([^"]*\)".*/\1/p'
 }
 
 _baton() {
@@ -63,7 +63,7 @@ _baton() {
         ;;
     --listen | -l | --hold | --connect-timeout | --blind | --idle-timeout | --max-connections) return ;;
     --wait | -w | --conflict-exit-code | -E | --slots | --retries | --retry-after | --expire) return ;;
-    --id | --address | --priority | --ttl | --grace | --watchdog | --health-every | --timeout | --why)
+    --id | --address | --priority | --ttl | --grace | --watchdog | --health-every | --engine-timeout | --why)
         return
         ;;
     esac
@@ -73,16 +73,17 @@ _baton() {
     run) options="$stand --restart --fence --follow --watchdog --health --health-every" ;;
     elect) options="$stand --on-lead --on-follow" ;;
     lock) options='--url --id --ttl --nonblock --wait --conflict-exit-code --exclusive --shared --slots --grace'
-        options+=' --describe --timeout --json --help' ;;
+        options+=' --describe --engine-timeout --json --help' ;;
     once) options='--url --id --ttl --no-wait --wait --conflict-exit-code --at-least-once --retries --retry-after'
-        options+=' --expire --output --any-command --grace --force --expired --timeout --json --help' ;;
-    gate) options='--url --listen --to --hold --connect-timeout --blind --idle-timeout --max-connections --json --help' ;;
-    fence) options='--timeout --json --help' ;;
-    status | history) options='--url --timeout --json --help' ;;
+        options+=' --expire --output --any-command --grace --force --expired --engine-timeout --json --help' ;;
+    gate) options='--url --listen --to --hold --connect-timeout --blind --idle-timeout --max-connections --json'
+        options+=' --help' ;;
+    fence) options='--engine-timeout --json --help' ;;
+    status | history) options='--url --engine-timeout --json --help' ;;
     watch) options='--url --json --help' ;;
-    transfer) options='--url --to --timeout --help' ;;
-    hold) options='--url --why --timeout --help' ;;
-    release) options='--url --timeout --help' ;;
+    transfer) options='--url --to --engine-timeout --help' ;;
+    hold) options='--url --why --engine-timeout --help' ;;
+    release) options='--url --engine-timeout --help' ;;
     version) options='--help' ;;
     help)
         mapfile -t COMPREPLY < <(compgen -W "$commands --help" -- "$current")

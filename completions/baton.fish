@@ -1,15 +1,15 @@
 # fish completion of baton.
 
 function __baton_elections
-    baton status --timeout 1s --json 2>/dev/null | string replace -rf '^\{"name":"([^"]*)".*' '$1'
+    baton status --engine-timeout 1s --json 2>/dev/null | string replace -rf '^\{"name":"([^"]*)".*' '$1'
 end
 
 function __baton_locks
-    baton status --timeout 1s --json 2>/dev/null | string replace -rf '^\{"lock":"([^"]*)".*' '$1'
+    baton status --engine-timeout 1s --json 2>/dev/null | string replace -rf '^\{"lock":"([^"]*)".*' '$1'
 end
 
 function __baton_tasks
-    baton once list --timeout 1s --json 2>/dev/null | string replace -rf '^\{"task":"([^"]*)".*' '$1'
+    baton once list --engine-timeout 1s --json 2>/dev/null | string replace -rf '^\{"task":"([^"]*)".*' '$1'
 end
 
 # True while the words so far name one of these commands, and no "--" has ended baton's own part of the line.
@@ -49,7 +49,7 @@ complete -c baton -n '__baton_in once' -a 'list show forget (__baton_tasks)' -d 
 complete -c baton -n '__baton_in fence' -a 'install guard unguard status test reset remove' -d verb
 complete -c baton -n "__baton_in $named lock once" -l url -x -a local: -d 'the engine and namespace'
 complete -c baton -n '__baton_in run elect lock once gate fence status watch history' -l json -d 'print JSON, one object a line'
-complete -c baton -n '__baton_in lock once fence status history transfer hold release' -l timeout -x -d 'how long to wait'
+complete -c baton -n '__baton_in lock once fence status history transfer hold release' -l engine-timeout -x -d 'how long to wait'
 
 complete -c baton -n '__baton_in run elect lock once' -l id -x -d 'the id of this instance'
 complete -c baton -n '__baton_in run elect' -l address -x -d 'where others reach this instance'

@@ -17,7 +17,7 @@
 
 #include "baton/error.h"
 
-#define CLI_WAIT_DEFAULT_MS 5000        /* how long a command waits for the first view */
+#define CLI_ENGINE_TIMEOUT_MS 5000      /* how long a command waits for the first view */
 #define CLI_DURATION_MAX_MS 86400000000 /* 1000 days: the longest duration that anybody can mean */
 
 /* ---- commands ---- */
@@ -117,9 +117,9 @@ int cli_parse(const struct cli_form *form, int argc, char **argv, struct cli_arg
     {                                                                                                                  \
         .name = "json", .kind = CLI_FLAG, .into = (place), .help = "print JSON, one object a line"                     \
     }
-#define CLI_OPTION_WAIT(place)                                                                                         \
+#define CLI_OPTION_ENGINE_TIMEOUT(place)                                                                               \
     {                                                                                                                  \
-        .name = "timeout", .kind = CLI_DURATION, .into = (place), .value = "DURATION", .min = 1,                       \
+        .name = "engine-timeout", .kind = CLI_DURATION, .into = (place), .value = "DURATION", .min = 1,                \
         .help = "how long to wait for the engine (default: 5s)"                                                        \
     }
 

@@ -229,8 +229,8 @@ static const char about[] = "A fence in a database: tables that take changes onl
 
 static int run(int argc, char **argv)
 {
-    struct fence_options fence = {.timeout_ms = CLI_WAIT_DEFAULT_MS};
-    const struct cli_option options[] = {{.name = "timeout",
+    struct fence_options fence = {.timeout_ms = CLI_ENGINE_TIMEOUT_MS};
+    const struct cli_option options[] = {{.name = "engine-timeout",
                                           .kind = CLI_DURATION,
                                           .into = &fence.timeout_ms,
                                           .value = "DURATION",

@@ -56,9 +56,10 @@ static int show(const struct observer *observer, bool json)
 static int run(int argc, char **argv)
 {
     const char *url = NULL;
-    uint32_t timeout_ms = CLI_WAIT_DEFAULT_MS;
+    uint32_t timeout_ms = CLI_ENGINE_TIMEOUT_MS;
     bool json = false;
-    const struct cli_option options[] = {CLI_OPTION_URL(&url), CLI_OPTION_WAIT(&timeout_ms), CLI_OPTION_JSON(&json)};
+    const struct cli_option options[] = {CLI_OPTION_URL(&url), CLI_OPTION_ENGINE_TIMEOUT(&timeout_ms),
+                                         CLI_OPTION_JSON(&json)};
     const struct cli_form form = {.command = "history",
                                   .synopsis = "[OPTIONS] NAME",
                                   .about =

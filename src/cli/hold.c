@@ -68,12 +68,12 @@ static int run_hold(int argc, char **argv)
          .into = &why,
          .value = "TEXT",
          .help = "the reason, for whoever asks baton status; up to 200 bytes"},
-        {.name = "timeout",
+        {.name = "engine-timeout",
          .kind = CLI_DURATION,
          .into = &timeout_ms,
          .value = "DURATION",
          .min = 1,
-         .help = "how long the leader may take to stop (default: 10s)"},
+         .help = "how long to wait for the engine, and for the leader to stop\n(default: 10s)"},
     };
     const struct cli_form form = {.command = "hold",
                                   .synopsis = "[OPTIONS] NAME",
@@ -103,8 +103,8 @@ static int run_hold(int argc, char **argv)
 static int run_release(int argc, char **argv)
 {
     const char *url = NULL;
-    uint32_t timeout_ms = CLI_WAIT_DEFAULT_MS;
-    const struct cli_option options[] = {CLI_OPTION_URL(&url), CLI_OPTION_WAIT(&timeout_ms)};
+    uint32_t timeout_ms = CLI_ENGINE_TIMEOUT_MS;
+    const struct cli_option options[] = {CLI_OPTION_URL(&url), CLI_OPTION_ENGINE_TIMEOUT(&timeout_ms)};
     const struct cli_form form = {.command = "release",
                                   .synopsis = "[OPTIONS] NAME",
                                   .about = "Ends the hold of the election NAME: its candidates may lead again.",

@@ -4,7 +4,7 @@
 #include "base/base.h"
 
 /* A process asks once; so the table of options can be a constant that points into it. */
-static struct lock_options asked = {.slots = 1, .conflict_status = 1, .timeout_ms = CLI_WAIT_DEFAULT_MS};
+static struct lock_options asked = {.slots = 1, .conflict_status = 1, .timeout_ms = CLI_ENGINE_TIMEOUT_MS};
 
 static const char about[] = "Runs COMMAND while this instance holds the lock NAME; it waits in line for it.\n"
                             "The lock passes on when COMMAND, with all its descendants, is over; COMMAND is\n"
@@ -57,7 +57,7 @@ static const struct cli_option options[] = {
      .kind = CLI_FLAG,
      .into = &asked.describe,
      .help = "show who holds the lock and who waits, and do nothing;\nexit code 0: somebody holds it, else 1"},
-    CLI_OPTION_WAIT(&asked.timeout_ms),
+    CLI_OPTION_ENGINE_TIMEOUT(&asked.timeout_ms),
     CLI_OPTION_JSON(&asked.candidate.json),
 };
 

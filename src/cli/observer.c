@@ -117,7 +117,8 @@ int observer_first_view(struct observer *observer, uint32_t timeout_ms, struct b
             continue;
         if (observer->trouble.code != BATON_OK)
             return error_set(err, observer->trouble.code, "%s", observer->trouble.text);
-        return error_set(err, BATON_TIMEOUT, "%s has not answered within %s; is it running? --timeout gives it longer",
+        return error_set(err, BATON_TIMEOUT,
+                         "%s has not answered within %s; is it running? --engine-timeout gives it longer",
                          baton_url(observer->client), cli_duration_text(timeout_ms, limit));
     }
     return 0;

@@ -12,7 +12,7 @@
 #define COMMAND_NAME_MAX 200 /* bytes of it that are stored */
 
 /* A process asks once; so the table of options can be a constant that points into it. */
-static struct once_options asked = {.conflict_status = EX_TEMPFAIL, .view = {.timeout_ms = CLI_WAIT_DEFAULT_MS}};
+static struct once_options asked = {.conflict_status = EX_TEMPFAIL, .view = {.timeout_ms = CLI_ENGINE_TIMEOUT_MS}};
 
 static const char about[] = "Runs COMMAND once: the first instance to ask for KEY runs it, the others wait for\n"
                             "its end and exit with its status; so does who asks later, at once. KEY is any text\n"
@@ -88,7 +88,7 @@ static const struct cli_option options[] = {
      .into = &asked.view.force,
      .help = "forget: also what is being run; it is stopped"},
     {.name = "expired", .kind = CLI_FLAG, .into = &asked.view.expired, .help = "forget: all that has expired"},
-    CLI_OPTION_WAIT(&asked.view.timeout_ms),
+    CLI_OPTION_ENGINE_TIMEOUT(&asked.view.timeout_ms),
     CLI_OPTION_JSON(&asked.candidate.json),
 };
 

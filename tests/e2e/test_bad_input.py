@@ -310,7 +310,7 @@ def test_a_full_disk_before_the_first_use(world):
 
 def test_a_full_disk_later(world):
     told = in_mount(world, "size=1m", f"{BATON} status && {{ dd if=/dev/zero of={world.state}/fill status=none; "
-                    f"{BATON} hold --timeout 5s db; }}")
+                    f"{BATON} hold --engine-timeout 5s db; }}")
     assert told.code == 73
     assert told.err == (f"dd: writing to '{world.state}/fill': No space left on device\n"
                         f"baton: local: cannot write in {world.state}/baton.db: the disk is full; free some space\n")

@@ -60,18 +60,18 @@ def test_version(world):
     (["status", "-x"], "baton status: unknown option '-x'; see baton status --help\n"),
     (["status", "--json=yes"], "baton status: the option '--json' takes no value; see baton status --help\n"),
     (["status", "--url"], "baton status: the option '--url' needs a value; see baton status --help\n"),
-    (["transfer", "--t", "x", "db"], "baton transfer: ambiguous option '--t'; see baton transfer --help\n"),
+    (["lock", "--s", "db"], "baton lock: ambiguous option '--s'; see baton lock --help\n"),
     (["status", "a", "b"], "baton status: 'b' is one argument too many; see baton status --help\n"),
     (["transfer"], "baton transfer: NAME is missing; see baton transfer --help\n"),
     (["history"], "baton history: NAME is missing; see baton history --help\n"),
     (["hold"], "baton hold: NAME is missing; see baton hold --help\n"),
     (["release"], "baton release: NAME is missing; see baton release --help\n"),
-    (["status", "--timeout", "soon"], "baton status: --timeout: 'soon' is no duration; write it like 500ms, 10s, 1.5m, "
-     "2h or 30d; see baton status --help\n"),
-    (["status", "--timeout", "0"], "baton status: --timeout: 0 is too short, the least is 1ms; see baton status "
-     "--help\n"),
-    (["status", "--timeout", "10000h"], "baton status: --timeout: 10000h is too long, the most is 4294967295ms; see "
+    (["status", "--engine-timeout", "soon"], "baton status: --engine-timeout: 'soon' is no duration; write it like 500ms, "
+     "10s, 1.5m, 2h or 30d; see baton status --help\n"),
+    (["status", "--engine-timeout", "0"], "baton status: --engine-timeout: 0 is too short, the least is 1ms; see "
      "baton status --help\n"),
+    (["status", "--engine-timeout", "10000h"], "baton status: --engine-timeout: 10000h is too long, the most is "
+     "4294967295ms; see baton status --help\n"),
     (["hold", "--why", "x" * 201, "db"], "baton hold: --why is too long: 201 bytes, at most 200 are allowed; see baton "
      "hold --help\n"),
 ])

@@ -383,7 +383,7 @@ def test_nothing_listens(world):
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         url = f"etcd://127.0.0.1:{unused.getsockname()[1]}/x"
-        told = world.run("status", "--timeout", "2s", "--url", url)
+        told = world.run("status", "--engine-timeout", "2s", "--url", url)
     assert told.code == 69 and "connect" in told.err and "check that it runs there" in told.err, told
 
 
@@ -401,7 +401,7 @@ def test_something_else_listens(world, answer):
                     connection.sendall(answer)
         threading.Thread(target=serve, daemon=True).start()
         url = f"etcd://127.0.0.1:{server.getsockname()[1]}/x"
-        told = world.run("status", "--timeout", "2s", "--url", url)
+        told = world.run("status", "--engine-timeout", "2s", "--url", url)
         server.shutdown(socket.SHUT_RDWR)
     assert told.code == 69 and f"etcd at {url[7:-2]}" in told.err, told
 
@@ -492,13 +492,13 @@ def test_a_guard_sleeps_while_its_leader_renews(request, world, engine):
 
 def test_a_server_that_is_not_trusted(world, secured, tmp_path):
     make_certificates(str(tmp_path), "other")
-    told = world.run("status", "--timeout", "2s", "--url", secured.url("x", ca=f"{tmp_path}/other.pem"))
+    told = world.run("status", "--engine-timeout", "2s", "--url", secured.url("x", ca=f"{tmp_path}/other.pem"))
     assert told.code == 77 and "certificate" in told.err, told
 
 
 def test_a_client_that_is_not_trusted(world, secured, tmp_path):
     make_certificates(str(tmp_path), "other")
-    told = world.run("status", "--timeout", "2s", "--url",
+    told = world.run("status", "--engine-timeout", "2s", "--url",
                      secured.url("x", cert=f"{tmp_path}/client.pem", key=f"{tmp_path}/client.key"))
     # In words of OpenSSL's if its alert comes in time, else in baton's own.
     assert told.code == 77 and "certificate" in told.err and "etcd at" in told.err, told
@@ -570,7 +570,7 @@ def test_a_wrong_password_a_wrong_namespace_and_no_user(world, guarded):
     for url, word in ((guarded.url("team", user="app", password_file=guarded.wrong), "invalid user ID or password"),
                       (guarded.url("other", user="app", password_file=guarded.password), "permission denied"),
                       (guarded.url("team"), "user name is empty")):
-        told = world.run("status", "--timeout", "3s", "--url", url)
+        told = world.run("status", "--engine-timeout", "3s", "--url", url)
         assert told.code == 77 and word in told.err and "check user" in told.err, (url, told)
         assert "wr0ng-word" not in told.err
 

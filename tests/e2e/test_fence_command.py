@@ -173,7 +173,7 @@ def test_databases_that_cannot_be_used(world, tmp_path, postgres):
             (f"sqlite:{BATON}", 65, "file is not a database"),
             ("postgresql://127.0.0.1:1/x", 69, "Connection refused"),
             (there.url.replace("/test?", "/none?"), 66, 'database "none" does not exist')):
-        told = fence(world, "status", "--timeout=2s", url)
+        told = fence(world, "status", "--engine-timeout=2s", url)
         assert told.code == code and words in told.err, told
     there.sql("DROP ROLE IF EXISTS nobody", "CREATE ROLE nobody LOGIN")
     told = fence(world, "install", re.sub("user=.*", "user=nobody", there.url))
@@ -329,5 +329,5 @@ def test_what_others_have_built_upon_it_keeps_it(world, postgres):
 
 
 def test_a_password_is_not_told(world):
-    told = fence(world, "status", "--timeout=1s", "postgresql://me:secret@127.0.0.1:1/x")
+    told = fence(world, "status", "--engine-timeout=1s", "postgresql://me:secret@127.0.0.1:1/x")
     assert told.code == 69 and "secret" not in told.err

@@ -89,7 +89,7 @@ def test_a_leader_that_does_not_stop_in_time_is_named_and_the_hold_stays(world):
     alpha = world.stand("db", "alpha", "--grace", "4s", command=DEAF)
     changes.wait_object(change="lead", id="alpha")
     alpha.wait_line("^deaf$")
-    told = world.run("hold", "--timeout", "500ms", "db")
+    told = world.run("hold", "--engine-timeout", "500ms", "db")
     assert (told.code, told.out) == (75, "")
     assert told.err == ("baton: the election 'db' is on hold, but its leader 'alpha' has not stopped yet; see baton "
                         "status db\n")

@@ -420,7 +420,7 @@ def test_an_engine_that_cannot_be_reached(world):
     env = {"BATON_URL": "etcd://127.0.0.1:1/x"}
     told = world.run("once", "-w", "300ms", "migrate", "--", "true", env=env)
     assert told.code == 75 and "the engine does not answer" in told.err
-    told = world.run("once", "list", "--timeout=300ms", env=env)
+    told = world.run("once", "list", "--engine-timeout=300ms", env=env)
     assert told.code in (69, 75) and "127.0.0.1:1" in told.err
 
 

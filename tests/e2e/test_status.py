@@ -79,4 +79,4 @@ def test_addresses_of_others_cannot_steer_a_terminal(world):
 
 
 def test_status_is_done_in_much_less_than_its_limit(led):
-    assert led.run("status", "--timeout", "2s", "db", limit=LIMIT_S).code == 0
+    assert led.run("status", "--engine-timeout", "2s", "db", limit=LIMIT_S).code == 0

@@ -29,7 +29,8 @@ def test_a_trace_shows_no_parameters_of_a_url(world):
     password = os.path.join(world.folder, "password")
     with open(password, "w", encoding="ascii") as file:
         file.write("s3cret-word\n")
-    told = world.run("status", "--timeout", "1s", "--url", f"etcd://127.0.0.1:1/x?user=u&password-file={password}",
+    told = world.run("status", "--engine-timeout", "1s", "--url",
+                     f"etcd://127.0.0.1:1/x?user=u&password-file={password}",
                      env={"BATON_TRACE": "engine"})
     assert "> open etcd://127.0.0.1:1/x...\n" in told.err and "s3cret-word" not in told.err, told
     assert "password-file" not in told.err.split("trouble")[0]

@@ -105,7 +105,7 @@ def test_a_leader_that_does_not_stop_in_time_is_told_and_the_request_taken_back(
     alpha.wait_line("^deaf$")
     world.stand("db", "beta")
     changes.wait_object(change="join", id="beta")
-    told = world.run("transfer", "--timeout", "500ms", "db")
+    told = world.run("transfer", "--engine-timeout", "500ms", "db")
     assert (told.code, told.out) == (75, "")
     assert told.err == "baton: in the time given, the leader has not handed over\n"
 
