@@ -351,6 +351,15 @@ static void before_view(struct core *core, struct contest *contest)
         write_presence(core, contest);
 }
 
+/* The session wakes everybody when the one that needs the longest to stop must be told; whoever needs less waits on. */
+static void wait_for_fading(struct core *core, struct contest *contest)
+{
+    int64_t fade_ms = core->session.deadline_ms - contest->options.stop_ms;
+    if ((contest->role == ROLE_LEADING || contest->role == ROLE_STOPPING) && core->now_ms < fade_ms &&
+        core->now_ms + core->stop_max_ms >= core->session.deadline_ms)
+        contest_wake(core, contest, fade_ms);
+}
+
 /* What its kind does while it is there. `present`: its presence is in the view. */
 static void act(struct core *core, struct contest *contest, bool present)
 {
@@ -397,6 +406,7 @@ void contest_step(struct core *core, struct contest *contest)
         return;
     }
     remove_ghost(core, contest);
+    wait_for_fading(core, contest);
     bool present = contest_presence(contest) != NULL;
     if (contest->presence_seen && !present && !contest->resigning)
         presence_taken(core, contest);

@@ -229,6 +229,23 @@ static void test_a_stop_that_is_answered_late_keeps_the_session(void **state)
     assert_int_equal(cluster_leader(c), 1);
 }
 
+/* One client may lead what takes long to stop, and what does not. */
+static void test_each_is_told_to_stop_as_long_before_the_deadline_as_it_needs(void **state)
+{
+    struct cluster *c = *state;
+    cluster_stand(c, 0, &(struct stand_options){.stop_ms = 500});
+    struct contest *other = core_observe(c->nodes[0].core, CONTEST_ELECTION, "other", NULL, NULL);
+    assert_int_equal(core_stand(c->nodes[0].core, other, &(struct stand_options){.stop_ms = 4000}, NULL), 0);
+    cluster_event(c, 0, EVENT_TICK);
+    int64_t deadline_ms;
+    uint32_t ttl_ms;
+    core_session(c->nodes[0].core, &deadline_ms, &ttl_ms);
+    c->nodes[0].cut = true;
+    cluster_wait(c, deadline_ms - 500 - c->now_ms + 20);
+    assert_int_equal(cluster_leader(c), -1);
+    assert_int_equal(c->nodes[0].stop_until_ms, deadline_ms);
+}
+
 static void test_a_transfer_goes_to_the_one_that_was_named(void **state)
 {
     struct cluster *c = *state;
@@ -537,6 +554,7 @@ int main(void)
         STORY(test_the_new_leader_begins_only_after_the_old_has_stopped),
         STORY(test_who_does_not_answer_a_stop_loses_its_session),
         STORY(test_a_stop_that_is_answered_late_keeps_the_session),
+        STORY(test_each_is_told_to_stop_as_long_before_the_deadline_as_it_needs),
         STORY(test_a_transfer_goes_to_the_one_that_was_named),
         STORY(test_a_transfer_that_cannot_be_is_told_why),
         STORY(test_a_transfer_that_cannot_be_read_is_never_overwritten),
