@@ -190,6 +190,8 @@ void contest_tell_stop(struct core *core, struct contest *contest, int64_t until
 
 void contest_wait_for_stopped(struct core *core, struct contest *contest)
 {
+    if (contest->cid[0] == '\0')
+        return; /* it stops what it did in a session that is over: nothing of this session waits for that */
     if (core->now_ms < contest->stop_until_ms) {
         contest_wake(core, contest, contest->stop_until_ms);
         return;

@@ -246,6 +246,25 @@ static void test_each_is_told_to_stop_as_long_before_the_deadline_as_it_needs(vo
     assert_int_equal(c->nodes[0].stop_until_ms, deadline_ms);
 }
 
+/* What was not stopped in one session is no matter of the next one. */
+static void test_a_stop_of_an_earlier_session_does_not_end_the_next_one(void **state)
+{
+    struct cluster *c = *state;
+    struct core *core;
+    cluster_stand(c, 0, &needs_time);
+    core = c->nodes[0].core;
+    cluster_session_ended(c, 0);
+    cluster_wait(c, 100);
+    int64_t deadline_ms;
+    uint32_t ttl_ms;
+    uint64_t session = core_session(core, &deadline_ms, &ttl_ms);
+    assert_true(session != 0);
+    cluster_wait(c, 2 * CLUSTER_TTL_MS);
+    assert_int_equal(core_session(core, &deadline_ms, &ttl_ms), session);
+    cluster_event(c, 0, EVENT_STOPPED);
+    assert_int_equal(cluster_leader(c), 0);
+}
+
 static void test_a_transfer_goes_to_the_one_that_was_named(void **state)
 {
     struct cluster *c = *state;
@@ -555,6 +574,7 @@ int main(void)
         STORY(test_who_does_not_answer_a_stop_loses_its_session),
         STORY(test_a_stop_that_is_answered_late_keeps_the_session),
         STORY(test_each_is_told_to_stop_as_long_before_the_deadline_as_it_needs),
+        STORY(test_a_stop_of_an_earlier_session_does_not_end_the_next_one),
         STORY(test_a_transfer_goes_to_the_one_that_was_named),
         STORY(test_a_transfer_that_cannot_be_is_told_why),
         STORY(test_a_transfer_that_cannot_be_read_is_never_overwritten),
