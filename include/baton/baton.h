@@ -92,9 +92,10 @@ BATON_API int baton_open(const struct baton_options *options, struct baton **ret
 
 /* Hand over everything held: each election led is told to stop (BATON_STOP in the queue, if anybody still reads it),
  * and passes on as soon as baton_stopped() was said or the candidacy's stop_ms is over, whichever is first; then the
- * session is ended and all memory is freed, the elections too. Blocks for at most the longest stop_ms plus 2 s, and
- * what the engine needs to let go of a store that hangs (local: 2 s). NULL is allowed. A program that wants to stop its
- * work first calls baton_resign(), waits for BATON_RESIGNED, and then closes. */
+ * session is ended and all memory is freed, the elections too. Blocks for at most the longest stop_ms (or what is left
+ * of a time that baton_stop_takes() was told) plus 2 s, and what the engine needs to let go of a store that hangs
+ * (local: 2 s). NULL is allowed. A program that wants to stop its work first calls baton_resign(), waits for
+ * BATON_RESIGNED, and then closes. */
 BATON_API void baton_close(struct baton *b);
 
 /* The id and the URL in use. Valid until close. */
@@ -187,6 +188,14 @@ BATON_API bool baton_leads(const struct baton_election *e, uint64_t *ret_term);
  * then the handover waits for nothing. */
 BATON_API void baton_stopped(struct baton_election *e);
 
+/* The stop takes longer than was said: "not over yet, keep my place, for up to `ms` more from now". It may be said
+ * again and again until baton_stopped(), and best before the time that is left is over: a program that hangs passes its
+ * place on when that is. baton_leads() stays false. The place is kept as long as the session can be renewed: when
+ * renewals fail, BATON_STOP comes once more, with the session's deadline as its `until_ms`, and the place is gone then,
+ * unless one of them succeeds (and this is said again, if it must be). For what cannot be interrupted, so that nobody
+ * else leads beside it. false: no stop is under way, or the place is gone already. */
+BATON_API bool baton_stop_takes(struct baton_election *e, uint32_t ms);
+
 /* End the candidacy: stop (two-sided), hand over, withdraw; BATON_RESIGNED follows. Twice is once. */
 BATON_API void baton_resign(struct baton_election *e);
 
@@ -232,6 +241,9 @@ BATON_API bool baton_holds(const struct baton_lock *lock, uint64_t *ret_token);
  * (local: an entry that nobody else has wanted stays visible for up to 0.2 s. Whoever takes the lock again meanwhile,
  * in the same client, has it without a write, with a new token.) */
 BATON_API void baton_unlock(struct baton_lock *lock);
+
+/* After BATON_STOP: what was done under the lock takes `ms` more to stop; see baton_stop_takes(). */
+BATON_API bool baton_lock_stop_takes(struct baton_lock *lock, uint32_t ms);
 
 /* Free the handle; it is unlocked first, in the background. NULL allowed. */
 BATON_API void baton_lock_free(struct baton_lock *lock);
@@ -319,6 +331,9 @@ BATON_API void baton_done(struct baton_task *task, const struct baton_task_resul
 
 /* Do not want it any more. Who works has stopped, and leaves the task lost. BATON_OUTCOME follows. */
 BATON_API void baton_give_up(struct baton_task *task);
+
+/* After BATON_STOP: the work takes `ms` more to stop; see baton_stop_takes(). */
+BATON_API bool baton_task_stop_takes(struct baton_task *task, uint32_t ms);
 
 /* Free the handle; it is given up first, in the background (after a baton_done: when the result is recorded). NULL
  * allowed. */

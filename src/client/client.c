@@ -221,10 +221,12 @@ void baton_alive(struct baton *b)
 
 static int64_t longest_stop_ms(const struct baton *b)
 {
-    int64_t longest_ms = 0;
-    for (const struct baton_election *handle = b->elections; handle != NULL; handle = handle->next)
-        if (handle->standing && handle->stop_ms > longest_ms)
-            longest_ms = handle->stop_ms;
+    int64_t longest_ms = 0, now_ms = clock_now_ms();
+    for (const struct baton_election *handle = b->elections; handle != NULL; handle = handle->next) {
+        int64_t left_ms = handle->stopping ? handle->stop_until_ms - now_ms : handle->stop_ms;
+        if (handle->standing && left_ms > longest_ms)
+            longest_ms = left_ms;
+    }
     return longest_ms;
 }
 

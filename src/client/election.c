@@ -217,6 +217,21 @@ void baton_stopped(struct baton_election *e)
     ask(e, &e->want_stopped);
 }
 
+bool baton_stop_takes(struct baton_election *e, uint32_t ms)
+{
+    struct baton *b = e->client;
+    if (!client_is_ours(b))
+        return false;
+    int64_t until_ms = clock_now_ms() + ms;
+    pthread_mutex_lock(&b->mutex);
+    bool kept = core_stop_takes(b->core, e->core, until_ms);
+    if (kept && until_ms > e->stop_until_ms)
+        e->stop_until_ms = until_ms;
+    pthread_mutex_unlock(&b->mutex);
+    client_wake(b);
+    return kept;
+}
+
 void baton_resign(struct baton_election *e)
 {
     ask(e, &e->want_resign);

@@ -150,6 +150,11 @@ void baton_unlock(struct baton_lock *lock)
     }
 }
 
+bool baton_lock_stop_takes(struct baton_lock *lock, uint32_t ms)
+{
+    return baton_stop_takes(&lock->handle, ms);
+}
+
 /* Of a lock that was released: nothing is told of it any more. */
 static bool leave(struct baton *b, struct baton_election *handle)
 {

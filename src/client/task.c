@@ -105,6 +105,11 @@ void baton_done(struct baton_task *task, const struct baton_task_result *result)
     client_wake(b);
 }
 
+bool baton_task_stop_takes(struct baton_task *task, uint32_t ms)
+{
+    return baton_stop_takes(&task->handle, ms);
+}
+
 void baton_give_up(struct baton_task *task)
 {
     struct baton *b = task->handle.client;

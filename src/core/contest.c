@@ -188,17 +188,37 @@ void contest_tell_stop(struct core *core, struct contest *contest, int64_t until
         contest_stopped(core, contest); /* it asks before each use: it has stopped already */
 }
 
+bool core_stop_takes(struct core *core, struct contest *contest, int64_t until_ms)
+{
+    bool place_is_gone = contest->cid[0] == '\0';
+    if (contest->role != ROLE_STOPPING || place_is_gone || !rule(core, RULE_STOP_MAY_TAKE_LONGER))
+        return false;
+    if (until_ms <= contest->stop_until_ms)
+        return true;
+    contest->stop_until_ms = until_ms;
+    contest_answered_stop(core);
+    contest_mark(core, contest);
+    return true;
+}
+
 void contest_wait_for_stopped(struct core *core, struct contest *contest)
 {
     if (contest->cid[0] == '\0')
         return; /* it stops what it did in a session that is over: nothing of this session waits for that */
+    /* A program that has asked for more time than the session may last has to know by when it must be over. */
+    int64_t deadline_ms = core->session.deadline_ms;
+    if (contest->stop_until_ms > deadline_ms && contest_fading(core, contest) && contest->faded_ms != deadline_ms) {
+        contest->faded_ms = deadline_ms; /* once: it may answer that it takes longer nevertheless */
+        contest_tell_stop(core, contest, deadline_ms, "the session could not be renewed in time");
+    }
     if (core->now_ms < contest->stop_until_ms) {
         contest_wake(core, contest, contest->stop_until_ms);
         return;
     }
     /* Who does not answer in time loses the session, not the promise: it is not renewed, so the place passes on when
      * the engine ends it, which is after the deadline that the program was given at the latest. */
-    session_condemn(core);
+    if (rule(core, RULE_STOP_HAS_AN_END))
+        session_condemn(core);
 }
 
 /* ---- presence ---- */

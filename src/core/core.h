@@ -205,6 +205,11 @@ struct task_result {
  * without it: nobody knows how far the work came.) */
 void core_ended(struct core *core, struct contest *task, const struct task_result *result);
 
+/* The program was told to stop, and needs until then: the session goes on being renewed. It counts from now on; an
+ * earlier time than it has already changes nothing. When the session is about to be lost meanwhile, TELL_STOP comes
+ * again. false: it is not being stopped, or the place is gone already. */
+bool core_stop_takes(struct core *core, struct contest *contest, int64_t until_ms);
+
 /* Forget a contest that does not stand (a standing one is resigned first). */
 void core_forget(struct core *core, struct contest *contest);
 

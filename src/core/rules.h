@@ -15,6 +15,8 @@
     RULE(FIRST_CLAIM_COMPARES, "the first decision of all says: must not exist")                                       \
     RULE(STOP_BEFORE_HANDOVER, "the leader has stopped before it hands over")                                          \
     RULE(STOP_IS_FINAL, "a stop is not taken back when the answer to the handover is unknown")                         \
+    RULE(STOP_HAS_AN_END, "the session of a program that has not stopped in its time is not renewed")                  \
+    RULE(STOP_MAY_TAKE_LONGER, "a program that says that its stop takes longer keeps its session meanwhile")           \
     RULE(HANDOVER_TO_PRESENT, "the one handed to is present in the giver's own view")                                  \
     RULE(HANDOVER_COMPARES, "the handover is a compare-and-set on the decision's revision")                            \
     RULE(DEADLINE_FROM_SEND, "the deadline is counted from the sending of the renewal")                                \

@@ -86,7 +86,8 @@ struct contest {
     uint64_t term;          /* led, or held, or being stopped */
     uint64_t spent_term;    /* this and lower ones are never led with again by this cid */
     int64_t stop_until_ms;
-    char *end_text; /* told with TELL_RESIGNED */
+    int64_t faded_ms; /* the deadline by which it was told to stop although it had asked for more time */
+    char *end_text;   /* told with TELL_RESIGNED */
     enum baton_code end_code;
     char cid[CID_MAX_BYTES]; /* "": no candidacy in this session yet */
 

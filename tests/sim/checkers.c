@@ -152,10 +152,23 @@ static void check_leaders(struct world *world, int *ret_leader, uint64_t *ret_te
 
 /* Once faults end: a session whose process is gone ends after its ttl (and the engine may have given it twice that when
  * it restarted, and is up to a second late); what was under way arrives within 20 s; a program that overran its stop
- * takes three times its time; then the candidates claim in turn. */
+ * takes three times its time, or says how much longer it takes; then the candidates claim in turn. */
 int64_t bound_us(const struct world *world)
 {
-    return (22 + 4 * (int64_t)world->nodes[0].ttl_ms / 1000) * SECOND_US;
+    return (22 + 4 * (int64_t)world->nodes[0].ttl_ms / 1000) * SECOND_US + SLOW_STOP_US + SLOW_STOP_SAYS_MS * 1000;
+}
+
+void check_renewed(struct world *world, int n)
+{
+    const struct sim_node *node = &world->nodes[n];
+    int64_t now_ms = node_clock_ms(world, node), deadline_ms;
+    uint32_t ttl_ms;
+    if (node->program != PROGRAM_STOPPING || node->place_gone || now_ms >= node->stop_until_ms ||
+        core_session(node->core, &deadline_ms, &ttl_ms) != node->program_session)
+        return;
+    if (now_ms - node->renewed_ms > ttl_ms / 3)
+        world_fail(world, "K: n%d has %lld ms left to stop, and its session was not renewed for %lld ms", n,
+                   (long long)(node->stop_until_ms - now_ms), (long long)(now_ms - node->renewed_ms));
 }
 
 void check_token(struct world *world, int n, uint64_t token)

@@ -36,6 +36,47 @@ bool node_active(const struct world *world, const struct sim_node *node)
 
 /* ---- the program ---- */
 
+/* Its stop takes longer than was allowed, and it says so; at times it does not end at all. */
+static void stop_slowly(struct world *world, int n)
+{
+    struct sim_node *node = &world->nodes[n];
+    node->slow_until_us = world->now_us + rng_range(&world->rng, SECOND_US, SLOW_STOP_US);
+    node->slow_for_ever = rng_chance(&world->rng, 300);
+    plan(world, n, world->now_us + rng_range(&world->rng, 0, node->options.stop_ms) * 1000, HAPPEN_TAKES)->token =
+        node->program_term;
+}
+
+/* As long as it has said, and as long as its session lasts, its supervisor lets it be. */
+static void stop_goes_on(struct sim_node *node)
+{
+    int64_t deadline_ms;
+    uint32_t ttl_ms;
+    if (node->program != PROGRAM_STOPPING || node->slow_until_us == 0 || node->place_gone ||
+        core_session(node->core, &deadline_ms, &ttl_ms) != node->program_session)
+        return;
+    node->program_until_ms = deadline_ms < node->stop_until_ms ? deadline_ms : node->stop_until_ms;
+}
+
+static void program_takes_longer(struct world *world, int n)
+{
+    struct sim_node *node = &world->nodes[n];
+    struct rng *rng = &world->rng;
+    if (world->now_us >= node->slow_until_us) {
+        plan(world, n, world->now_us + (node->slow_for_ever ? 300 * SECOND_US : 0), HAPPEN_STOPPED)->token =
+            node->program_term;
+        return;
+    }
+    int64_t more_ms = rng_range(rng, 500, SLOW_STOP_SAYS_MS), until_ms = node_clock_ms(world, node) + more_ms;
+    world_note(world, "n%d needs %lld ms more to stop", n, (long long)more_ms);
+    if (until_ms > node->stop_until_ms)
+        node->stop_until_ms = until_ms;
+    core_stop_takes(node->core, node->election, until_ms);
+    stop_goes_on(node);
+    node_step(world, n, &(struct event){.kind = EVENT_TICK});
+    /* (Now and then it says so too late.) */
+    plan(world, n, world->now_us + rng_range(rng, 0, more_ms * 1200), HAPPEN_TAKES)->token = node->program_term;
+}
+
 static void program_told(struct world *world, int n, const struct action *tell)
 {
     struct sim_node *node = &world->nodes[n];
@@ -53,21 +94,33 @@ static void program_told(struct world *world, int n, const struct action *tell)
                 ->token = tell->term;
         }
         node->program_term = tell->term;
+        node->slow_until_us = 0;
+        node->place_gone = false;
         uint32_t ttl_ms;
-        core_session(node->core, &node->program_until_ms, &ttl_ms);
+        node->program_session = core_session(node->core, &node->program_until_ms, &ttl_ms);
         plan(world, n, world->now_us + rng_range(rng, 0, 20000), HAPPEN_PROGRAM)->token = ++node->program_version;
         break;
     case TELL_RENEWED:
         /* The supervisor lets it go on to the new deadline, unless it is being stopped. */
         if (node->program == PROGRAM_WORKING)
             node->program_until_ms = tell->until_ms;
+        stop_goes_on(node);
         break;
     case TELL_STOP: {
-        node->program = PROGRAM_STOPPING;
+        node->stop_until_ms = tell->until_ms;
+        node->place_gone = node->place_gone || tell->until_ms <= node_clock_ms(world, node);
         if (tell->until_ms < node->program_until_ms)
             node->program_until_ms = tell->until_ms;
+        bool again = node->program == PROGRAM_STOPPING;
+        node->program = PROGRAM_STOPPING;
         if (node->options.stop_ms == 0)
             break; /* answered by the core itself: the program asks before each use */
+        if (again && node->slow_until_us != 0)
+            break; /* it says again how long it takes, and answers then */
+        if (!again && rng_chance(rng, 100)) {
+            stop_slowly(world, n);
+            break;
+        }
         int64_t takes_ms = rng_range(rng, 0, node->options.stop_ms);
         if (world->faulty && rng_chance(rng, 50))
             takes_ms = 3 * node->options.stop_ms + 1000;
@@ -143,9 +196,12 @@ void node_step(struct world *world, int n, struct event *event)
                            (unsigned long long)action->term, action->text);
             program_told(world, n, action);
         } else {
+            if (action->kind == ACTION_SESSION_OPEN || action->kind == ACTION_SESSION_RENEW)
+                node->renewed_ms = event->now_ms;
             network_send(world, n, action);
         }
     }
+    check_renewed(world, n);
     if (told)
         tell_testament(world, node);
     if (leads && world->config.kind == SIM_LOCK)
@@ -318,6 +374,10 @@ void node_happen(struct world *world, struct happening *happening)
             task_finish(world, n); /* it was through just in time */
         else
             node_step(world, n, &(struct event){.kind = EVENT_STOPPED, .contest = node->election});
+        return;
+    case HAPPEN_TAKES:
+        if (node->program == PROGRAM_STOPPING && happening->token == node->program_term)
+            program_takes_longer(world, n);
         return;
     case HAPPEN_START:
         node_start(world, n);

@@ -18,6 +18,8 @@
 #define NODES_MAX 7
 #define SECOND_US 1000000LL
 #define ELECTION "sim"
+#define SLOW_STOP_US (12 * SECOND_US) /* a stop that takes longer than was allowed, and says so */
+#define SLOW_STOP_SAYS_MS 3000        /* ... for so long at once */
 
 /* What the core relies on, and the world must keep: the engine by its contract, operators by good sense. */
 #define WORLD_RULES(RULE)                                                                                              \
@@ -95,6 +97,7 @@ enum happening_kind {
     HAPPEN_PROGRAM,   /* to a node: the program does its next thing */
     HAPPEN_ACT,       /* to a node: the program writes to the fenced resource, having asked before */
     HAPPEN_STOPPED,   /* to a node: the program answers a stop */
+    HAPPEN_TAKES,     /* to a node: the program says that its stop takes longer */
     HAPPEN_START,     /* to a node: its process starts */
     HAPPEN_STAND,     /* to a node: the program stands again */
     HAPPEN_UNLOCK,    /* to a node: the program has done what it held the lock for, or the task */
@@ -168,8 +171,14 @@ struct sim_node {
     /* the program, and the supervisor that kills it by the deadline */
     enum program_state program;
     uint64_t program_term;
+    uint64_t program_session;
     int64_t program_until_ms; /* it is over by then, by this node's clock */
     uint64_t program_version;
+    int64_t stop_until_ms;        /* by when it is to have stopped, as it was told, or has said itself */
+    int64_t slow_until_us;        /* ... it says so until then; 0: it has not said so */
+    bool slow_for_ever;           /* ... and does not come to an end then */
+    bool place_gone;              /* it was told to stop without any time: others may lead */
+    int64_t renewed_ms;           /* its core has asked for the session, or its renewal, last */
     uint64_t session;             /* the last one told */
     struct baton_write testament; /* what its guard was told last; no key: nothing */
     struct sim_watch watches[WATCHES_MAX];

@@ -111,6 +111,28 @@ static void test_place_passes_on_only_when_the_stop_was_answered(void **state)
     baton_close(a);
 }
 
+static void test_a_stop_that_takes_longer_keeps_the_place_meanwhile(void **state)
+{
+    struct baton *a = stage_open(*state, "a", 1000), *b = stage_open(*state, "b", 0);
+    struct baton_election *ea = stage_stand(a, "writer", 300);
+    uint64_t term = stage_expect(a, ea, BATON_LEAD).term;
+    struct baton_election *eb = stage_stand(b, "writer", 0);
+    assert_false(baton_stop_takes(ea, 1000)); /* it was not told to stop */
+    baton_resign(ea);
+    stage_expect(a, ea, BATON_STOP);
+    assert_true(baton_stop_takes(ea, 600000));
+    assert_false(baton_leads(ea, NULL));
+    stage_wait_until(baton_now_ms() + 2500);
+    stage_expect_nothing(a); /* its session is not over, */
+    stage_expect_nothing(b); /* and nobody leads */
+    baton_stopped(ea);
+    stage_expect(a, ea, BATON_FOLLOW);
+    assert_true(stage_expect(b, eb, BATON_LEAD).term > term);
+    assert_false(baton_stop_takes(ea, 1000));
+    baton_close(b);
+    baton_close(a);
+}
+
 static void test_answer_without_a_stop_does_nothing(void **state)
 {
     struct baton *a = stage_open(*state, "a", 0);
@@ -345,6 +367,7 @@ int main(int argc, char **argv)
         STORY(test_second_waits_and_takes_over_when_the_first_closes),
         STORY(test_who_resigns_hands_over_and_stands_no_more),
         STORY(test_place_passes_on_only_when_the_stop_was_answered),
+        STORY(test_a_stop_that_takes_longer_keeps_the_place_meanwhile),
         STORY(test_answer_without_a_stop_does_nothing),
         STORY(test_transfer_passes_the_place_to_the_one_it_names),
         STORY(test_transfer_that_cannot_be_says_why),

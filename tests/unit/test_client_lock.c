@@ -253,6 +253,35 @@ static void test_a_lock_that_is_lost_is_over_and_is_not_taken_again(void **state
     baton_close(b);
 }
 
+static void test_a_holder_whose_stop_takes_longer_keeps_the_lock(void **state)
+{
+    const struct stage *stage = *state;
+    struct baton_options options;
+    struct baton *a, *b = stage_open(stage, "b", 0);
+    struct baton_error err;
+    baton_options_init(&options);
+    options.url = stage->url;
+    options.id = "a";
+    options.ttl_ms = 1500;
+    options.watchdog_ms = 1400;
+    assert_int_equal(baton_open(&options, &a, &err), 0);
+    struct baton_lock *la = want_with(a, 1, false, 0, 700);
+    uint64_t first = expect_acquired(a, la);
+    assert_false(baton_lock_stop_takes(la, 1000));
+    struct baton_lock *lb = want(b, 1);
+    stage_wait(a, NULL, BATON_STOP); /* it has not said that it is alive; */
+    for (int64_t end_ms = baton_now_ms() + 3000; baton_now_ms() < end_ms; stage_wait_until(baton_now_ms() + 100)) {
+        baton_alive(a); /* it has only been slow */
+        assert_true(baton_lock_stop_takes(la, 60000));
+    }
+    stage_expect_nothing(b);
+    baton_unlock(la);
+    assert_int_equal(stage_wait(a, NULL, BATON_RELEASED).code, BATON_LOST);
+    assert_true(expect_acquired(b, lb) > first);
+    baton_close(a);
+    baton_close(b);
+}
+
 static void test_a_forked_child_holds_nothing(void **state)
 {
     struct baton *a = stage_open(*state, "a", 0);
@@ -644,6 +673,7 @@ int main(int argc, char **argv)
         STORY(test_what_cannot_be_is_refused),
         STORY(test_a_holder_that_closes_or_frees_passes_the_lock_on),
         STORY(test_a_lock_that_is_lost_is_over_and_is_not_taken_again),
+        STORY(test_a_holder_whose_stop_takes_longer_keeps_the_lock),
         STORY(test_a_forked_child_holds_nothing),
         STORY(test_a_forked_child_keeps_the_lock_of_a_holder_that_is_dead),
         STORY(test_the_queue_is_told),

@@ -204,6 +204,28 @@ static void test_who_gives_up_leaves_it_lost_unless_all_allow_it_to_be_begun_aga
     baton_close(b);
 }
 
+static void test_a_worker_whose_stop_takes_longer_keeps_the_task(void **state)
+{
+    const struct baton_task_options options = {.stop_ms = 300};
+    struct baton *a = stage_open(*state, "a", 1000), *b = stage_open(*state, "b", 0);
+    struct baton_task *ta = want_as(a, "report", &options), *tb;
+    expect_begin(a, ta);
+    assert_false(baton_task_stop_takes(ta, 1000));
+    tb = want_as(b, "report", NULL);
+    wait_waiting(b, tb, 1);
+    uint64_t request = baton_forget(tb, true, STAGE_LIMIT_MS);
+    assert_ptr_equal(stage_expect(a, NULL, BATON_STOP).task, ta);
+    assert_true(baton_task_stop_takes(ta, 600000));
+    assert_int_equal(stage_expect(b, NULL, BATON_REPLY).request, request);
+    stage_wait_until(baton_now_ms() + 2500);
+    stage_expect_nothing(a);
+    stage_expect_nothing(b);
+    baton_give_up(ta);
+    expect_begin(b, tb);
+    baton_close(a);
+    baton_close(b);
+}
+
 static void test_who_only_tries_or_waits_in_vain_is_told_who_does_it(void **state)
 {
     struct baton *a = stage_open(*state, "alpha", 0), *b = stage_open(*state, "b", 0);
@@ -467,6 +489,7 @@ int main(int argc, char **argv)
         STORY(test_a_failure_is_taken_up_again_by_the_next),
         STORY(test_a_retry_waits_for_its_time),
         STORY(test_who_gives_up_leaves_it_lost_unless_all_allow_it_to_be_begun_again),
+        STORY(test_a_worker_whose_stop_takes_longer_keeps_the_task),
         STORY(test_who_only_tries_or_waits_in_vain_is_told_who_does_it),
         STORY(test_one_key_is_not_for_two_things),
         STORY(test_a_result_expires),

@@ -229,6 +229,71 @@ static void test_a_stop_that_is_answered_late_keeps_the_session(void **state)
     assert_int_equal(cluster_leader(c), 1);
 }
 
+static bool takes(struct cluster *c, int n, int64_t ms)
+{
+    struct cluster_node *node = &c->nodes[n];
+    bool kept = core_stop_takes(node->core, node->election, c->now_ms + ms);
+    cluster_event(c, n, EVENT_TICK);
+    return kept;
+}
+
+static void test_a_stop_that_says_it_takes_longer_keeps_the_place(void **state)
+{
+    struct cluster *c = *state;
+    cluster_stand(c, 0, &needs_time);
+    cluster_stand(c, 1, &needs_time);
+    assert_false(takes(c, 0, 1000)); /* there is no stop */
+    cluster_event(c, 0, EVENT_RESIGN);
+    assert_true(takes(c, 0, 2 * CLUSTER_TTL_MS));
+    assert_true(takes(c, 0, 1)); /* it has more than that already */
+    cluster_wait(c, 2 * CLUSTER_TTL_MS - 100);
+    assert_true(takes(c, 0, CLUSTER_TTL_MS));
+    cluster_wait(c, CLUSTER_TTL_MS);
+    cluster_wait(c, 2000); /* late, but before its session is over */
+    assert_true(takes(c, 0, CLUSTER_TTL_MS));
+    cluster_wait(c, CLUSTER_TTL_MS - 100);
+    assert_int_equal(cluster_leader(c), -1);
+    assert_true(cluster_told(c, 0, 1, "LEAD 3") && strncmp(c->nodes[0].told[2], "STOP", 4) == 0);
+    cluster_event(c, 0, EVENT_STOPPED);
+    assert_int_equal(cluster_leader(c), 1);
+    assert_false(takes(c, 0, 1000));
+}
+
+static void test_a_stop_that_takes_longer_than_it_said_has_an_end(void **state)
+{
+    struct cluster *c = *state;
+    cluster_stand(c, 0, &needs_time);
+    cluster_stand(c, 1, &needs_time);
+    cluster_event(c, 0, EVENT_RESIGN);
+    assert_true(takes(c, 0, 20000));
+    cluster_wait(c, 20000);
+    assert_int_equal(cluster_leader(c), -1);
+    cluster_wait(c, CLUSTER_TTL_MS);
+    assert_int_equal(cluster_leader(c), 1);
+    assert_false(takes(c, 0, 20000)); /* others lead */
+}
+
+static void test_a_long_stop_is_told_when_renewals_fail(void **state)
+{
+    struct cluster *c = *state;
+    struct cluster_node *node = &c->nodes[0];
+    cluster_stand(c, 0, &needs_time);
+    cluster_stand(c, 1, &needs_time);
+    cluster_event(c, 0, EVENT_RESIGN);
+    assert_true(takes(c, 0, 60000));
+    node->cut = true;
+    cluster_wait(c, CLUSTER_TTL_MS - 1000);
+    assert_true(node->stop_until_ms > c->now_ms && node->stop_until_ms <= c->now_ms + 1000);
+    size_t told = node->told_count;
+    assert_true(takes(c, 0, 60000)); /* it cannot stop sooner, */
+    assert_int_equal(node->told_count, told);
+    cluster_wait(c, 1200); /* but its time is over */
+    assert_true(cluster_told(c, 0, 0, "SESSION_LOST"));
+    assert_true(strncmp(node->told[node->told_count - 2], "STOP", 4) == 0);
+    assert_true(node->stop_until_ms <= c->now_ms);
+    assert_int_equal(cluster_leader(c), 1);
+}
+
 /* One client may lead what takes long to stop, and what does not. */
 static void test_each_is_told_to_stop_as_long_before_the_deadline_as_it_needs(void **state)
 {
@@ -573,6 +638,9 @@ int main(void)
         STORY(test_the_new_leader_begins_only_after_the_old_has_stopped),
         STORY(test_who_does_not_answer_a_stop_loses_its_session),
         STORY(test_a_stop_that_is_answered_late_keeps_the_session),
+        STORY(test_a_stop_that_says_it_takes_longer_keeps_the_place),
+        STORY(test_a_stop_that_takes_longer_than_it_said_has_an_end),
+        STORY(test_a_long_stop_is_told_when_renewals_fail),
         STORY(test_each_is_told_to_stop_as_long_before_the_deadline_as_it_needs),
         STORY(test_a_stop_of_an_earlier_session_does_not_end_the_next_one),
         STORY(test_a_transfer_goes_to_the_one_that_was_named),
