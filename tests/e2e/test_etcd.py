@@ -540,6 +540,39 @@ def test_a_user_with_a_role_for_the_namespace(world, guarded):
         assert "s3cret-word" not in process.stderr
 
 
+# Whoever asks for a member's status asks for the list of users here, which etcd lets only root have. For the status that
+# is so from etcd 3.5.28 on.
+STATUS_IS_FOR_ROOT = {"/etcdserverpb.Maintenance/": "/etcdserverpb.Auth/UserList"}
+LOGIN = "/etcdserverpb.Auth/Authenticate"
+
+
+@pytest.mark.parametrize("user", [True, False])
+def test_nothing_is_called_that_needs_more_than_the_role_for_the_namespace(world, guarded, user):
+    member = guarded.members[0]
+    with Relay(member.endpoint, instead=STATUS_IS_FOR_ROOT) as relay, \
+            Relay(member.endpoint, instead=STATUS_IS_FOR_ROOT) as quiet:
+        if user:
+            enable_auth(guarded)
+        url = guarded.url("team", user="app", password_file=guarded.password) if user else guarded.url("team")
+        world.env["BATON_URL"] = url.replace(member.endpoint, relay.endpoint)
+        a = stand(world, "a")
+        term = wait_up(a)
+        b = stand(world, "b")
+        wait_stands(world, "a", "b")
+        watch = world.start("watch", "--json", "db", env={
+            "BATON_URL": url.replace(member.endpoint, quiet.endpoint), **world.traced("watch")})
+        watch.wait_object(change="lead", id="a")
+        quiet.wait_calls(len(quiet.calls) + 1)  # it hears nothing for a while, and asks whether etcd is there
+        a.signal(signal.SIGKILL)
+        assert wait_up(b) > term
+        watch.wait_object(change="lead", id="b")
+        assert "trouble" not in read(f"{world.folder}/trace-watch").decode()
+        calls = relay.calls + quiet.calls
+    assert not [path for path, _ in calls if path.startswith("/etcdserverpb.Maintenance/")], calls
+    # Nobody asks without saying who he is, the guard neither.
+    assert all(has_token == (user and path != LOGIN) for path, has_token in calls), calls
+
+
 def test_a_password_can_be_read_nowhere(world, guarded):
     enable_auth(guarded)
     world.env["BATON_URL"] = guarded.url("team", user="app", password_file=guarded.password)

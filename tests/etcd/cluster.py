@@ -11,6 +11,8 @@ import subprocess
 import threading
 import time
 
+from calls import Calls
+
 READY = b"serving client traffic"  # "... securely", or "... insecurely": what etcd 3.4 to 3.6 write then
 LIMIT_S = 30
 
@@ -92,10 +94,12 @@ class Member:
 
 class Relay:
     """Stands in front of a member, and knows the connections: how each began, and how to cut them. `late`: a type of
-    HTTP/2 frames (RFC 9113, section 6) that reach clients a moment after what was sent before; they are counted."""
+    HTTP/2 frames (RFC 9113, section 6) that reach clients a moment after what was sent before; they are counted.
+    `instead`: the calls are read (see Calls), and some replaced."""
 
-    def __init__(self, endpoint, late=None):
+    def __init__(self, endpoint, late=None, instead=None):
         self.late, self.were_late = late, 0
+        self.instead, self.calls, self.called = instead, [], threading.Condition()
         host, port = endpoint.rsplit(":", 1)
         self.to = (host, int(port))
         self.server = socket.create_server(("127.0.0.1", 0))
@@ -118,13 +122,26 @@ class Relay:
             threading.Thread(target=self._move, args=(near, far, True), daemon=True).start()
             threading.Thread(target=self._move, args=(far, near, False), daemon=True).start()
 
+    def _made(self, path, has_token):
+        with self.called:
+            self.calls.append((path, has_token))
+            self.called.notify_all()
+
+    def wait_calls(self, count, limit=LIMIT_S):
+        """So many calls have been made."""
+        with self.called:
+            assert self.called.wait_for(lambda: len(self.calls) >= count, limit), self.calls
+
     def _move(self, source, target, is_near):
         is_first, rest = is_near, b""
+        calls = Calls(self.instead, self._made) if is_near and self.instead is not None else None
         try:
             while data := source.recv(65536):
                 if is_first:
                     self.began.append(data[:24])
                     is_first = False
+                if calls is not None:
+                    data = calls.feed(data)
                 if self.late is not None and not is_near:
                     data, rest = self._send_frames(target, rest + data)
                 target.sendall(data)

@@ -11,11 +11,9 @@
 #include "baton/engine.h"
 #include "engine/etcd/etcd.pb-c.h"
 #include "engine/etcd/link.h"
+#include "engine/etcd/question.h"
 #include "engine/etcd/status.h"
 #include "engine/rest.h"
-
-/* Not a record: put for each session, whose number is the revision of that put. */
-#define SESSION_KEY "session"
 
 /* A lease that this engine has opened, or was asked about. */
 struct session {

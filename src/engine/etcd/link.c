@@ -8,6 +8,7 @@
 #include "base/base.h"
 #include "base/clock.h"
 #include "engine/etcd/etcd.pb-c.h"
+#include "engine/etcd/question.h"
 #include "engine/etcd/status.h"
 
 #define HELLO_LIMIT_MS 2000 /* to connect, and for the first answers */
@@ -416,21 +417,21 @@ static void begin_waiting(struct link *link)
         call_begin(link, call, false);
 }
 
-static void on_status(void *ctx, const struct grpc_result *result)
+static void on_hello(void *ctx, const struct grpc_result *result)
 {
     struct link *link = ctx;
     if (result->status != GRPC_OK) {
-        drop(link, status_code(result), result->words);
+        char why[GRPC_WORDS_MAX + 200];
+        snprintf(why, sizeof(why), "the key %s%s cannot be read: %s", link->url->prefix, SESSION_KEY, result->words);
+        drop(link, status_code(result), status_code(result) == BATON_DENIED ? why : result->words);
         return;
     }
-    Etcdserverpb__StatusResponse *status = etcdserverpb__status_response__unpack(NULL, result->length, result->message);
-    uint64_t cluster = status != NULL && status->header != NULL ? status->header->cluster_id : 0;
+    Etcdserverpb__RangeResponse *answer = etcdserverpb__range_response__unpack(NULL, result->length, result->message);
+    uint64_t cluster = answer != NULL && answer->header != NULL ? answer->header->cluster_id : 0;
     if (cluster == 0) {
-        drop(link, BATON_UNAVAILABLE, "its status cannot be read");
+        drop(link, BATON_UNAVAILABLE, "its answer cannot be read");
     } else if (link->cluster != 0 && link->cluster != cluster) {
         drop(link, BATON_INVALID, "it belongs to another cluster than the endpoint before");
-    } else if (status->leader == 0) {
-        drop(link, BATON_UNAVAILABLE, "it has no leader (a majority of the members cannot be reached)");
     } else {
         link->cluster = cluster;
         link->state = LINK_UP;
@@ -441,14 +442,21 @@ static void on_status(void *ctx, const struct grpc_result *result)
         link->callbacks.up(link->ctx);
         begin_waiting(link);
     }
-    if (status != NULL)
-        etcdserverpb__status_response__free_unpacked(status, NULL);
+    if (answer != NULL)
+        etcdserverpb__range_response__free_unpacked(answer, NULL);
 }
 
-static void ask_status(struct link *link)
+static void ask(struct link *link, bool of_member, int64_t limit_ms, link_done done)
 {
-    Etcdserverpb__StatusRequest request = ETCDSERVERPB__STATUS_REQUEST__INIT;
-    call_begin(link, call_new("Maintenance/Status", &request.base, HELLO_LIMIT_MS, on_status, link), false);
+    struct question question;
+    question_init(&question, link->url, of_member);
+    call_begin(link, call_new("KV/Range", &question.range.base, limit_ms, done, link), false);
+    question_release(&question);
+}
+
+static void say_hello(struct link *link)
+{
+    ask(link, false, HELLO_LIMIT_MS, on_hello);
 }
 
 /* Is there a token now, or is none needed? If not, the connection is given up. */
@@ -477,7 +485,7 @@ static bool take_token(struct link *link, const struct grpc_result *result)
 static void on_token(void *ctx, const struct grpc_result *result)
 {
     if (take_token(ctx, result))
-        ask_status(ctx);
+        say_hello(ctx);
 }
 
 static void ask_token(struct link *link, link_done done)
@@ -542,7 +550,7 @@ static void connect_now(struct link *link)
     if (link->url->user != NULL)
         ask_token(link, on_token);
     else
-        ask_status(link);
+        say_hello(link);
 }
 
 /* ---- what has happened ---- */
@@ -652,8 +660,7 @@ static void on_due(uv_timer_t *timer)
         connect_now(link);
     if (link->state == LINK_UP && now_ms - link->heard_ms >= PROBE_MS && !link->dropping) {
         link->heard_ms = now_ms; /* one at a time */
-        Etcdserverpb__StatusRequest request = ETCDSERVERPB__STATUS_REQUEST__INIT;
-        call_begin(link, call_new("Maintenance/Status", &request.base, LINK_LIMIT_MS, on_probe, NULL), false);
+        ask(link, true, LINK_LIMIT_MS, on_probe);
     }
     process(link);
 }
