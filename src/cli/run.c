@@ -11,12 +11,10 @@
 
 static void turn(struct run *run)
 {
-    struct pollfd polled[] = {{.fd = baton_fd(run->client), .events = POLLIN},
-                              {.fd = run->guard.pid > 0 ? run->guard.fd : -1, .events = POLLIN},
-                              {.fd = run->signal_fd, .events = POLLIN},
-                              {.fd = run->notify.fd, .events = POLLIN},
-                              {.fd = run->health.check.pidfd, .events = POLLIN},
-                              {.fd = run->follow.guard.pid > 0 ? run->follow.guard.fd : -1, .events = POLLIN}};
+    struct pollfd polled[] = {
+        {.fd = baton_fd(run->client), .events = POLLIN},   {.fd = run->guard.fd, .events = POLLIN},
+        {.fd = run->signal_fd, .events = POLLIN},          {.fd = run->notify.fd, .events = POLLIN},
+        {.fd = run->health.check.pidfd, .events = POLLIN}, {.fd = run->follow.guard.fd, .events = POLLIN}};
     int64_t wake_ms = run_wake_ms(run), now_ms = baton_now_ms();
     int64_t wait_ms = wake_ms == NEVER_MS ? -1 : wake_ms > now_ms ? wake_ms - now_ms : 0;
     if (poll(polled, COUNT_OF(polled), wait_ms > 60000 ? 60000 : (int)wait_ms) < 0 && errno != EINTR)
@@ -61,9 +59,11 @@ static int run_command(int argc, char **argv)
     static const int caught[] = {SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2, SIGWINCH, SIGCHLD};
     const struct run_options *options;
     struct run run = {.notify = {.fd = -1},
+                      .follow.guard = {.fd = -1, .limit_ms = NEVER_MS},
                       .stop_signal = SIGTERM,
                       .restart_ms = NEVER_MS,
                       .testament_ms = NEVER_MS,
+                      .deadline_ms = NEVER_MS,
                       .backoff_ms = RUN_BACKOFF_FIRST_MS,
                       .watchdog_at_ms = NEVER_MS,
                       .say_alive_ms = NEVER_MS,
@@ -81,7 +81,13 @@ static int run_command(int argc, char **argv)
     if (run.signal_fd < 0)
         return EX_OSERR;
     /* The guard is forked first of all, while there is one thread. */
-    if (guard_start(&run.guard, options->command, NULL, &err) < 0)
+    struct guard_options guarded = {.argv = options->command,
+                                    .verb = "run",
+                                    .name = options->name,
+                                    .grace_ms = options->candidate.grace_ms,
+                                    .slack_ms = options->candidate.slack_ms};
+    sigemptyset(&guarded.ignored);
+    if (guard_start(&run.guard, &guarded, &err) < 0)
         return cli_fail(&err);
     if (run_follow_begin(&run, &err) < 0) {
         guard_bye(&run.guard);

@@ -34,6 +34,7 @@ struct run {
     struct run_follow follow;
     int signal_fd;
 
+    int64_t deadline_ms;                 /* of the session */
     uint64_t term;                       /* led now; 0: none */
     char testament[BATON_TESTAMENT_MAX]; /* that the guard was told */
     int64_t testament_ms;                /* when to look whether it is another one now; NEVER_MS */

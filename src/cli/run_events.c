@@ -60,7 +60,7 @@ static void start_command(struct run *run)
         return;
     run->running = true;
     run->told = run->unhealthy = false;
-    guard_spawn(&run->guard, &environment);
+    guard_spawn(&run->guard, &environment, run->deadline_ms);
     run->watchdog_at_ms = run->options->watchdog_ms > 0 ? baton_now_ms() + run->options->watchdog_ms : NEVER_MS;
     health_start(&run->health, baton_now_ms());
 }
@@ -165,15 +165,7 @@ static void guard_died(struct run *run)
     cli_error(run->guard.hung ? "%s: the guard hangs: it is killed, and the command with it"
                               : "%s: the guard is gone: the command is killed",
               run->options->name);
-    bool gone =
-        guard_replace(&run->guard, run->options->candidate.slack_ms + (int64_t)run->options->candidate.grace_ms);
-    if (!gone)
-        cli_error("%s: some of the command's processes cannot be killed; the place is not handed over",
-                  run->options->name);
-    run->running = !gone;
     run->ended = false;
-    if (gone && run->stopping)
-        baton_stopped(run->election);
     run_leave(run, EX_SOFTWARE);
 }
 
@@ -192,12 +184,16 @@ void run_on_guard(struct run *run)
         case GUARD_GONE:
             command_gone(run, message.by_guard);
             break;
+        case GUARD_REFUSED:
+            command_gone(run, true);
+            break;
+        case GUARD_STUCK:
         case GUARD_TROUBLE:
             cli_error("%s: %s", run->options->name, message.text);
             break;
         case GUARD_DEAD:
             guard_died(run);
-            return;
+            break;
         case GUARD_NOTHING:
             return;
         }
@@ -210,7 +206,8 @@ static void session_began(struct run *run, const struct baton_event *event)
 {
     struct baton_lifeline lifeline;
     struct baton_error err;
-    guard_deadline(&run->guard, event->until_ms, run->options->candidate.grace_ms, run->options->candidate.slack_ms);
+    run->deadline_ms = event->until_ms;
+    guard_deadline(&run->guard, event->until_ms);
     if (baton_lifeline(run->client, &lifeline, &err) == 0)
         guard_lifeline(&run->guard, &lifeline);
     else if (err.code != BATON_LOST)
@@ -334,8 +331,8 @@ static void on_event(struct run *run, const struct baton_event *event)
         session_began(run, event);
         return;
     case BATON_RENEWED:
-        guard_deadline(&run->guard, event->until_ms, run->options->candidate.grace_ms,
-                       run->options->candidate.slack_ms);
+        run->deadline_ms = event->until_ms;
+        guard_deadline(&run->guard, event->until_ms);
         return;
     case BATON_LEAD:
         on_lead(run, event);
@@ -408,6 +405,8 @@ void run_on_signals(struct run *run)
             run_leave(run, 0);
             break;
         case SIGCHLD:
+            run_on_guard(run);
+            run_follow_on_guard(run);
             break;
         default:
             guard_signal(&run->guard, number);
@@ -484,6 +483,8 @@ void run_on_time(struct run *run)
     int64_t now_ms = baton_now_ms();
     guard_on_time(&run->guard, now_ms);
     guard_on_time(&run->follow.guard, now_ms);
+    run_on_guard(run);
+    run_follow_on_guard(run);
     if (now_ms >= run->restart_ms && run->term != 0 && !run->stopping)
         start_command(run);
     if (now_ms >= run->testament_ms)

@@ -28,7 +28,12 @@ int run_follow_begin(struct run *run, struct baton_error *err)
     follow->argv[0] = shell;
     follow->argv[1] = script;
     follow->argv[2] = (char *)run->options->follow;
-    return guard_start(&follow->guard, follow->argv, NULL, err);
+    struct guard_options options = {.argv = follow->argv,
+                                    .verb = "run --follow",
+                                    .name = run->options->name,
+                                    .grace_ms = run->options->candidate.grace_ms};
+    sigemptyset(&options.ignored);
+    return guard_start(&follow->guard, &options, err);
 }
 
 static bool wanted(const struct run *run)
@@ -52,7 +57,7 @@ static void spawn(struct run *run)
     run->follow.stopping = false;
     run->follow.start_ms = NEVER_MS;
     run->follow.started_ms = baton_now_ms();
-    guard_spawn(&run->follow.guard, &environment);
+    guard_spawn(&run->follow.guard, &environment, NEVER_MS);
 }
 
 void run_follow_stood(struct run *run, bool leader_known)
@@ -128,16 +133,16 @@ void run_follow_on_guard(struct run *run)
             cli_error("%s: cannot run /bin/sh for --follow: %s", run->options->name, strerror(message.error));
             gone(run);
             break;
+        case GUARD_STUCK:
         case GUARD_TROUBLE:
             cli_error("%s: %s", run->options->name, message.text);
             break;
         case GUARD_DEAD:
             cli_error("%s: the guard of the follower's command %s: all commands are killed", run->options->name,
                       follow->guard.hung ? "hangs" : "is gone");
-            (void)guard_replace(&follow->guard, run->options->candidate.grace_ms);
-            follow->running = false;
             run_leave(run, EX_SOFTWARE);
-            return;
+            break;
+        case GUARD_REFUSED: /* there is no deadline */
         case GUARD_EXITED:
         case GUARD_NOTHING:
             break;

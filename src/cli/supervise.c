@@ -22,7 +22,15 @@ int supervise_begin(struct supervisor *supervisor, const int *outputs)
     supervisor->signal_fd = candidate_signals(caught, COUNT_OF(caught));
     if (supervisor->signal_fd < 0)
         return EX_OSERR;
-    if (guard_start(&supervisor->guard, supervisor->command, outputs, &err) < 0)
+    supervisor->deadline_ms = NEVER_MS;
+    struct guard_options options = {.argv = supervisor->command,
+                                    .outputs = outputs,
+                                    .verb = supervisor->user->what,
+                                    .name = supervisor->name,
+                                    .grace_ms = supervisor->candidate->grace_ms,
+                                    .slack_ms = supervisor->candidate->slack_ms};
+    sigemptyset(&options.ignored);
+    if (guard_start(&supervisor->guard, &options, &err) < 0)
         return cli_fail(&err);
     return CLI_GO;
 }
@@ -58,7 +66,7 @@ void supervise_start(struct supervisor *supervisor, struct guard_environment *en
     text_copy(environment->url, sizeof(environment->url), baton_url(supervisor->client));
     supervisor->running = true;
     supervisor->ended = false;
-    guard_spawn(&supervisor->guard, environment);
+    guard_spawn(&supervisor->guard, environment, supervisor->deadline_ms);
 }
 
 static void gone(struct supervisor *supervisor)
@@ -69,16 +77,11 @@ static void gone(struct supervisor *supervisor)
 
 static void guard_died(struct supervisor *supervisor)
 {
-    const struct candidate *candidate = supervisor->candidate;
     cli_error(supervisor->guard.hung ? "%s: the guard hangs: it is killed, and the command with it"
                                      : "%s: the guard is gone: the command is killed",
               supervisor->name);
     supervisor->status = EX_SOFTWARE;
     supervisor->lost = supervisor->running;
-    if (guard_replace(&supervisor->guard, candidate->slack_ms + (int64_t)candidate->grace_ms))
-        gone(supervisor);
-    else
-        supervisor->over = true; /* the session ends by itself, not before its ttl */
 }
 
 void supervise_on_guard(struct supervisor *supervisor)
@@ -91,8 +94,9 @@ void supervise_on_guard(struct supervisor *supervisor)
             supervisor->wait_status = message.status;
             supervisor->ended = true;
             break;
+        case GUARD_REFUSED:
         case GUARD_GONE:
-            if (message.by_guard) {
+            if (message.by_guard || message.news == GUARD_REFUSED) {
                 cli_error("%s: the %s is lost: this instance did not renew in time, and the guard has ended the "
                           "command",
                           name, supervisor->user->what);
@@ -107,12 +111,13 @@ void supervise_on_guard(struct supervisor *supervisor)
             supervisor->failed = true;
             gone(supervisor);
             break;
+        case GUARD_STUCK:
         case GUARD_TROUBLE:
             cli_error("%s: %s", name, message.text);
             break;
         case GUARD_DEAD:
             guard_died(supervisor);
-            return;
+            break;
         case GUARD_NOTHING:
             return;
         }
@@ -125,8 +130,8 @@ static void session_began(struct supervisor *supervisor, const struct baton_even
 {
     struct baton_lifeline lifeline;
     struct baton_error err;
-    const struct candidate *candidate = supervisor->candidate;
-    guard_deadline(&supervisor->guard, event->until_ms, candidate->grace_ms, candidate->slack_ms);
+    supervisor->deadline_ms = event->until_ms;
+    guard_deadline(&supervisor->guard, event->until_ms);
     if (baton_lifeline(supervisor->client, &lifeline, &err) == 0)
         guard_lifeline(&supervisor->guard, &lifeline);
     else if (err.code != BATON_LOST)
@@ -148,13 +153,13 @@ static void on_stop(struct supervisor *supervisor, const struct baton_event *eve
 
 bool supervise_event(struct supervisor *supervisor, const struct baton_event *event)
 {
-    const struct candidate *candidate = supervisor->candidate;
     switch (event->kind) {
     case BATON_SESSION:
         session_began(supervisor, event);
         return true;
     case BATON_RENEWED:
-        guard_deadline(&supervisor->guard, event->until_ms, candidate->grace_ms, candidate->slack_ms);
+        supervisor->deadline_ms = event->until_ms;
+        guard_deadline(&supervisor->guard, event->until_ms);
         return true;
     case BATON_STOP:
         on_stop(supervisor, event);
@@ -174,8 +179,10 @@ void supervise_on_signals(struct supervisor *supervisor)
     struct signalfd_siginfo info;
     while (read(supervisor->signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
         int number = (int)info.ssi_signo;
-        if (number == SIGCHLD)
+        if (number == SIGCHLD) {
+            supervise_on_guard(supervisor);
             continue;
+        }
         if (number != SIGTERM && number != SIGINT && number != SIGQUIT && number != SIGHUP) {
             guard_signal(&supervisor->guard, number);
             continue;
@@ -203,4 +210,5 @@ int supervise_wait_ms(const struct supervisor *supervisor)
 void supervise_on_time(struct supervisor *supervisor)
 {
     guard_on_time(&supervisor->guard, baton_now_ms());
+    supervise_on_guard(supervisor);
 }

@@ -34,6 +34,7 @@ struct supervisor {
     int stop_signal;              /* that was taken; 0: none */
     int status;                   /* to exit with; -1: the command's */
     int64_t kill_at_ms, limit_ms; /* of a stop; NEVER_MS */
+    int64_t deadline_ms;          /* of the session; NEVER_MS */
 };
 
 /* Take the signals and fork the guard; before there is a client, while there is one thread. `outputs`: what the command

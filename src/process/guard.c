@@ -17,9 +17,23 @@
 #include "process/message.h"
 #include "process/tree.h"
 
-int guard_start(struct guard *guard, char *const *argv, const int *outputs, struct baton_error *err)
+#define BYE_MS 2000
+#define SWEEP_FIRST_MS 20
+#define SWEEP_LAST_MS 1000
+
+static void become_guard(const struct guard_options *options, int fd, int supervisor_pidfd, struct deadman *deadman)
+{
+    const int *outputs = options->outputs;
+    if (outputs != NULL && (dup2(outputs[0], STDOUT_FILENO) < 0 || dup2(outputs[1], STDERR_FILENO) < 0))
+        _exit(EXIT_FAILURE); /* seen as the guard's death */
+    guard_main(options, fd, supervisor_pidfd, deadman);
+}
+
+int guard_start(struct guard *guard, const struct guard_options *options, struct baton_error *err)
 {
     int pair[2];
+    signal(SIGCHLD, SIG_DFL); /* ignored, it would not be sent, and no status be kept */
+    *guard = (struct guard){.fd = -1, .pidfd = -1, .limit_ms = NEVER_MS};
     int self_pidfd = (int)syscall(SYS_pidfd_open, getpid(), 0);
     if (self_pidfd < 0)
         return error_errno(err, errno, "cannot make a pidfd (Linux 5.3 is needed)");
@@ -34,14 +48,13 @@ int guard_start(struct guard *guard, char *const *argv, const int *outputs, stru
     pid_t pid = fork();
     if (pid == 0) {
         close(pair[0]);
-        if (outputs != NULL && (dup2(outputs[0], STDOUT_FILENO) < 0 || dup2(outputs[1], STDERR_FILENO) < 0))
-            _exit(EXIT_FAILURE); /* seen as the guard's death */
-        guard_main(pair[1], self_pidfd, deadman, argv);
+        become_guard(options, pair[1], self_pidfd, deadman);
     }
+    int error = errno;
     close(pair[1]);
     close(self_pidfd);
     if (pid < 0) {
-        error_errno(err, errno, "cannot fork the guard");
+        error_errno(err, error, "cannot fork the guard");
         deadman_free(deadman);
         close(pair[0]);
         return -1;
@@ -51,9 +64,11 @@ int guard_start(struct guard *guard, char *const *argv, const int *outputs, stru
                             .pidfd = (int)syscall(SYS_pidfd_open, pid, 0),
                             .limit_ms = NEVER_MS,
                             .deadman = deadman};
-    if (guard->pidfd < 0)
-        return error_errno(err, errno, "cannot make a pidfd of the guard");
-    return 0;
+    if (guard->pidfd >= 0)
+        return 0;
+    error_errno(err, errno, "cannot make a pidfd of the guard");
+    guard_bye(guard);
+    return -1;
 }
 
 /* What is used of an order's union. */
@@ -71,7 +86,7 @@ static size_t used_of(const struct order *order)
     }
 }
 
-/* It can end the command no more, but its death can: the kernel and guard_replace do the rest. */
+/* It can end the command no more, but its death can: the kernel and the sweep do the rest. */
 static void hangs(struct guard *guard)
 {
     guard->hung = true;
@@ -79,8 +94,9 @@ static void hangs(struct guard *guard)
     kill(guard->pid, SIGKILL);
 }
 
-/* The guard reads at once, and there are few orders: when the socket is full, it hangs, and to wait would make the
- * supervisor hang, too. If it is dead, its pidfd says so. */
+/* The guard reads at once, and there are few orders: when one cannot be sent (the socket is full, or there are more
+ * descriptors on their way than are permitted), it hangs: to wait would make the supervisor hang, too, and to go on
+ * without the order would be to promise what nobody does. If the guard is dead, guard_next says so. */
 static void order(struct guard *guard, const struct order *order, int fd)
 {
     if (guard->pid <= 0)
@@ -98,13 +114,27 @@ static void order(struct guard *guard, const struct order *order, int fd)
             (struct cmsghdr){.cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
         memcpy(CMSG_DATA(&control.header), &fd, sizeof(fd));
     }
-    if (sendmsg(guard->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 && errno == EAGAIN && !guard->hung)
+    ssize_t sent;
+    do
+        sent = sendmsg(guard->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+    while (sent < 0 && errno == EINTR);
+    if (sent < 0 && errno != EPIPE && errno != ECONNRESET && !guard->hung)
         hangs(guard);
 }
 
-void guard_spawn(struct guard *guard, const struct guard_environment *environment)
+void guard_spawn(struct guard *guard, const struct guard_environment *environment, int64_t deadline_ms)
 {
-    order(guard, &(struct order){.kind = ORDER_SPAWN, .environment = *environment}, -1);
+    order(guard, &(struct order){.kind = ORDER_SPAWN, .at_ms = deadline_ms, .environment = *environment}, -1);
+}
+
+void guard_down(struct guard *guard)
+{
+    order(guard, &(struct order){.kind = ORDER_DOWN}, -1);
+}
+
+void guard_hook(struct guard *guard, pid_t pid)
+{
+    order(guard, &(struct order){.kind = ORDER_HOOK, .number = (int)pid}, -1);
 }
 
 void guard_signal(struct guard *guard, int number)
@@ -121,20 +151,18 @@ void guard_stop(struct guard *guard, int number, int64_t kill_at_ms, int64_t lim
 
 int64_t guard_wake_ms(const struct guard *guard)
 {
-    return guard->pid > 0 ? guard->limit_ms : NEVER_MS;
+    return guard->limit_ms;
 }
 
 void guard_on_time(struct guard *guard, int64_t now_ms)
 {
-    if (now_ms >= guard_wake_ms(guard))
+    if (guard->pid > 0 && now_ms >= guard->limit_ms)
         hangs(guard);
 }
 
-void guard_deadline(struct guard *guard, int64_t deadline_ms, int64_t grace_ms, int64_t slack_ms)
+void guard_deadline(struct guard *guard, int64_t deadline_ms)
 {
-    order(guard,
-          &(struct order){.kind = ORDER_DEADLINE, .at_ms = deadline_ms, .grace_ms = grace_ms, .slack_ms = slack_ms},
-          -1);
+    order(guard, &(struct order){.kind = ORDER_DEADLINE, .at_ms = deadline_ms}, -1);
 }
 
 void guard_lifeline(struct guard *guard, struct baton_lifeline *lifeline)
@@ -158,9 +186,10 @@ void guard_testament(struct guard *guard, const char *text)
 static void forget(struct guard *guard)
 {
     close(guard->fd);
-    close(guard->pidfd);
+    if (guard->pidfd >= 0)
+        close(guard->pidfd);
     deadman_free(guard->deadman);
-    *guard = (struct guard){.limit_ms = NEVER_MS, .hung = guard->hung};
+    *guard = (struct guard){.fd = -1, .pidfd = -1, .limit_ms = NEVER_MS, .hung = guard->hung};
 }
 
 void guard_bye(struct guard *guard)
@@ -169,46 +198,79 @@ void guard_bye(struct guard *guard)
         return;
     order(guard, &(struct order){.kind = ORDER_BYE}, -1);
     struct pollfd dead = {.fd = guard->pidfd, .events = POLLIN};
-    if (poll(&dead, 1, 2000) <= 0)
+    if (guard->pidfd < 0 || poll(&dead, 1, BYE_MS) <= 0)
         kill(guard->pid, SIGKILL);
     waitpid(guard->pid, NULL, 0);
     forget(guard);
 }
 
-enum guard_news guard_next(struct guard *guard, struct guard_message *ret)
+/* ---- after its death ---- */
+
+static void begin_sweep(struct guard *guard)
 {
-    *ret = (struct guard_message){.news = guard->gone ? GUARD_GONE : GUARD_NOTHING};
-    if (guard->pid <= 0 || guard->gone) {
-        guard->gone = false;
-        return ret->news;
+    kill(guard->pid, SIGKILL); /* if it has only closed its end */
+    forget(guard);
+    guard->sweeping = true;
+    guard->sweep_ms = SWEEP_FIRST_MS;
+    guard->limit_ms = clock_now_ms();
+}
+
+static void say_stuck(void *ctx, pid_t pid, int error)
+{
+    struct guard_message *message = ctx;
+    if (message->news != GUARD_NOTHING)
+        return;
+    *message = (struct guard_message){.news = GUARD_STUCK, .pid = pid, .error = error};
+    tree_words(pid, error, message->text, sizeof(message->text));
+}
+
+/* All that is left is ours, or will be when its parents are dead. One look, which waits for nothing: SIGKILL, and
+ * collect. The next one is at the next death, or a little later: a process that was just born has sent none. */
+static void sweep(struct guard *guard, struct guard_message *ret)
+{
+    struct guard_message stuck = {.news = GUARD_NOTHING};
+    tree_signal(SIGKILL, 0, say_stuck, &stuck);
+    if (tree_reap(NULL, NULL)) {
+        guard->sweeping = guard->said_stuck = false;
+        guard->limit_ms = NEVER_MS;
+        ret->news = GUARD_GONE;
+        return;
     }
+    guard->limit_ms = clock_now_ms() + guard->sweep_ms;
+    guard->sweep_ms = 2 * guard->sweep_ms < SWEEP_LAST_MS ? 2 * guard->sweep_ms : SWEEP_LAST_MS;
+    if (stuck.news == GUARD_STUCK && !guard->said_stuck) {
+        guard->said_stuck = true;
+        *ret = stuck;
+    }
+}
+
+/* ---- what it says ---- */
+
+static enum guard_news next_of_living(struct guard *guard, struct guard_message *ret)
+{
     ssize_t got = recv(guard->fd, ret, sizeof(*ret), MSG_DONTWAIT);
     if (got == (ssize_t)sizeof(*ret)) {
         guard->gone = ret->and_gone;
-        if (ret->news == GUARD_GONE || ret->news == GUARD_FAILED || ret->and_gone)
+        if (ret->news == GUARD_GONE || ret->news == GUARD_FAILED || ret->news == GUARD_REFUSED || ret->and_gone)
             guard->limit_ms = NEVER_MS; /* the stop is done */
         return ret->news;
     }
-    ret->news = got < 0 && errno == EAGAIN ? GUARD_NOTHING : GUARD_DEAD;
+    ret->news = got < 0 && (errno == EAGAIN || errno == EINTR) ? GUARD_NOTHING : GUARD_DEAD;
+    if (ret->news == GUARD_DEAD)
+        begin_sweep(guard);
     return ret->news;
 }
 
-bool guard_replace(struct guard *guard, int64_t limit_ms)
+enum guard_news guard_next(struct guard *guard, struct guard_message *ret)
 {
-    int64_t end_ms = clock_now_ms() + limit_ms;
-    forget(guard);
-    sigset_t child;
-    sigemptyset(&child);
-    sigaddset(&child, SIGCHLD);
-    for (;;) {
-        tree_signal(SIGKILL, 0);
-        if (tree_reap(NULL, NULL))
-            return true;
-        int64_t left_ms = end_ms - clock_now_ms();
-        if (left_ms <= 0)
-            return false;
-        /* The next death, or soon: a process that was just born has sent none. */
-        struct timespec wait = {.tv_nsec = 20000000};
-        (void)sigtimedwait(&child, NULL, &wait);
+    *ret = (struct guard_message){.news = guard->gone ? GUARD_GONE : GUARD_NOTHING};
+    if (guard->gone) {
+        guard->gone = false;
+        return ret->news;
     }
+    if (guard->sweeping)
+        sweep(guard, ret);
+    else if (guard->pid > 0)
+        return next_of_living(guard, ret);
+    return ret->news;
 }

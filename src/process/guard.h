@@ -10,31 +10,55 @@
  * that gives a descriptor with the session, the guard holds it, so the place passes on only when the last descendant
  * is gone. If the guard is killed, the kernel kills the command (PR_SET_PDEATHSIG), and the supervisor the rest. So a
  * guard that hangs (it is stopped, or does not read what it is told) is killed by the supervisor.
+ *
+ * How a command ends: SIGTERM to every process of it, then the whole grace for all that is left, also when the first
+ * process is gone, then SIGKILL until nothing is left. The same when the first process ends by itself and leaves others
+ * behind. When the supervisor is dead: SIGKILL to all, at once.
  */
 #ifndef PROCESS_GUARD_H
 #define PROCESS_GUARD_H
 
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
 #include "baton/baton.h"
 
-/* What the supervisor has of its guard. */
-struct guard {
-    pid_t pid;
-    int fd;           /* messages; readable when there is one, and at the guard's death */
-    int pidfd;        /* readable when the guard is dead */
-    int64_t limit_ms; /* of a stop: who has not done it by then hangs; NEVER_MS */
-    bool hung;        /* it was killed for that; GUARD_DEAD follows */
-    struct deadman *deadman;
-    bool gone; /* GUARD_GONE came along with GUARD_EXITED, and is next */
+struct guard_options {
+    char *const *argv;    /* the command. NULL: none; what is guarded is what `end_hook` takes down */
+    const int *outputs;   /* two descriptors for its output and its errors; NULL: those of the caller */
+    const char *verb;     /* "run": for the guard's title in ps(1) */
+    const char *name;     /* of the election, lock or task: likewise */
+    const char *end_hook; /* NULL, or a shell command (see guard_spawn) */
+    uint32_t end_hook_ms; /* the limit of it; then it gets SIGKILL */
+    uint32_t grace_ms;    /* from SIGTERM to SIGKILL */
+    uint32_t slack_ms;    /* from SIGKILL to the deadline; more where there is much memory to give back */
+    sigset_t ignored;     /* the command gets exactly these signals ignored, and all others by default */
+    /* The command may raise its privileges (sudo, set-uid programs). Without this it may not, unless the guard can end
+     * it all the same: it is root's, or the command has a cgroup of its own. */
+    bool allow_privileges;
+    bool keep_terminal; /* the command keeps the caller's terminal, and is in its foreground if the caller is */
 };
 
-/* Fork the guard: before any thread exists; the thread that calls this is the supervisor. `argv` is the command.
- * `outputs`: two descriptors for its standard output and its standard error; NULL: those of the caller. In the guard
- * this does not return. The caller becomes a child subreaper. 0, or -1 with err. */
-int guard_start(struct guard *guard, char *const *argv, const int *outputs, struct baton_error *err);
+/* What the supervisor has of its guard. */
+struct guard {
+    pid_t pid;        /* 0: there is none; guard_next says what becomes of what it has left */
+    int fd;           /* messages; readable when there is one, and at the guard's death. -1 after that */
+    int pidfd;        /* readable when the guard is dead; -1 after that */
+    int64_t limit_ms; /* when to act (guard_on_time); NEVER_MS */
+    bool hung;        /* it was killed because it hung; GUARD_DEAD follows */
+    bool gone;        /* GUARD_GONE came along with GUARD_EXITED, and is next */
+    bool sweeping;    /* the guard is dead, and what it has left is not gone yet */
+    int64_t sweep_ms; /* how long to wait for the next look at that */
+    bool said_stuck;
+    struct deadman *deadman;
+};
+
+/* Fork the guard: before any thread exists; the thread that calls this is the supervisor. All of `options` may be
+ * forgotten afterwards. In the guard this does not return. The caller becomes a child subreaper and gets SIGCHLD by
+ * default. 0, or -1 with err. */
+int guard_start(struct guard *guard, const struct guard_options *options, struct baton_error *err);
 
 /* What the command is started with. */
 struct guard_environment {
@@ -42,17 +66,26 @@ struct guard_environment {
     uint64_t term, token, attempt; /* 0: not given */
     bool fence_pg;                 /* the term goes into PGOPTIONS, for every connection by libpq */
 };
-void guard_spawn(struct guard *guard, const struct guard_environment *environment);
+/* Start the command, for a session with this deadline (NEVER_MS: for none). It is not started at deadline - slack or
+ * later, whatever has kept the order on its way: GUARD_REFUSED. From now on the end hook has something to take down:
+ * the guard runs it, with this environment, when it ends the session by itself, before that. */
+void guard_spawn(struct guard *guard, const struct guard_environment *environment, int64_t deadline_ms);
+/* There is nothing to take down for the end hook any more. */
+void guard_down(struct guard *guard);
+/* The supervisor runs a hook of its own, in a process group of its own (0: none): it does not outlive the supervisor,
+ * and is over before the end hook begins. Its pid must not have been waited for yet. */
+void guard_hook(struct guard *guard, pid_t pid);
 void guard_signal(struct guard *guard, int number); /* to the command's process group */
-/* The stop: `number` to every descendant now (0: nothing), SIGKILL to all of them at kill_at_ms. If they are not gone
- * at limit_ms, the guard hangs. A further stop can only make these times earlier. */
+/* The stop: `number` to every process of the command now (0: nothing), SIGKILL to all that are left at kill_at_ms, and
+ * never later than at deadline - slack. If the guard has not begun with that at limit_ms, it hangs. A further stop can
+ * only make these times earlier. */
 void guard_stop(struct guard *guard, int number, int64_t kill_at_ms, int64_t limit_ms);
 #define GUARD_LATE_MS 2000 /* from kill_at_ms to limit_ms, where no deadline asks for less */
-/* When to call guard_on_time; NEVER_MS. */
+/* When to call guard_on_time, and guard_next after it; NEVER_MS. */
 int64_t guard_wake_ms(const struct guard *guard);
 void guard_on_time(struct guard *guard, int64_t now_ms);
-/* The session's deadline, and how long before it to end the command. */
-void guard_deadline(struct guard *guard, int64_t deadline_ms, int64_t grace_ms, int64_t slack_ms);
+/* The session's deadline. */
+void guard_deadline(struct guard *guard, int64_t deadline_ms);
 /* How to end the session. Takes over lifeline->fd. */
 void guard_lifeline(struct guard *guard, struct baton_lifeline *lifeline);
 /* What to write before the session is ended, if this process is dead then (baton_testament). */
@@ -62,23 +95,29 @@ void guard_bye(struct guard *guard);
 
 enum guard_news {
     GUARD_NOTHING,
+    GUARD_REFUSED, /* the command was not started: the session is over, or nearly; GUARD_GONE does not follow */
     GUARD_FAILED,  /* the command could not be started: error, an errno; GUARD_GONE does not follow */
-    GUARD_EXITED,  /* the command itself: its wait status; what it left behind is being killed */
-    GUARD_GONE,    /* no descendant is left; `by_guard`: the guard has ended it, and then the session */
+    GUARD_EXITED, /* the command itself: its wait status. `left`: so many processes that it has left behind are ended */
+    GUARD_GONE,   /* no process of the command is left; `by_guard`: the guard has ended it, and then the session */
+    GUARD_STUCK,  /* a process cannot be ended, or only later. Said once for each; it is tried again and again, and
+                     GUARD_GONE follows when none is left. pid (0: not known), error (an errno; 0: it was killed, and is
+                     still there), text: "cannot end process 7 (sudo): Operation not permitted" */
     GUARD_TROUBLE, /* text: the session could not be prepared for its end, or not ended */
-    GUARD_DEAD     /* the guard itself is gone */
+    /* The guard itself is gone, and collected. The supervisor takes its place: it must call guard_next at each SIGCHLD
+     * and when guard_wake_ms says, never waits, and must hold the session until GUARD_GONE, which follows in any case
+     * (GUARD_STUCK may come before). */
+    GUARD_DEAD
 };
 struct guard_message {
     enum guard_news news;
     int status, error;
+    pid_t pid;
+    unsigned left;
     bool by_guard;
     bool and_gone; /* of GUARD_EXITED: one message that wakes its reader once; guard_next makes two of it */
     char text[BATON_ERROR_TEXT];
 };
 /* The next message, without waiting. */
 enum guard_news guard_next(struct guard *guard, struct guard_message *ret);
-
-/* After GUARD_DEAD: kill all that is left, here, and wait for it, until `limit_ms`. true: none is left. */
-bool guard_replace(struct guard *guard, int64_t limit_ms);
 
 #endif

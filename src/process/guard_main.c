@@ -184,8 +184,12 @@ static int prepare(struct watch *watch)
 
 /* Nobody waits for the exec, which would take the core from the command when it has just begun. If it fails, the child
  * has said why when it is dead. */
-static void spawn(struct watch *watch, const struct guard_environment *environment)
+static void spawn(struct watch *watch, const struct guard_environment *environment, int64_t deadline_ms)
 {
+    if (deadline_ms != NEVER_MS && clock_now_ms() >= deadline_ms - watch->slack_ms) {
+        say(watch, &(struct guard_message){.news = GUARD_REFUSED});
+        return;
+    }
     struct guard_message message = {.news = GUARD_FAILED};
     message.error = prepare(watch);
     if (message.error != 0) {
@@ -229,7 +233,7 @@ static void kill_all(struct watch *watch)
     if (first)
         return;
     cgroup_kill(&watch->cgroup);
-    tree_signal(SIGKILL, 0);
+    tree_signal(SIGKILL, 0, NULL, NULL);
 }
 
 static void signal_group(struct watch *watch, int number)
@@ -253,8 +257,8 @@ static void stop_command(struct watch *watch, int number)
 static void stop_rest(struct watch *watch)
 {
     watch->stop_rest_ms = NEVER_MS;
-    tree_signal(watch->stop_number, watch->command);
-    tree_signal(SIGCONT, watch->command);
+    tree_signal(watch->stop_number, watch->command, NULL, NULL);
+    tree_signal(SIGCONT, watch->command, NULL, NULL);
 }
 
 /* ---- the end ---- */
@@ -457,7 +461,10 @@ static void obey(struct watch *watch, const struct order *order, int fd)
 {
     switch (order->kind) {
     case ORDER_SPAWN:
-        spawn(watch, &order->environment);
+        spawn(watch, &order->environment, order->at_ms);
+        return;
+    case ORDER_DOWN:
+    case ORDER_HOOK:
         return;
     case ORDER_SIGNAL:
         signal_group(watch, order->number);
@@ -471,8 +478,6 @@ static void obey(struct watch *watch, const struct order *order, int fd)
         return;
     case ORDER_DEADLINE:
         watch->deadline_ms = order->at_ms;
-        watch->grace_ms = order->grace_ms;
-        watch->slack_ms = order->slack_ms;
         if (watch->guard != NULL && watch->testament[0] != '\0')
             watch->to_bequeath = true; /* again: what is made ahead stays good */
         return;
@@ -564,9 +569,14 @@ static void prepare_all(struct watch *watch)
     watch->to_prepare = false;
 }
 
-void guard_main(int fd, int supervisor_pidfd, struct deadman *deadman, char *const *argv)
+void guard_main(const struct guard_options *options, int fd, int supervisor_pidfd, struct deadman *deadman)
 {
-    struct watch watch = {.fd = fd, .supervisor_pidfd = supervisor_pidfd, .argv = argv, .report = -1};
+    struct watch watch = {.fd = fd,
+                          .supervisor_pidfd = supervisor_pidfd,
+                          .argv = options->argv,
+                          .report = -1,
+                          .grace_ms = options->grace_ms,
+                          .slack_ms = options->slack_ms};
     watch_init(&watch);
     /* Its main thread is the only one that acts on having the place, so when that is dead nothing is begun any more;
      * the others are dying, and what they have under way are requests as of any process that dies. */

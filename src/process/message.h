@@ -6,12 +6,22 @@
 #include "process/deadman.h"
 #include "process/guard.h"
 
-enum order_kind { ORDER_SPAWN, ORDER_SIGNAL, ORDER_STOP, ORDER_DEADLINE, ORDER_LIFELINE, ORDER_TESTAMENT, ORDER_BYE };
+enum order_kind {
+    ORDER_SPAWN,
+    ORDER_DOWN,
+    ORDER_HOOK,
+    ORDER_SIGNAL,
+    ORDER_STOP,
+    ORDER_DEADLINE,
+    ORDER_LIFELINE,
+    ORDER_TESTAMENT,
+    ORDER_BYE
+};
 
 struct order {
     enum order_kind kind;
     int number;
-    int64_t at_ms, grace_ms, slack_ms;
+    int64_t at_ms;
     union {
         struct guard_environment environment;
         struct {
@@ -23,6 +33,7 @@ struct order {
 };
 
 /* The guard's main function; does not return. */
-void guard_main(int fd, int supervisor_pidfd, struct deadman *deadman, char *const *argv) __attribute__((noreturn));
+void guard_main(const struct guard_options *options, int fd, int supervisor_pidfd, struct deadman *deadman)
+    __attribute__((noreturn));
 
 #endif

@@ -1,6 +1,7 @@
 /* tree.c: see tree.h. The children of a process are listed in /proc/PID/task/TID/children (proc(5)). */
 #include "process/tree.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -30,10 +31,10 @@ static bool is_child(pid_t pid, pid_t parent)
 }
 
 /* The list of children as text, on the heap; NULL: there is none. */
-static char *children_of(pid_t parent)
+static char *children_of(pid_t parent, const char *thread)
 {
-    char path[64];
-    snprintf(path, sizeof(path), "/proc/%d/task/%d/children", (int)parent, (int)parent);
+    char path[300];
+    snprintf(path, sizeof(path), "/proc/%d/task/%s/children", (int)parent, thread);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return NULL;
@@ -59,44 +60,94 @@ static bool is_held(int pidfd)
     return pidfd >= 0 && (send_to(pidfd, 0) == 0 || errno == EPERM);
 }
 
-static void signal_below(int number, pid_t parent, int parent_pidfd, pid_t but, int depth);
+/* What is sent, and to whom not. */
+struct sending {
+    int number;
+    pid_t but;
+    unsigned sent;
+    void (*failed)(void *ctx, pid_t pid, int error);
+    void *ctx;
+};
+
+static void signal_below(struct sending *sending, pid_t parent, int parent_pidfd, int depth);
+
+static void signal_one(struct sending *sending, pid_t pid, int pidfd)
+{
+    if (sending->but != 0 && getpgid(pid) == sending->but)
+        return;
+    if (send_to(pidfd, sending->number) == 0)
+        sending->sent++;
+    else if (errno != ESRCH && sending->failed != NULL)
+        sending->failed(sending->ctx, pid, errno);
+}
 
 /* Between the list and the signal its pid may have been used again, and so may its parent's: it is held by a pidfd, and
  * must be a child of the parent after that, whose pid must still be its own after that. The parent first: a dead one
  * forks no more while its children are listed. */
-static void signal_tree(int number, pid_t pid, pid_t parent, int parent_pidfd, pid_t but, int depth)
+static void signal_tree(struct sending *sending, pid_t pid, pid_t parent, int parent_pidfd, int depth)
 {
     int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
     if (pidfd < 0)
         return;
     if (is_child(pid, parent) && is_held(parent_pidfd)) {
-        if (but == 0 || getpgid(pid) != but)
-            (void)send_to(pidfd, number);
+        signal_one(sending, pid, pidfd);
         if (depth < DEPTH_MAX)
-            signal_below(number, pid, pidfd, but, depth + 1);
+            signal_below(sending, pid, pidfd, depth + 1);
     }
     close(pidfd);
 }
 
-static void signal_below(int number, pid_t parent, int parent_pidfd, pid_t but, int depth)
+static void signal_list(struct sending *sending, char *list, pid_t parent, int parent_pidfd, int depth)
 {
-    char *list = children_of(parent);
-    if (list == NULL)
-        return;
     char *at = list, *end;
     for (long pid = strtol(at, &end, 10); end != at; pid = strtol(at, &end, 10)) {
         at = end;
-        signal_tree(number, (pid_t)pid, parent, parent_pidfd, but, depth);
+        signal_tree(sending, (pid_t)pid, parent, parent_pidfd, depth);
     }
-    free(list);
 }
 
-void tree_signal(int number, pid_t but)
+/* Each thread has children of its own. */
+static void signal_below(struct sending *sending, pid_t parent, int parent_pidfd, int depth)
 {
+    char path[32];
+    snprintf(path, sizeof(path), "/proc/%d/task", (int)parent);
+    DIR *threads = opendir(path);
+    const struct dirent *thread;
+    while (threads != NULL && (thread = readdir(threads)) != NULL) {
+        char *list = thread->d_name[0] != '.' ? children_of(parent, thread->d_name) : NULL;
+        if (list != NULL)
+            signal_list(sending, list, parent, parent_pidfd, depth);
+        free(list);
+    }
+    if (threads != NULL)
+        closedir(threads);
+}
+
+unsigned tree_signal(int number, pid_t but, void (*failed)(void *ctx, pid_t pid, int error), void *ctx)
+{
+    struct sending sending = {.number = number, .but = but, .failed = failed, .ctx = ctx};
     int self_pidfd = (int)syscall(SYS_pidfd_open, getpid(), 0);
-    signal_below(number, getpid(), self_pidfd, but, 0);
+    signal_below(&sending, getpid(), self_pidfd, 0);
     if (self_pidfd >= 0)
         close(self_pidfd);
+    return sending.sent;
+}
+
+void tree_words(pid_t pid, int error, char *ret, size_t size)
+{
+    char path[32], name[32] = "";
+    snprintf(path, sizeof(path), "/proc/%d/comm", (int)pid);
+    int fd = pid > 0 ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+    ssize_t got = fd >= 0 ? read(fd, name, sizeof(name) - 1) : -1;
+    if (fd >= 0)
+        close(fd);
+    name[got > 0 ? got : 0] = '\0';
+    name[strcspn(name, "\n")] = '\0';
+    const char *why = error != 0 ? strerror(error) : "it was killed, and is still there";
+    if (pid > 0)
+        snprintf(ret, size, "cannot end process %d (%s): %s", (int)pid, name[0] != '\0' ? name : "?", why);
+    else
+        snprintf(ret, size, "cannot end what is left: it cannot be seen (is /proc mounted, with hidepid?)");
 }
 
 bool tree_reap(void (*died)(void *ctx, pid_t pid, int status), void *ctx)
