@@ -19,12 +19,11 @@ packages:
 	@scripts/install-packages build
 
 build: packages
-	@test -f $(BUILD)/build.ninja || meson setup $(BUILD)
-	@said=$$(ninja -C $(BUILD) --quiet) || { echo "$$said"; exit 1; }
+	@scripts/build
 
 demo:
 	@scripts/install-packages demo
-	@$(MAKE) --no-print-directory build
+	@scripts/build demo
 	@scripts/demo
 
 check:

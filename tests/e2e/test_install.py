@@ -129,29 +129,6 @@ def test_the_header_is_also_one_for_c_plus_plus(place, world):
     assert told.code == 0, told
 
 
-def test_install_packages_installs_what_is_missing_and_says_nothing_the_second_time(world):
-    """With a dpkg and an apt-get that know of one package that is missing."""
-    tools = f"{world.folder}/tools"
-    os.mkdir(tools)
-    query = f'for last; do :; done; if [ "$last" = meson ]; then cat {tools}/meson; else printf installed; fi'
-    for name, script in (("dpkg-query", query),
-                         ("apt-get", f'echo "$@" >>{tools}/log; printf installed >{tools}/meson'),
-                         ("id", "echo 0")):
-        with open(f"{tools}/{name}", "w", encoding="ascii") as file:
-            file.write(f"#!/bin/sh\n{script}\n")
-        os.chmod(f"{tools}/{name}", 0o755)
-    env = {"PATH": f"{tools}:{os.environ['PATH']}", "TMPDIR": world.folder}
-    script = os.path.join(TOP, "scripts", "install-packages")
-    first = world.run_command([script, "check"], env=env)
-    assert (first.code, first.out, first.err) == (0, "installing: meson\n", "")
-    with open(f"{tools}/log", encoding="ascii") as file:
-        assert file.read() == "install -y -q --no-install-recommends meson\n"
-    second = world.run_command([script, "check"], env=env)
-    assert (second.code, second.out, second.err) == (0, "", "")
-    with open(f"{tools}/log", encoding="ascii") as file:
-        assert len(file.readlines()) == 1
-
-
 @pytest.mark.parametrize("page", sorted(name for name in os.listdir(os.path.join(TOP, "man")) if name[-1].isdigit()))
 def test_a_man_page_can_be_read(place, page):
     told = subprocess.run(["mandoc", "-T", "html", f"{place}/share/man/man{page[-1]}/{page}"], capture_output=True,
