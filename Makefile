@@ -4,14 +4,14 @@
 #     make check    everything that is checked, on everything that is needed for it
 #
 # Behind them: build, bench, soak (SECONDS=n), chaos (SECONDS=n), fuzz (SECONDS=n), lint, format,
-# install (DESTDIR=, PREFIX=), clean. Meson does the work; these are its front.
+# install (DESTDIR=, PREFIX=), uninstall, clean. Meson does the work; these are its front.
 
 BUILD := build
 PREFIX ?= /usr/local
 SECONDS ?= 60
 PYTHON := /usr/bin/python3
 
-.PHONY: all build demo check bench soak chaos fuzz lint format install clean packages
+.PHONY: all build demo check bench soak chaos fuzz lint format install uninstall clean packages
 
 all: build
 
@@ -60,8 +60,10 @@ format:
 	@clang-format -i $$(git ls-files '*.c' '*.h')
 
 install: build
-	meson configure $(BUILD) -Dprefix=$(PREFIX)
-	meson install -C $(BUILD)
+	@scripts/install $(PREFIX)
+
+uninstall:
+	@scripts/install --undo
 
 clean:
 	rm -rf $(BUILD) build-*
