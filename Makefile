@@ -3,7 +3,7 @@
 #     make demo     real processes elect a leader, lose it in four ways, and elect another
 #     make check    everything that is checked, on everything that is needed for it
 #
-# Behind them: build, bench, soak (SECONDS=n), chaos (SECONDS=n), fuzz (SECONDS=n), lint, format,
+# Behind them: build, bench, soak (SECONDS=n), chaos (SECONDS=n), fuzz (SECONDS=n), fresh-check, lint, format,
 # install (DESTDIR=, PREFIX=), uninstall, clean. Meson does the work; these are its front.
 
 BUILD := build
@@ -11,7 +11,7 @@ PREFIX ?= /usr/local
 SECONDS ?= 60
 PYTHON := /usr/bin/python3
 
-.PHONY: all build demo check bench soak chaos fuzz lint format install uninstall clean packages
+.PHONY: all build demo check bench soak chaos fuzz fresh-check lint format install uninstall clean packages
 
 all: build
 
@@ -51,6 +51,11 @@ chaos:
 fuzz:
 	@scripts/install-packages check
 	@scripts/fuzz $(SECONDS)
+
+# All of it on bare systems of each release; nothing of this machine helps.
+fresh-check:
+	@scripts/install-packages fresh
+	@scripts/fresh-check demo install check
 
 lint:
 	@scripts/install-packages check
