@@ -520,6 +520,22 @@ static int example_guard_end(struct baton_engine_guard *guard, uint32_t timeout_
     return 0;
 }
 
+/* For a process that is dead or hangs, of which something is left that cannot be ended. */
+static int example_guard_renew(struct baton_engine_guard *guard, uint32_t timeout_ms, uint32_t *ret_ttl_ms,
+                               struct baton_error *err)
+{
+    pthread_mutex_lock(&mutex);
+    struct session *session = *session_find(NULL, guard->session);
+    if (session != NULL) {
+        session->renewed_ms = now_ms();
+        *ret_ttl_ms = session->ttl_ms;
+    }
+    pthread_mutex_unlock(&mutex);
+    if (session == NULL)
+        return fail(err, BATON_LOST, "example: session %llu is over", (unsigned long long)guard->session);
+    return 0;
+}
+
 static void example_guard_close(struct baton_engine_guard *guard)
 {
     if (guard != NULL)
@@ -547,4 +563,5 @@ __attribute__((visibility("default"))) const struct baton_engine_ops baton_engin
     .guard_end = example_guard_end,
     .guard_close = example_guard_close,
     .guard_testament = example_guard_testament,
+    .guard_renew = example_guard_renew,
 };

@@ -465,6 +465,14 @@ BATON_API void baton_testament(const struct baton_election *e, char text[BATON_T
 /* The guard's side: what baton_guard_end writes first; "" takes it back. Only for a process that is dead. 0, or -1 with
  * BATON_INVALID. */
 BATON_API int baton_guard_testament(struct baton_guard *guard, const char *text, struct baton_error *err);
+/* The guard's side: renew the session, when the process is dead or hangs and something of it is left that cannot be
+ * ended: so the place does not pass on. 0, and *ret_deadline_ms, by when it must be renewed again; -1 with BATON_LOST
+ * (the session is over), BATON_UNSUPPORTED (this engine's guards cannot), or another code: it is not known, so try
+ * again until the last deadline. Blocks for at most timeout_ms. A process that goes on after that has lost its place
+ * all the same (BATON_STOP); its session is ended when it has said baton_stopped(), or by its guard. */
+BATON_API int baton_guard_renew(struct baton_guard *guard, uint32_t timeout_ms, int64_t *ret_deadline_ms,
+                                struct baton_error *err);
+
 /* Is `name` a legal election name or id (BATON_NAME_MAX)? 0, or -1 with words that begin with `what`. */
 BATON_API int baton_check_name(const char *what, const char *name, struct baton_error *err);
 

@@ -121,6 +121,11 @@ struct baton_engine_ops {
     /* What guard_end writes before it ends the session (NULL: nothing any more); copied. A conflict, or a refusal, does
      * not keep the session from its end. Best in one with it; else before it. */
     void (*guard_testament)(struct baton_engine_guard *guard, const struct baton_write *write);
+    /* Renew the session for a process that is dead or hangs, because something of it is left that cannot be ended. As
+     * session_renew: 0, and it lasts for *ret_ttl_ms from the call on, at least; -1 with BATON_LOST: it is over; -1
+     * with another code: nobody knows. NULL in the table: a guard cannot, so the place passes on after the ttl. */
+    int (*guard_renew)(struct baton_engine_guard *guard, uint32_t timeout_ms, uint32_t *ret_ttl_ms,
+                       struct baton_error *err);
 };
 
 /* A loadable engine exports this symbol: `const struct baton_engine_ops baton_engine_SCHEME`. */

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "client/client.h"
 
 int lifeline_export(struct baton *b, struct baton_lifeline *ret, struct baton_error *err)
@@ -83,6 +84,19 @@ int baton_guard_open(const struct baton_lifeline *lifeline, struct baton_guard *
 int baton_guard_end(struct baton_guard *guard, uint32_t timeout_ms, struct baton_error *err)
 {
     return guard->ops->guard_end(guard->guard, timeout_ms, err);
+}
+
+int baton_guard_renew(struct baton_guard *guard, uint32_t timeout_ms, int64_t *ret_deadline_ms, struct baton_error *err)
+{
+    int64_t sent_ms = clock_now_ms();
+    uint32_t ttl_ms = 0;
+    if (guard->ops->guard_renew == NULL)
+        return error_set(err, BATON_UNSUPPORTED, "a guard cannot renew a session of the engine '%s'",
+                         guard->ops->scheme);
+    if (guard->ops->guard_renew(guard->guard, timeout_ms, &ttl_ms, err) < 0)
+        return -1;
+    *ret_deadline_ms = session_deadline_ms(sent_ms, ttl_ms);
+    return 0;
 }
 
 /* "REVISION KEY VALUE"; a key has no blanks. */

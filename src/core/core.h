@@ -242,6 +242,8 @@ bool election_testament(const struct core *core, const struct contest *election,
 /* How many candidacies, entries and tasks of this client there are: also those whose end is under way. */
 size_t core_standing(const struct core *core);
 
+/* Until when a session is valid whose opening or renewal was sent at sent_ms. */
+int64_t session_deadline_ms(int64_t sent_ms, uint32_t ttl_ms);
 /* The session: its id (0: none), its deadline, the granted ttl. */
 uint64_t core_session(const struct core *core, int64_t *ret_deadline_ms, uint32_t *ret_ttl_ms);
 

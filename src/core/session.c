@@ -14,6 +14,11 @@ static int64_t margin_ms(uint32_t ttl_ms)
     return ttl_ms / 1000 + 2;
 }
 
+int64_t session_deadline_ms(int64_t sent_ms, uint32_t ttl_ms)
+{
+    return sent_ms + ttl_ms - margin_ms(ttl_ms);
+}
+
 /* How soon to try again after a failure: often enough for several tries before the deadline, never a storm. */
 static int64_t retry_ms(const struct core *core, uint32_t ttl_ms)
 {
@@ -88,7 +93,7 @@ static void opened(struct core *core, const struct event *happened)
     session->failures = 0;
     session->condemned = false;
     int64_t sent_ms = rule(core, RULE_DEADLINE_FROM_SEND) ? session->open_sent_ms : core->now_ms;
-    session->deadline_ms = sent_ms + session->ttl_ms - margin_ms(session->ttl_ms);
+    session->deadline_ms = session_deadline_ms(sent_ms, session->ttl_ms);
     session->next_ms = sent_ms + session->ttl_ms / 3;
     for (size_t i = 0; i < RENEWALS_KEPT; i++)
         session->renewals[i].ticket = 0;
@@ -128,7 +133,7 @@ static void renewed(struct core *core, const struct event *happened)
     }
     if (!rule(core, RULE_DEADLINE_FROM_SEND) || core->now_ms >= session->deadline_ms)
         sent_ms = core->now_ms; /* never in production: session_check has ended a session that late */
-    int64_t deadline = sent_ms + session->ttl_ms - margin_ms(session->ttl_ms);
+    int64_t deadline = session_deadline_ms(sent_ms, session->ttl_ms);
     if (deadline <= session->deadline_ms)
         return;
     session->deadline_ms = deadline;
@@ -187,7 +192,7 @@ static void renew(struct core *core)
     /* If no answer comes, again after a third; there is time for two more. */
     session->next_ms = core->now_ms + session->ttl_ms / 3;
     if (!rule(core, RULE_DEADLINE_NEEDS_ANSWER))
-        session->deadline_ms = core->now_ms + session->ttl_ms - margin_ms(session->ttl_ms);
+        session->deadline_ms = session_deadline_ms(core->now_ms, session->ttl_ms);
 }
 
 void session_step(struct core *core)

@@ -951,13 +951,13 @@ static void test_a_ttl_below_the_minimum_is_raised(void **state)
 }
 
 /* The guard of a's session, which has a record that b sees. */
-static struct baton_engine_guard *guard_of_new(struct world *w, uint64_t *ret_session)
+static struct baton_engine_guard *guard_of_new(struct world *w, uint32_t ttl_ms, uint64_t *ret_session)
 {
     char text[BATON_EXPORT_MAX];
     struct baton_error err = {0};
     struct baton_engine_guard *guard = NULL;
     int fd = -2;
-    *ret_session = session_new(w->a, 60000);
+    *ret_session = session_new(w->a, ttl_ms);
     client_watch(w->b, 0, "e/");
     expect_done(put(w->a, "e/bound", "x", *ret_session, 0));
     wait_key(w->b, 0, "e/bound", true);
@@ -971,7 +971,7 @@ static void test_a_guard_ends_the_session(void **state)
     struct world *w = *state;
     struct baton_error err = {0};
     uint64_t session;
-    struct baton_engine_guard *guard = guard_of_new(w, &session);
+    struct baton_engine_guard *guard = guard_of_new(w, 60000, &session);
     assert_int_equal(w->a->ops->guard_end(guard, 5000, &err), 0);
     wait_key(w->b, 0, "e/bound", false);
     expect_refused(renewal(w->a, session), BATON_LOST);
@@ -982,6 +982,33 @@ static void test_a_guard_ends_the_session(void **state)
     assert_int_equal(err.code, BATON_INVALID);
 }
 
+/* Its process is gone, and something of it is left that must not have a successor. */
+static void test_a_guard_renews_the_session(void **state)
+{
+    struct world *w = *state;
+    const struct baton_engine_ops *ops = w->a->ops;
+    struct baton_error err = {0};
+    uint64_t session;
+    uint32_t got_ms = 0;
+    struct baton_engine_guard *guard = guard_of_new(w, 2 * TTL_MS, &session);
+    int64_t ttl_ms = w->a->ttl_ms, begin_ms = clock_now_ms(), renewed_ms = begin_ms;
+    client_free(w->a);
+    w->a = NULL;
+    while (renewed_ms < begin_ms + 2 * ttl_ms) {
+        renewed_ms = clock_now_ms();
+        if (ops->guard_renew(guard, 5000, &got_ms, &err) < 0)
+            fail_msg("%s", err.text);
+        assert_in_range(got_ms, 1, ttl_ms);
+        (void)wait_for(w->b->loop, never, w->b, ttl_ms / 4);
+    }
+    assert_non_null(view_get(w->b, 0, "e/bound"));
+    wait_key(w->b, 0, "e/bound", false);
+    assert_true(w->b->views[0].changed_ms - renewed_ms >= got_ms);
+    assert_int_equal(ops->guard_renew(guard, 5000, &got_ms, &err), -1);
+    assert_int_equal(err.code, BATON_LOST);
+    ops->guard_close(guard);
+}
+
 /* What was written up to now is in b's view. */
 static const char *decision_after(struct world *w, const char *mark)
 {
@@ -990,12 +1017,32 @@ static const char *decision_after(struct world *w, const char *mark)
     return view_get(w->b, 0, "e/decision")->value;
 }
 
+static void test_a_guard_renews_no_session_that_was_ended(void **state)
+{
+    struct world *w = *state;
+    struct baton_error err = {0};
+    uint64_t session;
+    uint32_t ttl_ms;
+    struct baton_engine_guard *guard = guard_of_new(w, 60000, &session);
+    expect_done(put(w->a, "e/decision", "mine", 0, 0));
+    struct baton_write write = {
+        .kind = BATON_WRITE_PUT, .key = "e/decision", .value = "theirs", .if_revision = w->a->reply.revision};
+    w->a->ops->guard_testament(guard, &write);
+    assert_int_equal(w->a->ops->guard_renew(guard, 5000, &ttl_ms, &err), 0);
+    expect_done(renewal(w->a, session)); /* its process may live, too */
+    assert_int_equal(w->a->ops->guard_end(guard, 5000, &err), 0);
+    assert_string_equal(decision_after(w, "e/1"), "theirs");
+    assert_int_equal(w->a->ops->guard_renew(guard, 5000, &ttl_ms, &err), -1);
+    assert_int_equal(err.code, BATON_LOST);
+    w->a->ops->guard_close(guard);
+}
+
 static void test_a_guard_writes_the_testament_and_ends_the_session(void **state)
 {
     struct world *w = *state;
     struct baton_error err = {0};
     uint64_t session;
-    struct baton_engine_guard *guard = guard_of_new(w, &session);
+    struct baton_engine_guard *guard = guard_of_new(w, 60000, &session);
     expect_done(put(w->a, "e/decision", "mine", 0, 0));
     struct baton_write write = {
         .kind = BATON_WRITE_PUT, .key = "e/decision", .value = "somebody's", .if_revision = w->a->reply.revision};
@@ -1017,7 +1064,7 @@ static void test_a_testament_that_is_late_has_no_effect_and_the_session_ends(voi
     struct world *w = *state;
     struct baton_error err = {0};
     uint64_t session;
-    struct baton_engine_guard *guard = guard_of_new(w, &session);
+    struct baton_engine_guard *guard = guard_of_new(w, 60000, &session);
     expect_done(put(w->a, "e/decision", "mine", 0, 0));
     struct baton_write write = {
         .kind = BATON_WRITE_PUT, .key = "e/decision", .value = "late", .if_revision = w->a->reply.revision};
@@ -1298,6 +1345,8 @@ int main(int argc, char **argv)
         T(test_a_closed_engine_leaves_its_session_to_its_ttl),
         T(test_a_ttl_below_the_minimum_is_raised),
         T(test_a_guard_ends_the_session),
+        T(test_a_guard_renews_the_session),
+        T(test_a_guard_renews_no_session_that_was_ended),
         T(test_a_guard_writes_the_testament_and_ends_the_session),
         T(test_a_testament_that_is_late_has_no_effect_and_the_session_ends),
         T(test_revisions_grow_across_close_and_open),

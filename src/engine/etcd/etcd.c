@@ -216,4 +216,5 @@ __attribute__((visibility("default"))) const struct baton_engine_ops baton_engin
     .guard_end = etcd_guard_end,
     .guard_close = etcd_guard_close,
     .guard_testament = etcd_guard_testament,
+    .guard_renew = etcd_guard_renew,
 };

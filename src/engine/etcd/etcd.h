@@ -100,6 +100,8 @@ void views_release(struct baton_engine *engine);
 int etcd_guard_open(const char *text, int fd, struct baton_engine_guard **ret, struct baton_error *err);
 int etcd_guard_end(struct baton_engine_guard *guard, uint32_t timeout_ms, struct baton_error *err);
 void etcd_guard_close(struct baton_engine_guard *guard);
+int etcd_guard_renew(struct baton_engine_guard *guard, uint32_t timeout_ms, uint32_t *ret_ttl_ms,
+                     struct baton_error *err);
 void etcd_guard_testament(struct baton_engine_guard *guard, const struct baton_write *write);
 
 #endif

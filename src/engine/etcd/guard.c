@@ -24,6 +24,7 @@ struct baton_engine_guard {
     struct baton_write testament; /* no key: none */
     struct grpc_call last_word;   /* the call that writes it; begun ahead, it has only its message to send */
     bool has_last_word, heard;
+    uint32_t ttl_ms; /* as the last renewal was answered */
 };
 
 static void multi_new(struct baton_engine_guard *guard)
@@ -328,16 +329,24 @@ void etcd_guard_close(struct baton_engine_guard *guard)
     free(guard);
 }
 
-int etcd_guard_end(struct baton_engine_guard *guard, uint32_t timeout_ms, struct baton_error *err)
+/* One try at one endpoint; both answers are true for ever. */
+struct tried {
+    void (*ask)(struct baton_engine_guard *guard, int64_t until_ms, struct grpc_result *ret);
+    const char *words; /* what cannot be done otherwise */
+};
+
+/* Ask one endpoint after the other. GRPC_OK, GRPC_NOT_FOUND, or the last answer and its words. */
+static enum grpc_status ask_all(struct baton_engine_guard *guard, const struct tried *what, uint32_t timeout_ms,
+                                struct baton_error *err)
 {
     int64_t now_ms = clock_now_ms(), until_ms = now_ms + timeout_ms;
     struct grpc_result result;
     for (size_t tried = 1;; tried++) {
         int64_t try_ms = now_ms + TRY_MS < until_ms ? now_ms + TRY_MS : until_ms;
-        revoke_lease(guard, try_ms, &result);
+        what->ask(guard, try_ms, &result);
         if (result.status == GRPC_OK || result.status == GRPC_NOT_FOUND)
             break;
-        status_error(&result, guard->url.endpoints[guard->endpoint], "its lease cannot be revoked", err);
+        status_error(&result, guard->url.endpoints[guard->endpoint], what->words, err);
         guard->endpoint = (guard->endpoint + 1) % guard->url.count;
         now_ms = clock_now_ms();
         if (now_ms >= until_ms)
@@ -345,5 +354,57 @@ int etcd_guard_end(struct baton_engine_guard *guard, uint32_t timeout_ms, struct
         if (tried % guard->url.count == 0)
             (void)poll(NULL, 0, PAUSE_MS);
     }
-    return result.status == GRPC_OK || result.status == GRPC_NOT_FOUND ? 0 : -1;
+    return result.status;
+}
+
+int etcd_guard_end(struct baton_engine_guard *guard, uint32_t timeout_ms, struct baton_error *err)
+{
+    const struct tried end = {.ask = revoke_lease, .words = "its lease cannot be revoked"};
+    enum grpc_status status = ask_all(guard, &end, timeout_ms, err);
+    return status == GRPC_OK || status == GRPC_NOT_FOUND ? 0 : -1;
+}
+
+/* That a lease is over is told by a ttl of 0. */
+static void renew_lease(struct baton_engine_guard *guard, int64_t until_ms, struct grpc_result *ret)
+{
+    Etcdserverpb__LeaseKeepAliveRequest request = ETCDSERVERPB__LEASE_KEEP_ALIVE_REQUEST__INIT;
+    Etcdserverpb__LeaseKeepAliveResponse *answer = NULL;
+    struct grpc_call call = {0};
+    forget_last_word(guard);
+    if (guard->multi != NULL && connection_is_over(guard))
+        multi_free(guard);
+    if (guard->multi == NULL)
+        multi_new(guard);
+    char *token = authenticate(guard, until_ms, ret);
+    if (ret->status == GRPC_OK) {
+        request.id = (int64_t)guard->session;
+        grpc_call_put(&call, &request.base);
+        run(guard, &call, "Lease/LeaseKeepAlive", token, until_ms, ret);
+        if (ret->status == GRPC_OK && ret->message != NULL)
+            answer = etcdserverpb__lease_keep_alive_response__unpack(NULL, ret->length, ret->message);
+        if (ret->status == GRPC_OK && answer == NULL)
+            *ret = (struct grpc_result){.status = GRPC_UNAVAILABLE, .words = "no answer"};
+        guard->ttl_ms = answer != NULL && answer->ttl > 0 ? (uint32_t)answer->ttl * 1000 : 0;
+        if (answer != NULL && answer->ttl <= 0)
+            ret->status = GRPC_NOT_FOUND;
+        if (answer != NULL)
+            etcdserverpb__lease_keep_alive_response__free_unpacked(answer, NULL);
+        ret->message = NULL;
+        grpc_call_release(&call);
+    }
+    free(token);
+    if (ret->status != GRPC_OK)
+        multi_free(guard);
+}
+
+int etcd_guard_renew(struct baton_engine_guard *guard, uint32_t timeout_ms, uint32_t *ret_ttl_ms,
+                     struct baton_error *err)
+{
+    const struct tried renewal = {.ask = renew_lease, .words = "its lease cannot be renewed"};
+    enum grpc_status status = ask_all(guard, &renewal, timeout_ms, err);
+    if (status == GRPC_NOT_FOUND)
+        return error_set(err, BATON_LOST, "etcd at %s: the session's lease %llx is over (expired or revoked)",
+                         guard->url.endpoints[guard->endpoint], (unsigned long long)guard->session);
+    *ret_ttl_ms = guard->ttl_ms;
+    return status == GRPC_OK ? 0 : -1;
 }

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/base.h"
+#include "base/clock.h"
 #include "engine/local/db.h"
 #include "engine/local/folder.h"
 #include "engine/local/pulse.h"
@@ -94,4 +95,16 @@ int local_guard_end(struct baton_engine_guard *guard, uint32_t timeout_ms, struc
         pulse_unlock(guard->lock_fd, guard->session);
     pulse_ring(&guard->pulse, db_changed_keys(guard->db), NULL);
     return result;
+}
+
+/* The lock is held by the guard's descriptor; the heartbeat is anybody's who knows the session. */
+int local_guard_renew(struct baton_engine_guard *guard, uint32_t timeout_ms, uint32_t *ret_ttl_ms,
+                      struct baton_error *err)
+{
+    int64_t now_ms = clock_now_ms();
+    if (pulse_removed(&guard->pulse) || !pulse_renew(&guard->pulse, guard->slot, guard->session, now_ms))
+        return error_set(err, BATON_LOST, "local: session %llu is over", (unsigned long long)guard->session);
+    int64_t left_ms = pulse_expires_ms(&guard->pulse, guard->slot, guard->session) - now_ms;
+    *ret_ttl_ms = left_ms > 0 ? (uint32_t)left_ms : 0;
+    return 0;
 }

@@ -505,6 +505,21 @@ static int memory_guard_end(struct baton_engine_guard *guard, uint32_t timeout_m
     return 0;
 }
 
+static int memory_guard_renew(struct baton_engine_guard *guard, uint32_t timeout_ms, uint32_t *ret_ttl_ms,
+                              struct baton_error *err)
+{
+    pthread_mutex_lock(&mutex);
+    struct session *session = session_find(guard->space, guard->session);
+    if (session != NULL) {
+        session->renewed_ms = clock_now_ms();
+        *ret_ttl_ms = session->ttl_ms;
+    }
+    pthread_mutex_unlock(&mutex);
+    if (session == NULL)
+        return error_set(err, BATON_LOST, "memory: session %llu is over", (unsigned long long)guard->session);
+    return 0;
+}
+
 static void memory_guard_testament(struct baton_engine_guard *guard, const struct baton_write *write)
 {
     write_replace(&guard->testament, write);
@@ -539,4 +554,5 @@ const struct baton_engine_ops engine_memory = {
     .guard_end = memory_guard_end,
     .guard_close = memory_guard_close,
     .guard_testament = memory_guard_testament,
+    .guard_renew = memory_guard_renew,
 };
