@@ -133,7 +133,7 @@ const char *cli_duration_text(int64_t ms, char text[32]);
 
 /* ---- errors ---- */
 
-/* "baton: WORDS" on stderr, in one write. */
+/* "baton: WORDS" on stderr, in one write. After cli_print_json(stderr, ..): an object with the event "error". */
 void cli_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* "baton COMMAND: WORDS; see baton COMMAND --help" on stderr. Returns EX_USAGE. */
 int cli_usage_error(const char *command, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -147,10 +147,26 @@ int cli_exit_code(enum baton_code code);
 /* Does `to` take colour? A terminal that is not dumb, and no NO_COLOR (https://no-color.org). */
 bool cli_colour(FILE *to);
 
+/* From here on nothing that is printed by cli_error and cli_line makes the caller wait: what nobody reads is dropped and
+ * counted, and the number is told when it is read again. For commands that hold a place, or serve clients; printf(3) is
+ * not for them. After the guards are forked (it begins threads), also if that has failed; before anything is told. */
+void cli_print_begin(void);
+/* What is printed there from now on is JSON: errors, and the number of what was dropped, are objects with this name. */
+void cli_print_json(FILE *to, const char *name);
+/* A line, to stdout or stderr, in one write. */
+void cli_line(FILE *to, const char *line);
+/* After cli_print_begin: what writes there. */
+struct printer *cli_printer(FILE *to);
+/* After cli_print_begin: readable when cli_flush may say something else than before; -1 before. */
+int cli_out_changed_fd(void);
+
 /* Is standard output still good? CLI_OUT_BROKEN when its reader is gone (end quietly), CLI_OUT_FAILED after a write
- * error, which is then told on stderr, once. Flushes. */
+ * error, which is then told on stderr, once. Flushes; after cli_print_begin it does not wait, and knows what was written
+ * so far. */
 enum cli_out { CLI_OUT_OK, CLI_OUT_BROKEN, CLI_OUT_FAILED };
 enum cli_out cli_flush(void);
+/* The same at the end of a command, when what was said last has been read, or was given a second for that. */
+enum cli_out cli_print_end(void);
 
 /* A wall-clock time for people, local: "2026-11-23 14:05:09". With milliseconds, UTC, for programs:
  * "2026-11-23T13:05:09.120Z". "-" or NULL for a time that is 0. */

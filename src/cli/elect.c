@@ -49,15 +49,10 @@ static void print(struct elect *elect, const char *event, const char *id, uint64
     char when[32], line[BATON_ERROR_TEXT + 200];
     if (elect->candidate.json) {
         present_line(candidate_event(event, elect->name, id, term, text));
-    } else {
-        snprintf(line, sizeof(line), "%s", text);
-        printf("%s  %s  %s\n", cli_time_text(clock_wall_ms(), when), elect->name, cli_printable(line));
+        return;
     }
-    if (cli_flush() != CLI_OUT_OK && !elect->leaving) {
-        elect->leaving = true; /* nobody reads it, or nobody can: hand over and end */
-        elect->status = EX_IOERR;
-        baton_resign(elect->election);
-    }
+    snprintf(line, sizeof(line), "%s  %s  %s", cli_time_text(clock_wall_ms(), when), elect->name, text);
+    cli_line(stdout, cli_printable(line));
 }
 
 /* The leader, when it is another one than was told last. */
@@ -202,11 +197,24 @@ static void leave(struct elect *elect)
     baton_resign(elect->election);
 }
 
+/* Nobody reads what is printed any more, or it cannot be written: hand over and end. */
+static void check_output(struct elect *elect, bool reader_gone)
+{
+    enum cli_out out = cli_flush();
+    if (elect->leaving || (out == CLI_OUT_OK && !reader_gone))
+        return;
+    elect->status = out == CLI_OUT_FAILED ? EX_IOERR : 0;
+    leave(elect);
+}
+
 static void turn(struct elect *elect)
 {
+    /* poll(2): a pipe whose reader has closed it is POLLERR, whatever is asked for. */
     struct pollfd polled[] = {{.fd = baton_fd(elect->client), .events = POLLIN},
                               {.fd = elect->signal_fd, .events = POLLIN},
-                              {.fd = elect->hook.pidfd, .events = POLLIN}};
+                              {.fd = elect->hook.pidfd, .events = POLLIN},
+                              {.fd = elect->leaving ? -1 : STDOUT_FILENO},
+                              {.fd = cli_out_changed_fd(), .events = POLLIN}};
     int64_t wait_ms = -1;
     if (elect->stopping && elect->hook.pid > 0) {
         wait_ms = elect->limit_ms - baton_now_ms();
@@ -220,6 +228,8 @@ static void turn(struct elect *elect)
     int status;
     if (polled[2].revents != 0 && shell_ended(&elect->hook, &status))
         hook_ended(elect, status);
+    if (polled[3].revents != 0 || polled[4].revents != 0)
+        check_output(elect, polled[3].revents != 0);
     struct signalfd_siginfo info;
     while (read(elect->signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info))
         leave(elect);
@@ -284,6 +294,7 @@ static int run(int argc, char **argv)
     elect.signal_fd = candidate_signals(caught, COUNT_OF(caught));
     if (elect.signal_fd < 0)
         return EX_OSERR;
+    cli_print_begin();
     bool needs_time = elect.on_lead != NULL || elect.on_follow != NULL;
     if (candidate_open(&elect.candidate, false, &elect.client, &err) < 0 ||
         candidate_stand(&elect.candidate, elect.client, elect.name, needs_time, &elect.election, &err) < 0)

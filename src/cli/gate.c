@@ -143,7 +143,7 @@ static void say(const struct gate *gate, const char *event, uint64_t term, const
     }
     json_t *object = candidate_event(event, gate->options->name, NULL, term, words);
     char *line = json_dumps(object, JSON_COMPACT | JSON_ENSURE_ASCII);
-    fprintf(stderr, "%s\n", line != NULL ? line : "{}");
+    cli_line(stderr, line != NULL ? line : "{}");
     free(line);
     json_decref(object);
 }
@@ -452,6 +452,9 @@ static int run(int argc, char **argv)
     gate.signal_fd = candidate_signals(caught, COUNT_OF(caught));
     if (gate.signal_fd < 0)
         return EX_OSERR;
+    cli_print_begin();
+    if (options.json)
+        cli_print_json(stderr, options.name);
     status = open_gate(&gate, &err) < 0 ? cli_fail(&err) : 0;
     while (status == 0 && !gate.stopped)
         turn(&gate);

@@ -66,5 +66,5 @@ int main(int argc, char **argv)
     }
     argv[1] = (char *)command->name;
     int status = command->run(argc - 1, argv + 1);
-    return cli_flush() == CLI_OUT_FAILED ? EX_IOERR : status;
+    return cli_print_end() == CLI_OUT_FAILED ? EX_IOERR : status;
 }

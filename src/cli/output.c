@@ -1,7 +1,4 @@
-/* output.c: what a command says: errors, exit codes, times, tables; and the certainty that it was written. */
-#include <errno.h>
-#include <inttypes.h>
-#include <stdarg.h>
+/* output.c: what a command says: exit codes, times, tables, texts of others. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,27 +11,6 @@
 #include "cli/cli.h"
 
 /* ---- errors ---- */
-
-void cli_error(const char *format, ...)
-{
-    char text[2 * BATON_ERROR_TEXT];
-    va_list args;
-    va_start(args, format);
-    vsnprintf(text, sizeof(text), format, args);
-    va_end(args);
-    fprintf(stderr, "baton: %s\n", cli_printable(text));
-}
-
-int cli_usage_error(const char *command, const char *format, ...)
-{
-    char text[2 * BATON_ERROR_TEXT];
-    va_list args;
-    va_start(args, format);
-    vsnprintf(text, sizeof(text), format, args);
-    va_end(args);
-    fprintf(stderr, "baton %s: %s; see baton %s --help\n", command, cli_printable(text), command);
-    return EX_USAGE;
-}
 
 int cli_exit_code(enum baton_code code)
 {
@@ -86,25 +62,6 @@ bool cli_colour(FILE *to)
     if (term == NULL || term[0] == '\0' || strcmp(term, "dumb") == 0)
         return false;
     return isatty(fileno(to)) == 1;
-}
-
-enum cli_out cli_flush(void)
-{
-    static enum cli_out state = CLI_OUT_OK;
-    if (state != CLI_OUT_OK)
-        return state;
-    errno = 0;
-    if (fflush(stdout) == 0 && !ferror(stdout))
-        return CLI_OUT_OK;
-    /* An earlier flush, by a full buffer, may have failed and left no errno. */
-    int error = errno != 0 ? errno : EIO;
-    if (error == EPIPE) {
-        state = CLI_OUT_BROKEN;
-        return state;
-    }
-    state = CLI_OUT_FAILED;
-    cli_error("the output could not be written: %s", strerror(error));
-    return state;
 }
 
 const char *cli_time_text(int64_t wall_ms, char text[32])

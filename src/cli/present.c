@@ -61,7 +61,7 @@ void present_line(json_t *json)
     char *line = json_dumps(json, JSON_COMPACT);
     if (line == NULL)
         IMPOSSIBLE("a JSON value that cannot be written");
-    puts(line);
+    cli_line(stdout, line);
     free(line);
     json_decref(json);
 }

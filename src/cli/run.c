@@ -93,6 +93,7 @@ static int run_command(int argc, char **argv)
         guard_bye(&run.guard);
         return cli_fail(&err);
     }
+    cli_print_begin();
     if (notify_listen(&run.notify, &err) < 0) {
         guard_bye(&run.guard);
         guard_bye(&run.follow.guard);

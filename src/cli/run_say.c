@@ -1,6 +1,5 @@
 /* run_say.c: what `baton run` tells, on stderr: a line for people, or with --json an object a line. stdout is the
  * command's. */
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/base.h"
@@ -12,7 +11,7 @@ static void say_json(const struct run *run, const char *event, const char *words
     const char *id = run->client != NULL ? baton_id(run->client) : NULL;
     json_t *object = candidate_event(event, run->options->name, id, run->term, words);
     char *line = json_dumps(object, JSON_COMPACT | JSON_ENSURE_ASCII);
-    fprintf(stderr, "%s\n", line != NULL ? line : "{}");
+    cli_line(stderr, line != NULL ? line : "{}");
     free(line);
     json_decref(object);
 }

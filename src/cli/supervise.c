@@ -30,7 +30,9 @@ int supervise_begin(struct supervisor *supervisor, const int *outputs)
                                     .grace_ms = supervisor->candidate->grace_ms,
                                     .slack_ms = supervisor->candidate->slack_ms};
     sigemptyset(&options.ignored);
-    if (guard_start(&supervisor->guard, &options, &err) < 0)
+    int started = guard_start(&supervisor->guard, &options, &err);
+    cli_print_begin();
+    if (started < 0)
         return cli_fail(&err);
     return CLI_GO;
 }
