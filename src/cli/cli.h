@@ -183,7 +183,11 @@ void cli_table_row(struct cli_table *table, const char *const *cells); /* table-
 void cli_table_print(const struct cli_table *table, FILE *to, const char *indent);
 void cli_table_free(struct cli_table *table);
 
-/* Text of another instance, made fit for a terminal: control characters become '?'. In place. */
+/* Text of another instance, made fit for a terminal: control characters, those that turn the direction of writing, those
+ * that cannot be seen, and what is no UTF-8 become '?'. In place. */
 char *cli_printable(char *text);
+/* The same for some lines, which may have NULs: newlines and tabs stay. `text` has room for one more byte. Returns the
+ * new size. */
+size_t cli_printable_lines(char *text, size_t size);
 
 #endif

@@ -84,12 +84,70 @@ const char *cli_time_iso(int64_t wall_ms, char text[32])
     return text;
 }
 
+/* The first character of `text` (RFC 3629: none is longer than it needs to be, no surrogates), and how many bytes it
+ * has; 0 bytes: it is no character. */
+static size_t character_of(const unsigned char *text, uint32_t *ret)
+{
+    static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
+    unsigned char first = text[0];
+    size_t size = first < 0x80 ? 1 : first >> 5 == 6 ? 2 : first >> 4 == 14 ? 3 : first >> 3 == 30 ? 4 : 0;
+    uint32_t character = size == 1 ? first : first & (0x7fU >> size);
+    for (size_t i = 1; i < size; i++) {
+        if (text[i] >> 6 != 2) /* also the end of the text */
+            return 0;
+        character = character << 6 | (text[i] & 0x3f);
+    }
+    if (size > 0 && (character < least[size] || character > 0x10ffff || (character >= 0xd800 && character < 0xe000)))
+        return 0;
+    *ret = character;
+    return size;
+}
+
+/* What a terminal would obey instead of showing it, and what shows a text otherwise than it is: C0 and C1 controls,
+ * what turns the direction of writing (Unicode UAX #9), separators of lines, and what has neither width nor looks. */
+static bool is_harmful(uint32_t character)
+{
+    static const struct {
+        uint32_t first, last;
+    } ranges[] = {{0x00, 0x1f},     {0x7f, 0x9f},     {0xad, 0xad},      {0x61c, 0x61c},   {0x180e, 0x180e},
+                  {0x200b, 0x200b}, {0x200e, 0x200f}, {0x2028, 0x202e},  {0x2060, 0x206f}, {0xfeff, 0xfeff},
+                  {0xfff9, 0xfffb}, {0xfffe, 0xffff}, {0xe0000, 0xe007f}};
+    for (size_t i = 0; i < COUNT_OF(ranges); i++)
+        if (character >= ranges[i].first && character <= ranges[i].last)
+            return true;
+    return false;
+}
+
+/* Of a text with `size` bytes, which may have NULs; how many are left. */
+static size_t make_printable(char *text, size_t size, const char *allowed)
+{
+    size_t from = 0, to = 0;
+    while (from < size) {
+        uint32_t character = 0;
+        size_t length = character_of((const unsigned char *)text + from, &character);
+        if (length == 0 || (is_harmful(character) &&
+                            (character == 0 || character > 0x7f || strchr(allowed, (int)character) == NULL))) {
+            text[to++] = '?';
+            from += length > 0 ? length : 1;
+            continue;
+        }
+        memmove(text + to, text + from, length);
+        to += length;
+        from += length;
+    }
+    text[to] = '\0';
+    return to;
+}
+
 char *cli_printable(char *text)
 {
-    for (char *c = text; *c != '\0'; c++)
-        if ((unsigned char)*c < 0x20 || *c == 0x7f)
-            *c = '?';
+    (void)make_printable(text, strlen(text), "");
     return text;
+}
+
+size_t cli_printable_lines(char *text, size_t size)
+{
+    return make_printable(text, size, "\n\t");
 }
 
 /* ---- tables ---- */

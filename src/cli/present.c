@@ -58,7 +58,7 @@ json_t *present_time(int64_t wall_ms)
 
 void present_line(json_t *json)
 {
-    char *line = json_dumps(json, JSON_COMPACT);
+    char *line = json_dumps(json, JSON_COMPACT | JSON_ENSURE_ASCII);
     if (line == NULL)
         IMPOSSIBLE("a JSON value that cannot be written");
     cli_line(stdout, line);

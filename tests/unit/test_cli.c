@@ -178,6 +178,47 @@ static void test_text_of_others_cannot_steer_a_terminal(void **state)
     cli_table_free(&table);
 }
 
+static void test_what_a_terminal_obeys_or_hides_is_replaced(void **state)
+{
+    static const struct {
+        const char *text, *shown;
+    } each[] = {{"plain", "plain"},
+                {"gr\303\274n \342\202\254 \360\237\220\230", "gr\303\274n \342\202\254 \360\237\220\230"},
+                {"\302\2335n", "?5n"},                            /* U+009B: CSI, as ESC [ */
+                {"\302\200\302\237\302\240", "??\302\240"},       /* the first and the last of C1, and what follows */
+                {"\302\235title\302\234", "?title?"},             /* OSC, ST */
+                {"\2335n", "?5n"},                                /* the same byte alone is no UTF-8 */
+                {"\342\200\256gnp.exe\342\200\254", "?gnp.exe?"}, /* U+202E: from right to left */
+                {"\342\201\246a\342\201\251", "?a?"},             /* U+2066, U+2069: isolates */
+                {"\330\234a\342\200\216b\342\200\217", "?a?b?"},  /* U+061C, U+200E, U+200F: marks */
+                {"a\342\200\250b\342\200\251", "a?b?"},           /* U+2028, U+2029: separators */
+                {"a\342\200\213b\357\273\277", "a?b?"},           /* U+200B, U+FEFF: nothing to see */
+                {"\363\240\201\201", "?"},                        /* U+E0041: a tag */
+                {"\342\200\215", "\342\200\215"},                 /* U+200D joins the parts of a picture */
+                {"\300\233", "??"},                               /* longer than it needs to be */
+                {"\340\202\233", "???"},                          /* the same in three bytes */
+                {"\355\240\200", "???"},                          /* half of a pair of UTF-16 */
+                {"\364\220\200\200", "????"},                     /* beyond Unicode */
+                {"cut \342\202", "cut ??"},                       /* its end is missing */
+                {"\377\376", "??"},
+                {"\t\r\n\v", "????"},
+                {"", ""}};
+    for (size_t i = 0; i < COUNT_OF(each); i++) {
+        char text[64];
+        assert_true(text_copy(text, sizeof(text), each[i].text));
+        assert_string_equal(cli_printable(text), each[i].shown);
+        assert_string_equal(cli_printable(text), each[i].shown);
+    }
+}
+
+static void test_lines_of_others_keep_their_newlines(void **state)
+{
+    char text[] = "one\ttwo\n\033[31mred\0\r\n\302\233K";
+    size_t size = cli_printable_lines(text, sizeof(text) - 1);
+    assert_int_equal(size, strlen("one\ttwo\n?[31mred??\n?K"));
+    assert_string_equal(text, "one\ttwo\n?[31mred??\n?K");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -190,6 +231,8 @@ int main(void)
         cmocka_unit_test(test_times_are_written_for_people_and_for_programs),
         cmocka_unit_test(test_a_table_is_as_wide_as_its_widest_cell),
         cmocka_unit_test(test_text_of_others_cannot_steer_a_terminal),
+        cmocka_unit_test(test_what_a_terminal_obeys_or_hides_is_replaced),
+        cmocka_unit_test(test_lines_of_others_keep_their_newlines),
     };
     return cmocka_run_group_tests_name("cli", tests, NULL, NULL);
 }
