@@ -56,6 +56,7 @@ struct run {
     int64_t say_alive_ms;   /* when to tell systemd that we are */
     unsigned say_alive_every_ms;
     bool said_ready;
+    bool said_stranger;         /* that messages of others are dropped */
     int64_t duplicate_until_ms; /* when another one with our id is no remnant any more; NEVER_MS */
     char duplicate[BATON_ERROR_TEXT];
 };

@@ -420,7 +420,16 @@ void run_on_signals(struct run *run)
 void run_on_notify(struct run *run)
 {
     struct notify_said said;
-    if (!notify_read(&run->notify, &said) || !run->running)
+    if (!notify_read(&run->notify, run->guard.pid, &said))
+        return;
+    if (said.strangers > 0 && !run->said_stranger) {
+        run->said_stranger = true;
+        run_say(run, "dropped",
+                "%s: a message to the command's notify socket is dropped: process %d (uid %u) was not started by the "
+                "command (this is told once)",
+                run->options->name, (int)said.stranger_pid, (unsigned)said.stranger_uid);
+    }
+    if (!run->running)
         return;
     if (said.ready)
         run_say(run, "ready", "%s: the command is ready", run->options->name);
@@ -437,7 +446,7 @@ void run_on_notify(struct run *run)
         snprintf(status, sizeof(status), "STATUS=leads (term %" PRIu64 "): %s", run->term, said.status);
         notify_say(status);
     }
-    if (said.watchdog_trigger)
+    if (said.watchdog_trigger && run->options->watchdog_ms > 0)
         unwell(run, "has said WATCHDOG=trigger");
 }
 

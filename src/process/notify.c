@@ -6,10 +6,21 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include "base/base.h"
+#include "process/descent.h"
+
+#define FDS_MAX 253          /* the most that one datagram can have (SCM_MAX_FD) */
+#define DATAGRAMS_AT_ONCE 64 /* then others have their turn */
+#ifndef SO_PASSPIDFD
+#define SO_PASSPIDFD 76 /* Linux 6.5 */
+#endif
+#ifndef SCM_PIDFD
+#define SCM_PIDFD 4
+#endif
 
 int notify_listen(struct notify_socket *notify, struct baton_error *err)
 {
@@ -22,6 +33,7 @@ int notify_listen(struct notify_socket *notify, struct baton_error *err)
         bind(notify->fd, (struct sockaddr *)&address, sizeof(address.sun_family)) < 0 ||
         getsockname(notify->fd, (struct sockaddr *)&address, &length) < 0)
         return error_errno(err, errno, "cannot make the notify socket");
+    (void)setsockopt(notify->fd, SOL_SOCKET, SO_PASSPIDFD, &on, sizeof(on)); /* an older kernel has none */
     size_t name = length - offsetof(struct sockaddr_un, sun_path);
     notify->address[0] = '@';
     memcpy(notify->address + 1, address.sun_path + 1, name - 1);
@@ -50,28 +62,74 @@ static void take_line(const char *line, struct notify_said *said)
         (void)text_copy(said->status, sizeof(said->status), line + strlen("STATUS="));
 }
 
-static bool permitted(struct msghdr *message)
+/* Who has sent a datagram, and what came along with it. */
+struct sender {
+    struct ucred who; /* pid 0: the kernel does not say, or it is in another pid namespace */
+    int pidfd;        /* -1: the kernel gives none (it does from Linux 6.5 on) */
+    int fds[FDS_MAX]; /* to be closed: nothing is kept (FDSTORE). Some wait for that (BARRIER) */
+    size_t fd_count;
+};
+
+static void take_control(struct msghdr *message, struct sender *sender)
 {
+    *sender = (struct sender){.pidfd = -1};
     for (struct cmsghdr *header = CMSG_FIRSTHDR(message); header != NULL; header = CMSG_NXTHDR(message, header)) {
-        struct ucred who;
-        if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_CREDENTIALS)
+        const unsigned char *data = CMSG_DATA(header);
+        if (header->cmsg_level != SOL_SOCKET)
             continue;
-        memcpy(&who, CMSG_DATA(header), sizeof(who));
-        return who.uid == geteuid() || who.uid == 0 || geteuid() == 0;
+        if (header->cmsg_type == SCM_CREDENTIALS)
+            memcpy(&sender->who, data, sizeof(sender->who));
+        else if (header->cmsg_type == SCM_PIDFD)
+            memcpy(&sender->pidfd, data, sizeof(sender->pidfd));
+        else if (header->cmsg_type == SCM_RIGHTS)
+            for (; CMSG_LEN(sizeof(int)) <= header->cmsg_len && sender->fd_count < FDS_MAX; data += sizeof(int)) {
+                memcpy(&sender->fds[sender->fd_count++], data, sizeof(int));
+                header->cmsg_len -= sizeof(int);
+            }
     }
-    return false;
 }
 
-bool notify_read(struct notify_socket *notify, struct notify_said *ret)
+static void release(struct sender *sender)
+{
+    for (size_t i = 0; i < sender->fd_count; i++)
+        close(sender->fds[i]);
+    if (sender->pidfd >= 0)
+        close(sender->pidfd);
+}
+
+/* Its number may be another process's by now. Where there is no pidfd that would tell, it is believed. */
+static bool is_there(const struct sender *sender)
+{
+    return sender->pidfd < 0 || syscall(SYS_pidfd_send_signal, sender->pidfd, 0, NULL, 0) == 0 || errno == EPERM;
+}
+
+/* Many send and are gone (a line of a script). Whether such a one descended from the guard cannot be known any more;
+ * its user can, and whoever is the same user as we are may kill us as well. */
+static bool is_permitted(const struct sender *sender, pid_t guard)
+{
+    enum descent descent = sender->who.pid > 0 ? descent_of(sender->who.pid, guard) : DESCENT_NO;
+    if (descent == DESCENT_YES && !is_there(sender))
+        descent = DESCENT_GONE;
+    return descent == DESCENT_YES || (descent == DESCENT_GONE && guard > 0 && sender->who.uid == geteuid());
+}
+
+static void take_text(char *text, struct notify_said *said)
+{
+    char *line;
+    while ((line = strsep(&text, "\n")) != NULL)
+        take_line(line, said);
+}
+
+bool notify_read(struct notify_socket *notify, pid_t guard, struct notify_said *ret)
 {
     char text[4096];
     union {
         struct cmsghdr header;
-        char space[CMSG_SPACE(sizeof(struct ucred)) + CMSG_SPACE(16 * sizeof(int))];
+        char space[CMSG_SPACE(sizeof(struct ucred)) + CMSG_SPACE(sizeof(int)) + CMSG_SPACE(FDS_MAX * sizeof(int))];
     } control;
     bool any = false;
     *ret = (struct notify_said){0};
-    for (;;) {
+    for (int i = 0; i < DATAGRAMS_AT_ONCE; i++) {
         struct iovec part = {.iov_base = text, .iov_len = sizeof(text) - 1};
         struct msghdr message = {
             .msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
@@ -80,18 +138,20 @@ bool notify_read(struct notify_socket *notify, struct notify_said *ret)
             continue;
         if (got < 0)
             return any;
-        for (struct cmsghdr *header = CMSG_FIRSTHDR(&message); header != NULL; header = CMSG_NXTHDR(&message, header))
-            if (header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS)
-                for (size_t i = 0; CMSG_LEN((i + 1) * sizeof(int)) <= header->cmsg_len; i++)
-                    close(((int *)(void *)CMSG_DATA(header))[i]); /* FDSTORE: nothing is kept */
-        if (!permitted(&message))
-            continue;
+        struct sender sender;
+        take_control(&message, &sender);
         text[got] = '\0';
-        char *rest = text, *line;
-        while ((line = strsep(&rest, "\n")) != NULL)
-            take_line(line, ret);
         any = true;
+        if (is_permitted(&sender, guard)) {
+            take_text(text, ret);
+        } else {
+            ret->strangers++;
+            ret->stranger_pid = sender.who.pid;
+            ret->stranger_uid = sender.who.uid;
+        }
+        release(&sender); /* not before it was asked who it is: it may wait for that, and then go */
     }
+    return any;
 }
 
 /* ---- upward ---- */

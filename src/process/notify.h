@@ -3,6 +3,7 @@
 #define PROCESS_NOTIFY_H
 
 #include <stdbool.h>
+#include <sys/types.h>
 
 #include "baton/error.h"
 
@@ -21,9 +22,13 @@ struct notify_said {
     bool ready, stopping, watchdog;
     bool watchdog_trigger; /* WATCHDOG=trigger: it gives itself up */
     char status[200];      /* STATUS=; "": not said */
+    unsigned strangers;    /* datagrams that were dropped, and who sent the last of them */
+    pid_t stranger_pid;
+    uid_t stranger_uid;
 };
-/* false: nothing. Datagrams of other users' processes are dropped. */
-bool notify_read(struct notify_socket *socket, struct notify_said *ret);
+/* The address is no secret, and anybody may send to it: only those are heard who descend from this guard (which is 0:
+ * nobody). false: nothing came. */
+bool notify_read(struct notify_socket *socket, pid_t guard, struct notify_said *ret);
 
 /* ---- toward whoever started us, if $NOTIFY_SOCKET says so ---- */
 

@@ -464,41 +464,6 @@ def test_a_command_is_started_again_also_when_it_had_left_something_behind(world
     assert "status 137" not in process.stderr
 
 
-def test_a_silent_watchdog_loses_the_place(world):
-    talk = ('import os,socket;s=socket.socket(socket.AF_UNIX,socket.SOCK_DGRAM);a=os.environ["NOTIFY_SOCKET"];'
-            's.connect("\\0"+a[1:]);s.send(b"WATCHDOG=1");print("said",os.environ["WATCHDOG_USEC"],flush=True);'
-            'import time;time.sleep(1000)')
-    process = world.stand("db", "a", "--watchdog", "1s", command=("/usr/bin/python3", "-c", talk))
-    process.wait_line("^said 1000000$")
-    assert process.wait_exit() == 124
-    assert "has not said WATCHDOG=1 in time: it loses its place" in process.stderr
-
-
-SAY = ('import os,socket,sys,time;s=socket.socket(socket.AF_UNIX,socket.SOCK_DGRAM);'
-       's.connect("\\0"+os.environ["NOTIFY_SOCKET"][1:]);'
-       '[(s.send(word.encode()),time.sleep(0.01)) for word in sys.argv[1:]];print("said",flush=True);time.sleep(1000)')
-
-
-def test_what_the_command_says_of_itself_is_passed_on(world):
-    systemd = Systemd(world.folder)
-    process = world.stand("db", "a", "--json", command=("/usr/bin/python3", "-c", SAY, "READY=1\nSTATUS=warm"),
-                          env={"NOTIFY_SOCKET": systemd.path})
-    systemd.wait("STATUS=leads (term 3): warm")
-    process.stop()
-    events = [json.loads(line) for line in process.stderr.splitlines()]
-    assert [event["event"] for event in events] == ["stand", "lead", "ready"]
-    systemd.socket.close()
-
-
-def test_a_command_that_says_that_it_stops_is_not_watched_any_more(world):
-    command = ("/usr/bin/python3", "-c", SAY, "STOPPING=1")
-    process = world.stand("db", "a", "--json", "--watchdog", "300ms", command=command)
-    process.wait_line("^said$")
-    assert not select.select([process.popen.stdout], [], [], 1)[0]  # three times as long: it would have been killed
-    assert process.stop() == 143
-    assert "stopping" in [json.loads(line)["event"] for line in process.stderr.splitlines()]
-
-
 def test_a_failing_health_check_gives_the_place_to_another_one(world):
     changes = world.watch("db")
     a = stand(world, "a", "--restart", "always", "--health", f"test ! -e {world.folder}/sick", "--health-every", "50ms")
