@@ -51,7 +51,7 @@ _baton() {
         mapfile -t COMPREPLY < <(compgen -W 'local:' -- "$current")
         return
         ;;
-    --health | --follow | --on-lead | --on-follow)
+    --health | --follow | --on-lead | --on-follow | --command | -c)
         mapfile -t COMPREPLY < <(compgen -c -- "$current")
         return
         ;;
@@ -62,7 +62,7 @@ _baton() {
         return
         ;;
     --listen | -l | --hold | --connect-timeout | --blind | --idle-timeout | --max-connections) return ;;
-    --wait | -w | --conflict-exit-code | -E | --slots | --retries | --retry-after | --expire) return ;;
+    --wait | -w | --timeout | --conflict-exit-code | -E | --slots | --retries | --retry-after | --expire) return ;;
     --id | --address | --priority | --ttl | --grace | --watchdog | --health-every | --engine-timeout | --why)
         return
         ;;
@@ -72,8 +72,9 @@ _baton() {
     case $command in
     run) options="$stand --restart --fence --follow --watchdog --health --health-every" ;;
     elect) options="$stand --on-lead --on-follow" ;;
-    lock) options='--url --id --ttl --nonblock --wait --conflict-exit-code --exclusive --shared --slots --grace'
-        options+=' --describe --engine-timeout --json --help' ;;
+    lock) options='--url --id --ttl --nonblock --nb --nonblocking --wait --timeout --conflict-exit-code --exclusive'
+        options+=' --shared --slots --command --grace --describe --verbose --close --no-fork --engine-timeout --json'
+        options+=' --version --help' ;;
     once) options='--url --id --ttl --no-wait --wait --conflict-exit-code --at-least-once --retries --retry-after'
         options+=' --expire --output --any-command --grace --force --expired --engine-timeout --json --help' ;;
     gate) options='--url --listen --to --hold --connect-timeout --blind --idle-timeout --max-connections --json'

@@ -31,7 +31,9 @@ struct cli_command {
 /* In the order of `baton --help`; ends with NULL. */
 extern const struct cli_command *const cli_commands[];
 const struct cli_command *cli_command_find(const char *name);
+int cli_unknown_command(const char *word); /* the error, and the nearest one; returns EX_USAGE */
 void cli_print_commands(FILE *to);
+void cli_print_version(FILE *to);
 
 /* ---- options ---- */
 
@@ -43,12 +45,18 @@ enum cli_kind {
     CLI_NUMBER,        /* int32_t *: min..max */
     CLI_DURATION,      /* uint32_t *: in ms, min..max */
     CLI_LONG_DURATION, /* uint64_t *: the same, up to CLI_DURATION_MAX_MS */
-    CLI_CHOICE         /* const char **: one of `value`, "never|on-failure|always" */
+    CLI_WAIT,          /* uint32_t *: in ms, as cli_wait reads it */
+    CLI_CHOICE,        /* const char **: one of `value`, "never|on-failure|always" */
+    CLI_CONSTANT,      /* int32_t *: set to `min`; of several that say so, the last counts */
+    CLI_REFUSED,       /* known, but not taken: `value` says why, in place of a line in --help */
+    CLI_VERSION        /* print the version, and nothing else */
 };
 
+#define CLI_NAMES_MAX 3
 struct cli_option {
-    const char *name; /* "ttl" for --ttl */
-    char letter;      /* 'j' for -j; 0: none */
+    const char *name;                /* "ttl" for --ttl */
+    char letter;                     /* 'j' for -j; 0: none */
+    const char *also[CLI_NAMES_MAX]; /* its other names, "e" for -e, "nb" for --nb; then NULL */
     enum cli_kind kind;
     void *into;        /* what it is stored in; holds the default before */
     const char *value; /* as --help shows it: "DURATION"; NULL for a flag */
@@ -64,16 +72,18 @@ struct cli_form {
     const struct cli_option *options;
     size_t option_count;
     int operands_min, operands_max; /* before "--" */
-    const char *operands;           /* how the missing are named: "NAME" */
+    const char *operands;           /* each one's name, with blanks between them: "VERB URL" */
     bool names_election;            /* the first operand is an election's name, and is checked as one */
-    bool takes_command;             /* a command must follow "--"; otherwise what follows is more operands */
+    bool takes_command;             /* a command must follow the operands, with or without "--" before it */
     bool command_optional;          /* ... or may */
+    bool dashes_end_options;        /* "--" may stand before the operands, too; else a command begins there */
+    const char *verbs;              /* ... but what follows these first operands is more operands: "list show" */
 };
 
 struct cli_args {
-    char **operands; /* of argv, moved to its end; operand_count of them, then NULL */
+    char **operands; /* operand_count of them; then NULL, if there is no command */
     int operand_count;
-    char **command; /* after "--"; ends with NULL. NULL: there was no "--" */
+    char **command; /* ends with NULL. NULL: there is none */
     int command_count;
 };
 
@@ -128,6 +138,10 @@ int cli_parse(const struct cli_form *form, int argc, char **argv, struct cli_arg
  * "--ttl". BATON_INVALID when it is no duration or not within min_ms..max_ms. */
 int cli_duration(const char *what, const char *text, int64_t min_ms, int64_t max_ms, int64_t *ret_ms,
                  struct baton_error *err);
+/* As flock(1) reads it, too: a plain number of seconds in any way that strtod(3) takes, ".5" or "1e-9", rounded up. Too
+ * long to be counted in *ret_ms is CLI_FOR_EVER. */
+#define CLI_FOR_EVER UINT32_MAX
+int cli_wait(const char *what, const char *text, uint32_t *ret_ms, struct baton_error *err);
 /* The other way, exactly, in the largest unit that fits: "10s", "1500ms", "2h". */
 const char *cli_duration_text(int64_t ms, char text[32]);
 

@@ -1,6 +1,7 @@
 /* duration.c: durations as people write them. Whole-number arithmetic throughout: "0.1s" is 100 ms to the bit. */
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/base.h"
@@ -67,6 +68,29 @@ int cli_duration(const char *what, const char *text, int64_t min_ms, int64_t max
         return error_set(err, BATON_INVALID, "%s: %.40s is too long, the most is %s", what, text,
                          cli_duration_text(max_ms, limit));
     *ret_ms = ms;
+    return 0;
+}
+
+static uint32_t rounded_up(double number)
+{
+    uint32_t whole = (uint32_t)number;
+    return whole + (whole < number);
+}
+
+int cli_wait(const char *what, const char *text, uint32_t *ret_ms, struct baton_error *err)
+{
+    int64_t ms;
+    char *end;
+    double number = strtod(text, &end);
+    bool plain = end != text && *end == '\0';
+    if (plain && !(number >= 0))
+        return error_set(err, BATON_INVALID, "%s: '%.40s' is no time to wait", what, text);
+    if (parse(text, &ms))
+        *ret_ms = ms < CLI_FOR_EVER ? (uint32_t)ms : CLI_FOR_EVER;
+    else if (plain)
+        *ret_ms = number < CLI_FOR_EVER / 1000 ? rounded_up(number * 1000) : CLI_FOR_EVER;
+    else
+        return cli_duration(what, text, 0, CLI_FOR_EVER, &ms, err);
     return 0;
 }
 

@@ -242,9 +242,9 @@ static int run(int argc, char **argv)
                                   .about = about,
                                   .options = options,
                                   .option_count = COUNT_OF(options),
-                                  .operands_min = 2,
+                                  .operands_min = 1,
                                   .operands_max = 4,
-                                  .operands = "VERB and URL"};
+                                  .operands = "VERB URL"};
     struct cli_args args;
     int status = cli_parse(&form, argc, argv, &args);
     if (status != CLI_GO)
@@ -253,7 +253,10 @@ static int run(int argc, char **argv)
         if (strcmp(verbs[i].name, args.operands[0]) != 0)
             continue;
         if (args.operand_count != 2 + verbs[i].count)
-            return cli_usage_error("fence", "baton fence %s %s: not more, not less", verbs[i].name, verbs[i].operands);
+            return cli_usage_error("fence", "%s; it is baton fence %s %s",
+                                   args.operand_count < 2 + verbs[i].count ? "something is missing"
+                                                                           : "that is too much",
+                                   verbs[i].name, verbs[i].operands);
         return run_verb(&verbs[i], args.operands + 1, &fence);
     }
     return cli_usage_error("fence",

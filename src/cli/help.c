@@ -21,7 +21,7 @@ static int run(int argc, char **argv)
     }
     const struct cli_command *command = cli_command_find(args.operands[0]);
     if (command == NULL)
-        return cli_usage_error("help", "unknown command '%s'", args.operands[0]);
+        return cli_unknown_command(args.operands[0]);
     char help[] = "--help";
     char *asked[] = {(char *)command->name, help, NULL};
     return command->run(2, asked);

@@ -1,5 +1,6 @@
 /* lock.c: `baton lock NAME -- COMMAND`: the command runs while this instance holds the lock. */
 #include <errno.h>
+#include <inttypes.h>
 #include <poll.h>
 
 #include "base/base.h"
@@ -13,6 +14,7 @@ struct locking {
     struct supervisor supervisor; /* first */
     const struct lock_options *options;
     struct baton_lock *lock;
+    int64_t asked_ms;
 };
 
 /* ---- the command ---- */
@@ -34,16 +36,28 @@ static const struct supervised a_lock = {.what = "lock", .gone = command_gone, .
 
 /* ---- the lock ---- */
 
+static void on_acquired(struct locking *locking, const struct baton_event *event)
+{
+    const struct lock_options *options = locking->options;
+    if (options->verbose) {
+        int64_t took_ms = baton_now_ms() - locking->asked_ms;
+        cli_error("%s: getting the lock took %" PRId64 ".%03" PRId64 " s", options->name, took_ms / 1000,
+                  took_ms % 1000);
+        cli_error("%s: executing %s", options->name, options->command[0]);
+    }
+    supervise_start(&locking->supervisor, &(struct guard_environment){.token = event->term});
+}
+
 static void on_released(struct locking *locking, const struct baton_event *event)
 {
     locking->supervisor.over = true;
     if (event->code == BATON_OK)
         return;
-    cli_error("%s", event->text);
-    if (event->code == BATON_CONFLICT || event->code == BATON_TIMEOUT)
-        locking->supervisor.status = locking->options->conflict_status;
-    else
-        locking->supervisor.status = cli_exit_code(event->code);
+    /* As with flock(1), that others have it is told by the exit status alone: cron would send a mail for each word. */
+    bool others = event->code == BATON_CONFLICT || event->code == BATON_TIMEOUT;
+    if (!others || locking->options->verbose)
+        cli_error("%s", event->text);
+    locking->supervisor.status = others ? locking->options->conflict_status : cli_exit_code(event->code);
 }
 
 static void on_baton(struct locking *locking)
@@ -54,7 +68,7 @@ static void on_baton(struct locking *locking)
         if (supervise_event(supervisor, &event))
             continue;
         if (event.kind == BATON_ACQUIRED)
-            supervise_start(supervisor, &(struct guard_environment){.token = event.term});
+            on_acquired(locking, &event);
         else if (event.kind == BATON_RELEASED)
             on_released(locking, &event);
     }
@@ -74,6 +88,7 @@ static int run_lock(const struct lock_options *options)
 {
     struct locking locking = {
         .options = options,
+        .asked_ms = baton_now_ms(),
         .supervisor = {
             .user = &a_lock, .candidate = &options->candidate, .name = options->name, .command = options->command}};
     struct supervisor *supervisor = &locking.supervisor;

@@ -10,7 +10,7 @@ struct lock_options {
     const char *name;
     char *const *command;
     struct baton_lock_options lock;
-    bool shared, exclusive, describe, nonblock;
+    bool describe, verbose;
     int32_t slots, conflict_status;
     uint32_t timeout_ms;
 };

@@ -6,6 +6,7 @@
 
 #include "base/base.h"
 #include "cli/cli.h"
+#include "cli/nearest.h"
 
 #define COMMAND(name) extern const struct cli_command command_##name;
 #include "cli/commands.h"
@@ -49,6 +50,30 @@ static const struct cli_command *command_of(const char *word)
     return cli_command_find(word);
 }
 
+/* " (did you mean status?)", or nothing. */
+static const char *meant(const char *word, char text[48])
+{
+    struct nearest nearest = {.word = word};
+    if (word[0] == '-') {
+        nearest_look(&nearest, "--help");
+        nearest_look(&nearest, "--version");
+    } else {
+        for (const struct cli_command *const *each = cli_commands; *each != NULL; each++)
+            nearest_look(&nearest, (*each)->name);
+    }
+    text[0] = '\0';
+    if (nearest.found != NULL)
+        snprintf(text, 48, " (did you mean %s?)", nearest.found);
+    return text;
+}
+
+int cli_unknown_command(const char *word)
+{
+    char text[48];
+    cli_error("unknown %s '%s'%s; see baton --help", word[0] == '-' ? "option" : "command", word, meant(word, text));
+    return EX_USAGE;
+}
+
 int main(int argc, char **argv)
 {
     setlocale(LC_CTYPE, "");
@@ -57,13 +82,8 @@ int main(int argc, char **argv)
         return EX_USAGE;
     }
     const struct cli_command *command = command_of(argv[1]);
-    if (command == NULL) {
-        if (argv[1][0] == '-')
-            cli_error("unknown option '%s'; see baton --help", argv[1]);
-        else
-            cli_error("unknown command '%s'; see baton --help", argv[1]);
-        return EX_USAGE;
-    }
+    if (command == NULL)
+        return cli_unknown_command(argv[1]);
     argv[1] = (char *)command->name;
     int status = command->run(argc - 1, argv + 1);
     return cli_print_end() == CLI_OUT_FAILED ? EX_IOERR : status;

@@ -265,10 +265,8 @@ static int run_view(const struct once_options *options)
         return once_show(&view, keys[0]);
     if (strcmp(verb, "forget") == 0 && (count > 0 || view.expired))
         return once_forget(&view, keys, count);
-    return cli_usage_error("once",
-                           "there is no command: write it after --, as in baton once %s -- ./migrate; or list, show "
-                           "KEY, forget KEY",
-                           verb);
+    return cli_usage_error(
+        "once", "there is no command, as in baton once %s -- ./migrate; or list, show KEY, forget KEY", verb);
 }
 
 static int run(int argc, char **argv)

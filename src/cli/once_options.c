@@ -35,7 +35,7 @@ static const struct cli_option options[] = {
      .help = "fail when others are running it"},
     {.name = "wait",
      .letter = 'w',
-     .kind = CLI_DURATION,
+     .kind = CLI_WAIT,
      .into = &asked.task.wait_ms,
      .value = "DURATION",
      .help = "fail when others have not ended it within this time; 0: at once"},
@@ -93,7 +93,7 @@ static const struct cli_option options[] = {
 };
 
 static const struct cli_form form = {.command = "once",
-                                     .synopsis = "[OPTIONS] KEY -- COMMAND [ARG...]",
+                                     .synopsis = "[OPTIONS] KEY [--] COMMAND [ARG...]",
                                      .about = about,
                                      .options = options,
                                      .option_count = COUNT_OF(options),
@@ -101,7 +101,8 @@ static const struct cli_form form = {.command = "once",
                                      .operands_max = 1000000,
                                      .operands = "KEY",
                                      .takes_command = true,
-                                     .command_optional = true};
+                                     .command_optional = true,
+                                     .verbs = "list show forget"};
 
 /* The command's name and a number of all its words: to find out that others mean another one, without storing what may
  * be secret. */
@@ -122,16 +123,15 @@ static int check(const struct cli_args *args)
 {
     struct baton_task_options *task = &asked.task;
     if (args->operand_count != 1)
-        return cli_usage_error("once", "one key, and a command after --, as in baton once %s -- ./migrate",
-                               args->operands[0]);
-    if (task->try_only && task->wait_ms != UINT32_MAX)
+        return cli_usage_error("once", "one key, and a command, as in baton once %s -- ./migrate", args->operands[0]);
+    if (task->try_only && task->wait_ms != CLI_FOR_EVER)
         return cli_usage_error("once", "--no-wait and --wait: only one of them");
     if (task->retry_after_ms > 0 && asked.retries == 0)
         return cli_usage_error("once", "--retry-after without --retries: how often?");
     if (asked.view.force || asked.view.expired)
         return cli_usage_error("once", "--%s is for baton once forget", asked.view.force ? "force" : "expired");
     task->try_only = task->try_only || task->wait_ms == 0;
-    if (task->wait_ms == UINT32_MAX)
+    if (task->wait_ms == CLI_FOR_EVER)
         task->wait_ms = 0;
     task->retries = (uint32_t)asked.retries;
     asked.key = args->operands[0];
@@ -148,7 +148,7 @@ int once_options_parse(int argc, char **argv, const struct once_options **ret)
     struct cli_args args;
     candidate_init(&asked.candidate);
     baton_task_options_init(&asked.task);
-    asked.task.wait_ms = UINT32_MAX;
+    asked.task.wait_ms = CLI_FOR_EVER;
     int status = cli_parse(&form, argc, argv, &args);
     if (status != CLI_GO)
         return status;

@@ -53,7 +53,7 @@ static const struct cli_option options[] = {
 };
 
 static const struct cli_form form = {.command = "run",
-                                     .synopsis = "[OPTIONS] NAME -- COMMAND [ARG...]",
+                                     .synopsis = "[OPTIONS] NAME [--] COMMAND [ARG...]",
                                      .about =
                                          "Runs COMMAND while this instance leads the election NAME. It is over, with\n"
                                          "all its descendants, before another instance begins. Its environment has\n"

@@ -3,6 +3,11 @@
 
 #include "cli/cli.h"
 
+void cli_print_version(FILE *to)
+{
+    fprintf(to, "baton %s\n", BATON_VERSION);
+}
+
 static int run(int argc, char **argv)
 {
     const struct cli_form form = {.command = "version", .synopsis = "", .about = "Prints the version of baton."};
@@ -10,7 +15,7 @@ static int run(int argc, char **argv)
     int status = cli_parse(&form, argc, argv, &args);
     if (status != CLI_GO)
         return status;
-    printf("baton %s\n", BATON_VERSION);
+    cli_print_version(stdout);
     return 0;
 }
 

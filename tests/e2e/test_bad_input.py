@@ -31,13 +31,11 @@ def usage(command, words):
 # ---- the command line ----
 
 @pytest.mark.parametrize("args, words", [
-    (["db"], "there is no command: write it after --, as in baton run db -- ./job"),
-    (["db", "--"], "there is no command: write it after --, as in baton run db -- ./job"),
+    (["db"], "there is no command, as in baton run db -- ./job"),
+    (["db", "--"], "there is no command, as in baton run db -- ./job"),
     (["--"], "NAME is missing"),
     ([], "NAME is missing"),
     (["--", "true"], "NAME is missing"),
-    (["db", "true"], "'true' is one argument too many; the command is written after --"),
-    (["db", "x", "--", "true"], "'x' is one argument too many"),
     (["--foo", "db", "--", "true"], "unknown option '--foo'"),
     (["db", "--foo", "--", "true"], "unknown option '--foo'"),
     (["--restart", "sometimes", "db", "--", "true"],
@@ -72,6 +70,9 @@ NAMES = [
 def test_a_name_that_cannot_be(world, command, name, words):
     more = {"run": ["--", "true"], "lock": ["true"], "gate": ["--listen", "127.0.0.1:0"]}
     told = world.run(command, name, *more.get(command, []))
+    if command == "lock" and "/" in name:  # of a file, as for flock(1); its folder is not there
+        assert told.code == 66 and "the lock's file 'a/b'" in told.err, told
+        return
     assert (told.code, told.out, told.err) == (64, "", usage(command, f"the name {words}"))
 
 

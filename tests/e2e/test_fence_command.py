@@ -155,7 +155,7 @@ def test_bad_input(world, database):
             (("unguard", url, "orders"), 66, "is not guarded"),
             (("guard", url, "orders", "no name!"), 64, "is not legal"),
             (("guard", url, "orders"), 64, "baton fence guard URL TABLE ELECTION"),
-            (("status", url, "orders"), 64, "not more, not less"),
+            (("status", url, "orders"), 64, "that is too much; it is baton fence status URL"),
             (("reset", url, "no name!"), 64, "is not legal"),
             (("reset", url), 64, "baton fence reset URL ELECTION"),
             (("sabre", url), 64, "there is no 'sabre'"),

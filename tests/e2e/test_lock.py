@@ -129,6 +129,8 @@ def test_readers_beside_each_other_and_never_beside_a_writer(world):
 def test_a_lock_that_cannot_be_had(world, options, code):
     wait_up(lock(world, "--id", "holder"))
     told = world.run("lock", *options, "report", "--", "echo", "never")
+    assert (told.code, told.out, told.err) == (code, "", ""), told
+    told = world.run("lock", "--verbose", *options, "report", "--", "echo", "never")
     assert told.code == code and "held by holder on " in told.err and told.out == "", told
 
 
@@ -192,10 +194,12 @@ def test_describe_and_status(world):
 
 @pytest.mark.parametrize("args,words", [
     (("--slots=0", "x", "--", "true"), "--slots: '0' is no whole number from 1"),
-    (("--slots=2", "-s", "x", "--", "true"), "only one of them"),
-    (("-n", "-w1", "x", "--", "true"), "only one of them"),
+    (("--slots=2", "-s", "x", "--", "true"), "--shared and --slots: only one of them"),
     (("x",), "there is no command"), (("--describe", "x", "--", "true"), "--describe takes no command"),
-    (("no/name", "--", "true"), "the name 'no/name' is not legal"), ((), "NAME is missing"),
+    (("--describe", "x", "-c", "true"), "--describe takes no command"),
+    ((".x", "--", "true"), "the name '.x' is not legal"), ((), "NAME is missing"),
+    (("-w-1", "x", "true"), "--wait: '-1' is no time to wait"),
+    (("-w", "soon", "x", "true"), "--wait: 'soon' is no duration"),
     (("--ttl=1s", "--grace=1s", "x", "--", "true"), "choose a longer --ttl")])
 def test_a_wrong_use(world, args, words):
     told = world.run("lock", *args)
@@ -203,14 +207,14 @@ def test_a_wrong_use(world, args, words):
 
 
 def test_an_engine_that_does_not_answer(world):
-    told = world.run("lock", "-w", "0.5", "-E", "9", "--url", "etcd://127.0.0.1:1/x", "report", "--", "true")
+    told = world.run("lock", "--verbose", "-w", "0.5", "-E", "9", "--url", "etcd://127.0.0.1:1/x", "report", "--", "true")
     assert told.code == 9 and "the engine does not answer" in told.err, told
 
 
 def test_a_record_that_is_not_ours_holds_its_place(etcd_world):
     key = etcd_world.url.rsplit("/", 1)[1] + "/locks/report/stranger"
     etcd_world.etcd.ctl("put", key, "not json")
-    told = etcd_world.run("lock", "-n", "report", "--", "true")
+    told = etcd_world.run("lock", "-n", "--verbose", "report", "--", "true")
     assert told.code == 1 and "held by an entry that cannot be read" in told.err, told
     assert "is not JSON" in etcd_world.run("lock", "--describe", "report").out
     etcd_world.etcd.ctl("del", key)

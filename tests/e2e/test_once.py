@@ -346,7 +346,7 @@ def test_forget(place):
 @pytest.mark.parametrize("args,code,words", [
     ((), 64, "KEY"),
     (("migrate",), 64, "there is no command"),
-    (("a", "b", "--", "true"), 64, "one key, and a command after --"),
+    (("list", "b", "--", "true"), 64, "one key, and a command, as in"),
     (("", "--", "true"), 64, "the key of the task is empty"),
     (("k" * 129, "--", "true"), 64, "too long: 129 bytes"),
     (("tab\there", "--", "true"), 64, "byte 4 is a control character"),

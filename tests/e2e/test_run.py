@@ -648,3 +648,11 @@ def test_nothing_is_left_when_all_have_ended(pair):
     pair.b.stop()
     pair.changes.stop()
     assert pair.marked() == []
+
+
+@pytest.mark.parametrize("command", ["run", "lock", "once"])
+def test_a_command_needs_no_dashes_before_it(world, command):
+    told = world.run(command, "--id", "a", "db", "sh", "-c", 'echo "$0 $*"', "--verbose", "--", "--id", "x")
+    assert (told.code, told.out) == (0, "--verbose -- --id x\n"), told
+    told = world.run(command, "db2", "--ttl", "9s", "echo", "--json")
+    assert (told.code, told.out) == (0, "--json\n"), told

@@ -44,6 +44,39 @@ static void test_durations_are_read_as_people_write_them(void **state)
     assert_int_equal(duration("1000d"), CLI_DURATION_MAX_MS);
 }
 
+static uint32_t wait_of(const char *text)
+{
+    struct baton_error err = {0};
+    uint32_t ms = 4711;
+    if (cli_wait("--wait", text, &ms, &err) == 0)
+        return ms;
+    assert_int_equal(err.code, BATON_INVALID);
+    assert_int_equal(ms, 4711); /* untouched on failure */
+    return 4711;
+}
+
+static void test_a_wait_is_read_as_flock_reads_it_too(void **state)
+{
+    assert_int_equal(wait_of("0"), 0);
+    assert_int_equal(wait_of("10"), 10000);
+    assert_int_equal(wait_of("0.3"), 300);
+    assert_int_equal(wait_of("1.5m"), 90000);
+    assert_int_equal(wait_of("250ms"), 250);
+    assert_int_equal(wait_of(".5"), 500);
+    assert_int_equal(wait_of("5."), 5000);
+    assert_int_equal(wait_of("1e1"), 10000);
+    assert_int_equal(wait_of("0.0001"), 1); /* not the same as 0 */
+    assert_int_equal(wait_of("1e-9"), 1);
+    assert_int_equal(wait_of("2.0001"), 2001);
+    assert_int_equal(wait_of("4294967"), 4294967000);
+    assert_int_equal(wait_of("4294968"), CLI_FOR_EVER);
+    assert_int_equal(wait_of("1e30"), CLI_FOR_EVER);
+    assert_int_equal(wait_of("400d"), CLI_FOR_EVER);
+    const char *const wrong[] = {"", " ", "soon", "-1", "-0.5", "nan", "1x", ".5s", "1e", "1 2", "½"};
+    for (size_t i = 0; i < COUNT_OF(wrong); i++)
+        assert_int_equal(wait_of(wrong[i]), 4711);
+}
+
 static void test_what_is_no_duration_is_refused(void **state)
 {
     const char *const wrong[] = {"",
@@ -223,6 +256,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_durations_are_read_as_people_write_them),
+        cmocka_unit_test(test_a_wait_is_read_as_flock_reads_it_too),
         cmocka_unit_test(test_what_is_no_duration_is_refused),
         cmocka_unit_test(test_a_refused_duration_says_what_would_do),
         cmocka_unit_test(test_bounds_of_a_duration_are_included),

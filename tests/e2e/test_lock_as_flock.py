@@ -1,0 +1,206 @@
+"""A script that says flock may say baton lock: the same command line, by util-linux's flock and by `baton lock`, ends with
+the same status and the same output. Most cases are those of util-linux's own test of flock (tests/ts/misc/flock).
+"""
+
+import os
+import shutil
+import signal
+
+import pytest
+
+from conftest import BATON, LIMIT_S
+
+FLOCK = shutil.which("flock")
+HOLD = ("sh", "-c", "echo up; exec sleep 1000")
+
+
+@pytest.fixture(params=["flock", "baton lock"])
+def program(request):
+    return [FLOCK] if request.param == "flock" else [BATON, "lock"]
+
+
+def path_of(world):
+    return os.path.join(world.folder, "a lock.file")
+
+
+def hold(world, program, *options):
+    """A process that holds the lock."""
+    process = world.start_command([*program, *options, path_of(world), *HOLD])
+    process.wait_line("^up$")
+    return process
+
+
+def both(world, args, holder=None):
+    """What flock says, and what baton says; `holder`: the options by which somebody holds the lock meanwhile."""
+    told = []
+    for program in ([FLOCK], [BATON, "lock"]):
+        process = hold(world, program, *holder) if holder is not None else None
+        told.append(world.run_command([*program, *(path_of(world) if arg is None else arg for arg in args)]))
+        if process is not None:
+            process.signal(signal.SIGKILL)  # flock leaves its command behind: it has the descriptor
+            for pid in world.marked():
+                os.kill(pid, signal.SIGKILL)
+            process.wait_exit()
+    return told
+
+
+def assert_same(told):
+    """Where flock complains, so does baton, in its own words."""
+    flock, baton = told
+    assert (baton.code, baton.out, bool(baton.err)) == (flock.code, flock.out, bool(flock.err)), told
+
+
+# None stands for the lock's file.
+FREE = [
+    [None, "echo", "have it"],
+    [None, "echo", "-n", "-x", "--wait", "are the command's"],
+    ["--", None, "echo", "have it"],
+    ["-x", None, "echo", "have it"],
+    ["-e", None, "echo", "have it"],
+    ["--exclusive", None, "echo", "have it"],
+    ["-s", None, "echo", "have it"],
+    ["--shared", None, "echo", "have it"],
+    ["-s", "-x", None, "echo", "have it"],
+    ["-xs", None, "echo", "have it"],
+    ["-n", None, "echo", "have it"],
+    ["--nonblock", None, "echo", "have it"],
+    ["--nonblocking", None, "echo", "have it"],
+    ["--nb", None, "echo", "have it"],
+    ["-w", "1", None, "echo", "have it"],
+    ["-w10", None, "echo", "have it"],
+    ["--wait", "0.5", None, "echo", "have it"],
+    ["--wait=.5", None, "echo", "have it"],
+    ["--timeout", "1e1", None, "echo", "have it"],
+    ["--timeout=99999999", None, "echo", "have it"],
+    ["-w", "0", None, "echo", "have it"],
+    ["-n", "-w", "5", None, "echo", "have it"],
+    ["-E", "123", None, "echo", "have it"],
+    ["--conflict-exit-code=0", None, "false"],
+    ["-o", None, "echo", "have it"],
+    ["--close", None, "echo", "have it"],
+    ["-F", None, "echo", "have it"],
+    ["--no-fork", None, "echo", "have it"],
+    ["-xnE5", None, "echo", "have it"],
+    [None, "-c", "echo have it; exit 3"],
+    [None, "--command", "echo have it | tr a-z A-Z"],
+    ["-n", None, "-c", ""],
+    [None, "sh", "-c", "echo out; echo err >&2; exit 7"],
+    [None, "sh", "-c", "kill -KILL $$"],
+    [None, "sh", "-c", "kill -TERM $$"],
+    [None, "false"],
+    ["-n", "/", "echo", "a folder"],
+]
+
+
+@pytest.mark.parametrize("args", FREE, ids=str)
+def test_a_free_lock(world, args):
+    assert_same(both(world, args))
+
+
+HELD = [
+    ([], ["-n", None, "echo", "never"]),
+    ([], ["--nonblock", "--conflict-exit-code", "123", None, "echo", "never"]),
+    ([], ["-nE0", None, "echo", "never"]),
+    ([], ["-n", "-E255", None, "echo", "never"]),
+    ([], ["-s", "-n", None, "echo", "never"]),
+    ([], ["-w", "0.1", None, "echo", "never"]),
+    ([], ["--timeout", "0.1", "-E", "7", None, "echo", "never"]),
+    ([], ["-w", "1e-6", None, "echo", "never"]),
+    ([], ["-w", "0", None, "echo", "never"]),
+    ([], ["-n", "-w", "1000", None, "echo", "never"]),
+    ([], ["-s", "-w", ".1", None, "-c", "echo never"]),
+    (["-s"], ["-x", "-n", None, "echo", "never"]),
+    (["-s"], ["-n", None, "echo", "never"]),
+    (["-s"], ["-n", "-s", None, "echo", "beside it"]),
+    (["-s"], ["-w", "10", "-xs", None, "echo", "beside it"]),
+    (["-s"], ["-w", "0.1", "-sx", None, "echo", "never"]),
+]
+
+
+@pytest.mark.parametrize("holder, args", HELD, ids=str)
+def test_a_lock_that_others_have(world, holder, args):
+    assert_same(both(world, args, holder))
+
+
+WRONG = [
+    ["-q", None, "true"], ["--frobnicate", None, "true"], ["-w"], ["-w", "soon", None, "true"],
+    ["--wait=", None, "true"], ["-E", "256", None, "true"], ["-E", "-1", None, "true"], ["-E", "x", None, "true"],
+    [None, "-c", "true", "more"], [None], [], ["-n"], ["-c", "true"], ["-Fo", None, "true"],
+    ["--exclusive=yes", None, "true"], ["/nowhere/lock", "true"],
+]
+
+
+@pytest.mark.parametrize("args", WRONG, ids=str)
+def test_a_wrong_use(world, args):
+    assert_same(both(world, args))
+
+
+def test_the_next_one_has_it_when_the_holder_has_ended(world, program):
+    first = world.start_command([*program, path_of(world), "sh", "-c", "echo up; read line; exit 4"],
+                                stdin=-1)
+    first.wait_line("^up$")
+    second = world.start_command([*program, "--wait", str(LIMIT_S), path_of(world), "echo", "have it"])
+    first.popen.stdin.close()
+    assert first.wait_exit() == 4
+    assert second.wait_exit() == 0 and second.seen == ["have it"]
+
+
+def test_the_shell_is_the_users(world, program):
+    shell = os.path.join(world.folder, "shell")
+    with open(shell, "w", encoding="utf-8") as file:
+        file.write('#!/bin/sh\necho "mine: $*"\n')
+    os.chmod(shell, 0o755)
+    for said, out in ((shell, "mine: -c echo $0\n"), ("", "/bin/sh\n"), (None, "/bin/sh\n")):
+        told = world.run_command([*program, path_of(world), "-c", "echo $0"], env={"SHELL": said})
+        assert (told.code, told.out, told.err) == (0, out, "")
+
+
+def test_one_file_is_one_lock_by_whatever_path(world, program):
+    os.makedirs(f"{world.folder}/a/b")
+    os.symlink("a/b", f"{world.folder}/link")
+    holder = world.start_command([*program, f"{world.folder}/link/../b/lock", *HOLD])
+    holder.wait_line("^up$")
+    for path, code in (("a/b/lock", 1), ("./link/lock", 1), (f"{world.folder}//a/./b/lock", 1), ("a/lock", 0),
+                       ("a/b/lock2", 0), ("a/b/l ck", 0), ("a/b/l+20ck", 0)):
+        told = world.run_command([*program, "-n", path, "true"])
+        assert (told.code, told.out, told.err) == (code, "", ""), path
+
+
+def test_the_name_of_a_file(world):
+    told = world.run("lock", "/tmp/a b:c", "-c", 'echo "$BATON_NAME"')
+    assert told.out == "file:tmp:a+20b+3Ac\n", told
+    assert world.run("lock", "-n", "file:tmp:a+20b+3Ac", "true").code == 0
+    long = "/tmp/" + "x" * 120
+    told = world.run("lock", long, "true")
+    assert told.code == 64 and "is too long for the name of a lock" in told.err, told
+
+
+# What is not the same, and why; baton-lock(1) says so.
+@pytest.mark.parametrize("args, flock, baton, words", [
+    (["-u", "a/lock", "true"], 66, 64, "no descriptor holds it"),
+    (["--fcntl", "a/lock", "true"], None, 64, "no file is locked"),
+    (["9"], 65, 64, "'9' is no descriptor here"),
+    (["-n", "9"], 65, 64, "baton lock NAME -c '...'"),
+    (["lock", "./none"], 69, 127, "cannot run './none': No such file or directory"),
+    (["lock", "/"], 69, 126, "Permission denied"),
+    (["lock", "--", "true"], 69, 0, ""),
+    (["lock", "-n", "true"], 69, 0, ""),
+])
+def test_what_is_not_the_same(world, args, flock, baton, words):
+    if flock is not None:
+        assert world.run_command([FLOCK, *args]).code == flock
+    told = world.run("lock", *args)
+    assert told.code == baton and words in told.err, told
+
+
+def test_verbose(world):
+    told = world.run("lock", "--verbose", "report", "echo", "have it")
+    assert told.code == 0 and told.out == "have it\n"
+    took, executing = told.err.splitlines()
+    assert took.startswith("baton: report: getting the lock took ") and took.endswith(" s")
+    assert executing == "baton: report: executing echo"
+
+
+def test_the_version(world):
+    for option in ("-V", "--version"):
+        assert world.run("lock", option).out == world.run("version").out
