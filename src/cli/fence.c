@@ -227,6 +227,19 @@ static const char about[] = "A fence in a database: tables that take changes onl
                             "A program under baton run --fence pg has its term in each of its connections;\n"
                             "for SQLite it loads an extension. See baton-fence(1).";
 
+/* Too few operands, or too many. */
+static int refuse_count(const struct verb *verb, int given)
+{
+    const char *left = verb->operands;
+    for (int i = 0; i < given && *left != '\0'; i++) {
+        left += strcspn(left, " ");
+        left += *left == ' ';
+    }
+    if (*left == '\0')
+        return cli_usage_error("fence", "that is too much; it is baton fence %s %s", verb->name, verb->operands);
+    return cli_usage_error("fence", "missing: %s; it is baton fence %s %s", left, verb->name, verb->operands);
+}
+
 static int run(int argc, char **argv)
 {
     struct fence_options fence = {.timeout_ms = CLI_ENGINE_TIMEOUT_MS};
@@ -253,10 +266,7 @@ static int run(int argc, char **argv)
         if (strcmp(verbs[i].name, args.operands[0]) != 0)
             continue;
         if (args.operand_count != 2 + verbs[i].count)
-            return cli_usage_error("fence", "%s; it is baton fence %s %s",
-                                   args.operand_count < 2 + verbs[i].count ? "something is missing"
-                                                                           : "that is too much",
-                                   verbs[i].name, verbs[i].operands);
+            return refuse_count(&verbs[i], args.operand_count - 1);
         return run_verb(&verbs[i], args.operands + 1, &fence);
     }
     return cli_usage_error("fence",

@@ -160,7 +160,8 @@ def test_bad_input(world, database):
             (("reset", url), 64, "baton fence reset URL ELECTION"),
             (("sabre", url), 64, "there is no 'sabre'"),
             (("status", "mysql://x/y"), 64, "this URL begins otherwise"),
-            (("status",), 64, "VERB and URL")):
+            ((), 64, "VERB and URL are missing"), (("status",), 64, "missing: URL; it is"),
+            (("guard", url), 64, "missing: TABLE ELECTION; it is")):
         told = fence(world, *args)
         assert told.code == code and words in told.err and told.out == "", (args, told)
 
