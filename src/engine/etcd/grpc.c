@@ -12,6 +12,8 @@
 #define PREFIX_BYTES 5 /* of each message */
 #define CONNECT_LIMIT_MS 1500L
 #define AFTER_HANDSHAKE ", right after the handshake: it may not trust the client's certificate"
+#define WANTS_TLS ": it may want TLS (tls=yes, ca=FILE)"
+#define WANTS_NO_TLS ": it may not want TLS (tls=yes, ca=, cert=)"
 
 /* ---- what is sent ---- */
 
@@ -147,6 +149,8 @@ static size_t on_header(char *line, size_t size, size_t count, void *ctx)
 
 /* ---- life ---- */
 
+#define TLS_NEW_SESSION_TICKET 4
+
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 static void prepare(void)
@@ -160,8 +164,22 @@ void grpc_prepare(void)
     pthread_once(&once, prepare);
 }
 
-static void set_tls(CURL *easy, const struct etcd_url *url)
+/* libcurl has no code for TLS's alerts, but shows its messages to who debugs a connection. One of two bytes is an
+ * alert; a ticket comes from a server that is content with the client's certificate, or wants none (RFC 8446, 4.6.1 and
+ * 6). */
+static int on_tls_message(CURL *easy, curl_infotype kind, char *data, size_t size, void *ctx)
 {
+    struct grpc_call *call = ctx;
+    if (kind == CURLINFO_SSL_DATA_IN && size == 2)
+        call->alert = (unsigned char)data[1];
+    else if (kind == CURLINFO_SSL_DATA_IN && size > 4 && data[0] == TLS_NEW_SESSION_TICKET)
+        call->accepted = true;
+    return 0;
+}
+
+static void set_tls(struct grpc_call *call, const struct etcd_url *url)
+{
+    CURL *easy = call->easy;
     if (url->ca != NULL)
         curl_easy_setopt(easy, CURLOPT_CAINFO, url->ca);
     if (url->cert != NULL) {
@@ -169,6 +187,11 @@ static void set_tls(CURL *easy, const struct etcd_url *url)
         curl_easy_setopt(easy, CURLOPT_SSLKEY, url->key);
     }
     curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
+    if (call->connects) {
+        curl_easy_setopt(easy, CURLOPT_DEBUGFUNCTION, on_tls_message);
+        curl_easy_setopt(easy, CURLOPT_DEBUGDATA, call);
+        curl_easy_setopt(easy, CURLOPT_VERBOSE, 1L);
+    }
 }
 
 static void set_headers(struct grpc_call *call, const struct grpc_peer *peer)
@@ -214,18 +237,18 @@ void grpc_call_begin(struct grpc_call *call, const struct grpc_peer *peer, const
         IMPOSSIBLE("libcurl gives no handle");
     call->open = open;
     call->heard = heard;
-    call->shakes_hands = peer->url->tls && !peer->connected;
+    call->tls = peer->url->tls;
+    call->connects = !peer->connected;
     call->status = GRPC_BROKEN;
     set_headers(call, peer);
     set_callbacks(call);
-    bool tls = peer->url->tls;
-    char *where = mem_format("%s://%s/etcdserverpb.%s", tls ? "https" : "http", peer->endpoint, method);
+    char *where = mem_format("%s://%s/etcdserverpb.%s", call->tls ? "https" : "http", peer->endpoint, method);
     CURL *easy = call->easy;
     curl_easy_setopt(easy, CURLOPT_URL, where);
     free(where);
     curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, http_version(peer));
-    if (tls)
-        set_tls(easy, peer->url);
+    if (call->tls)
+        set_tls(call, peer->url);
     curl_easy_setopt(easy, CURLOPT_PIPEWAIT, 1L);
     curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(easy, CURLOPT_PROXY, "");
@@ -281,15 +304,6 @@ void grpc_call_rewind(struct grpc_call *call)
     *call = again;
 }
 
-/* With TLS 1.3 the server looks at the client's certificate when the client has done its part of the handshake. It then
- * closes the connection, and if something was sent already, its alert is lost. */
-static bool is_cut_after_handshake(const struct grpc_call *call, CURLcode code)
-{
-    return call->shakes_hands && call->http_status == 0 &&
-           (code == CURLE_SEND_ERROR || code == CURLE_RECV_ERROR || code == CURLE_UNRECOVERABLE_POLL ||
-            code == CURLE_HTTP2);
-}
-
 bool grpc_call_has_outcome(const struct grpc_call *call)
 {
     return call->status != GRPC_BROKEN;
@@ -308,6 +322,59 @@ static bool has_lost_its_trailers(const struct grpc_call *call, CURLcode code)
     return call->in_length == PREFIX_BYTES + length;
 }
 
+/* ---- why there was none ---- */
+
+/* With TLS 1.3 the server looks at the client's certificate when the client has done its part of the handshake. It then
+ * closes the connection, and if something was sent already, its alert is lost. */
+static bool is_cut_after_handshake(const struct grpc_call *call, CURLcode code)
+{
+    return call->tls && call->connects && !call->accepted && call->alert == 0 && call->http_status == 0 &&
+           (code == CURLE_SEND_ERROR || code == CURLE_RECV_ERROR || code == CURLE_UNRECOVERABLE_POLL ||
+            code == CURLE_HTTP2);
+}
+
+/* RFC 8446, 6.2; the first is what some servers say to a client without a certificate. */
+static bool is_about_certificates(int alert)
+{
+    switch (alert) {
+    case 40:  /* handshake_failure */
+    case 42:  /* bad_certificate */
+    case 43:  /* unsupported_certificate */
+    case 44:  /* certificate_revoked */
+    case 45:  /* certificate_expired */
+    case 46:  /* certificate_unknown */
+    case 48:  /* unknown_ca */
+    case 49:  /* access_denied */
+    case 116: /* certificate_required */
+        return true;
+    default:
+        return false;
+    }
+}
+
+static bool is_denied(const struct grpc_call *call, CURLcode code)
+{
+    switch (code) {
+    case CURLE_PEER_FAILED_VERIFICATION: /* the server's certificate */
+    case CURLE_SSL_CERTPROBLEM:          /* the client's */
+    case CURLE_SSL_CACERT_BADFILE:
+        return true;
+    default:
+        return is_about_certificates(call->alert) || is_cut_after_handshake(call, code);
+    }
+}
+
+static const char *hint(const struct grpc_call *call, CURLcode code)
+{
+    bool reached = code != CURLE_COULDNT_CONNECT && code != CURLE_COULDNT_RESOLVE_HOST &&
+                   code != CURLE_OPERATION_TIMEDOUT && code != CURLE_OUT_OF_MEMORY;
+    if (is_cut_after_handshake(call, code))
+        return AFTER_HANDSHAKE;
+    if (call->tls)
+        return code == CURLE_SSL_CONNECT_ERROR && call->alert == 0 ? WANTS_NO_TLS : "";
+    return reached && call->connects && call->http_status == 0 ? WANTS_TLS : "";
+}
+
 void grpc_call_result(struct grpc_call *call, CURLcode code, struct grpc_result *ret)
 {
     *ret = (struct grpc_result){.status = GRPC_BROKEN};
@@ -322,8 +389,8 @@ void grpc_call_result(struct grpc_call *call, CURLcode code, struct grpc_result 
             ret->message = NULL;
     } else if (code != CURLE_OK) {
         const char *words = call->error[0] != '\0' ? call->error : curl_easy_strerror(code);
-        snprintf(ret->words, sizeof(ret->words), "%.200s%s", words,
-                 is_cut_after_handshake(call, code) ? AFTER_HANDSHAKE : "");
+        snprintf(ret->words, sizeof(ret->words), "%.200s%s", words, hint(call, code));
+        ret->denied = is_denied(call, code);
     } else if (call->http_status != 200 || !call->grpc) {
         snprintf(ret->words, sizeof(ret->words), "it does not speak etcd's API (HTTP status %d)", call->http_status);
     } else {

@@ -42,6 +42,7 @@ enum grpc_status {
 struct grpc_result {
     int status; /* enum grpc_status, or another number that the server chose */
     char words[GRPC_WORDS_MAX];
+    bool denied;            /* broken, as one side does not accept what the other has shown: certificate, login */
     const uint8_t *message; /* the answer, valid while the call is; NULL: none */
     size_t length;
 };
@@ -66,7 +67,9 @@ struct grpc_call {
     size_t in_length, in_at, in_room;
     bool *heard; /* set to true when anything comes */
     bool too_long, grpc;
-    bool shakes_hands; /* it makes the connection, with TLS */
+    bool tls, connects; /* it makes the connection */
+    bool accepted;      /* with TLS: the server goes on after the handshake */
+    int alert;          /* of TLS, with which the server ended it; 0: none */
     int http_status, status;
     char words[GRPC_WORDS_MAX];
     char error[CURL_ERROR_SIZE];

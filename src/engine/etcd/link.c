@@ -282,9 +282,9 @@ static void tell(struct call *call, const struct grpc_result *result)
         call->done(call->ctx, result);
 }
 
-static void tell_broken(struct call *call, const char *why)
+static void tell_broken(const struct link *link, struct call *call, const char *why)
 {
-    struct grpc_result result = {.status = GRPC_BROKEN};
+    struct grpc_result result = {.status = GRPC_BROKEN, .denied = link->why_code == BATON_DENIED};
     text_copy(result.words, sizeof(result.words), why);
     tell(call, &result);
 }
@@ -340,7 +340,7 @@ static void give_up_calls(struct link *link)
     link->stream = NULL;
     while ((call = link->active) != NULL) {
         link->active = call->next;
-        tell_broken(call, link->why);
+        tell_broken(link, call, link->why);
         call_free(link, call);
     }
 }
@@ -404,7 +404,7 @@ void link_renew(struct link *link)
 {
     if (!link_is_up(link))
         return;
-    drop(link, BATON_DENIED, "its token is not known any more");
+    drop(link, BATON_UNAVAILABLE, "its token is not known any more");
     link->renewing = true;
     uv_timer_start(&link->due, on_due, 0, 0);
 }
@@ -634,7 +634,7 @@ static void look_at_limits(struct link *link, int64_t now_ms)
             wait_in_line(link, waiting);
             continue;
         }
-        tell_broken(waiting, link->why[0] != '\0' ? link->why : "no endpoint has answered yet");
+        tell_broken(link, waiting, link->why[0] != '\0' ? link->why : "no endpoint has answered yet");
         call_free(link, waiting);
     }
     for (const struct call *call = link->active; call != NULL; call = call->next) {

@@ -1,31 +1,43 @@
-/* status.c: see status.h. The words are etcd's own (its package api/v3rpc/rpctypes). */
+/* status.c: see status.h. */
 #include "engine/etcd/status.h"
 
 #include <string.h>
 
 #include "base/base.h"
 
-static bool says(const struct grpc_result *result, const char *words)
+/* One status of gRPC stands for several errors of etcd's. They are told apart by their names, as etcd's own client does
+ * (its package api/v3rpc/rpctypes): the whole text, never a part of it. */
+static bool is(const struct grpc_result *result, enum grpc_status status, const char *name)
 {
-    return strcasestr(result->words, words) != NULL;
+    return result->status == (int)status && strcmp(result->words, name) == 0;
+}
+
+static bool has_no_user(const struct grpc_result *result)
+{
+    return is(result, GRPC_INVALID_ARGUMENT, "etcdserver: user name is empty") ||
+           is(result, GRPC_INVALID_ARGUMENT, "etcdserver: revision of auth store is old");
+}
+
+static bool is_wrong_password(const struct grpc_result *result)
+{
+    return is(result, GRPC_INVALID_ARGUMENT, "etcdserver: authentication failed, invalid user ID or password");
 }
 
 enum baton_code status_code(const struct grpc_result *result)
 {
     switch (result->status) {
     case GRPC_BROKEN:
-        return says(result, "certificate") || says(result, "SSL") ? BATON_DENIED : BATON_UNAVAILABLE;
+        return result->denied ? BATON_DENIED : BATON_UNAVAILABLE;
     case GRPC_PERMISSION_DENIED:
     case GRPC_UNAUTHENTICATED:
         return BATON_DENIED;
     case GRPC_INVALID_ARGUMENT:
-        return says(result, "user name") || says(result, "authentication") || says(result, "auth store")
-                   ? BATON_DENIED
-                   : BATON_INVALID;
+        return has_no_user(result) || is_wrong_password(result) ? BATON_DENIED : BATON_INVALID;
     case GRPC_NOT_FOUND:
-        return says(result, "lease") ? BATON_LOST : BATON_NOT_FOUND;
-    case GRPC_RESOURCE_EXHAUSTED:
-        return says(result, "too many requests") ? BATON_UNAVAILABLE : BATON_FULL;
+        return is(result, GRPC_NOT_FOUND, "etcdserver: requested lease not found") ? BATON_LOST : BATON_NOT_FOUND;
+    case GRPC_RESOURCE_EXHAUSTED: /* "too many requests" passes by itself */
+        return is(result, GRPC_RESOURCE_EXHAUSTED, "etcdserver: mvcc: database space exceeded") ? BATON_FULL
+                                                                                                : BATON_UNAVAILABLE;
     case GRPC_ALREADY_EXISTS:
     case GRPC_FAILED_PRECONDITION:
         return BATON_CONFLICT;
@@ -56,13 +68,13 @@ bool status_is_refusal(const struct grpc_result *result)
 /* "leader changed" is the one that is over when it is told. */
 bool status_of_member(const struct grpc_result *result)
 {
-    return result->status == GRPC_BROKEN || (result->status == GRPC_UNAVAILABLE && !says(result, "leader changed"));
+    return result->status == GRPC_BROKEN ||
+           (result->status == GRPC_UNAVAILABLE && !is(result, GRPC_UNAVAILABLE, "etcdserver: leader changed"));
 }
 
 bool status_needs_token(const struct grpc_result *result)
 {
-    return result->status == GRPC_UNAUTHENTICATED ||
-           (result->status == GRPC_INVALID_ARGUMENT && (says(result, "user name") || says(result, "auth store")));
+    return result->status == GRPC_UNAUTHENTICATED || has_no_user(result);
 }
 
 static const char *advice(enum baton_code code)
