@@ -87,7 +87,8 @@ BATON_API void baton_options_init(struct baton_options *options);
 /* Open a client. The engine need not be reachable; it must be one that exists, with a URL that can be right.
  * Errors: BATON_INVALID (URL, id, address, ttl), BATON_UNSUPPORTED (unknown scheme, network file system),
  * BATON_DENIED, BATON_FULL, BATON_CORRUPT, BATON_NEWER, BATON_UNAVAILABLE, BATON_SYSTEM; BATON_UNSUPPORTED also when
- * a guard was asked for (BATON_GUARD_ON) and cannot be had. Returns 0 and *ret, or -1. */
+ * a guard was asked for (BATON_GUARD_ON) and cannot be had. Where descriptor 0, 1 or 2 is closed, /dev/null is opened in
+ * its place, and is closed again by an exec. Returns 0 and *ret, or -1. */
 BATON_API int baton_open(const struct baton_options *options, struct baton **ret, struct baton_error *err);
 
 /* Hand over everything held: each election led is told to stop (BATON_STOP in the queue, if anybody still reads it),

@@ -5,8 +5,11 @@
 #include <sysexits.h>
 
 #include "base/base.h"
+#include "base/descriptors.h"
 #include "cli/cli.h"
 #include "cli/nearest.h"
+
+#define DESCRIPTORS_NEEDED 28 /* by what needs most, run --follow, but for those of its guards */
 
 #define COMMAND(name) extern const struct cli_command command_##name;
 #include "cli/commands.h"
@@ -76,7 +79,10 @@ int cli_unknown_command(const char *word)
 
 int main(int argc, char **argv)
 {
+    struct baton_error err;
     setlocale(LC_CTYPE, "");
+    if (descriptors_standard(&err) < 0)
+        return cli_fail(&err);
     if (argc < 2) {
         cli_print_commands(stderr);
         return EX_USAGE;
@@ -84,6 +90,8 @@ int main(int argc, char **argv)
     const struct cli_command *command = command_of(argv[1]);
     if (command == NULL)
         return cli_unknown_command(argv[1]);
+    if (descriptors_room(DESCRIPTORS_NEEDED, &err) < 0)
+        return cli_fail(&err);
     argv[1] = (char *)command->name;
     int status = command->run(argc - 1, argv + 1);
     return cli_print_end() == CLI_OUT_FAILED ? EX_IOERR : status;

@@ -8,11 +8,14 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/descriptors.h"
 #include "client/client.h"
 
 /* What closing may take beyond the longest stop: to hand over, and then to end the session. */
 #define CLOSE_RESIGN_MS 1500
 #define CLOSE_END_MS 500
+
+#define DESCRIPTORS_NEEDED 20 /* by the loop and an engine */
 
 /* ---- what is ours ---- */
 
@@ -164,7 +167,8 @@ int baton_open(const struct baton_options *options, struct baton **ret, struct b
     update_init(&b->todo);
     pthread_mutex_init(&b->mutex, NULL);
     pthread_cond_init(&b->moved, NULL);
-    if (check_options(b, options, err) < 0 || (b->page = page_new(err)) == NULL)
+    if (descriptors_standard(err) < 0 || descriptors_room(DESCRIPTORS_NEEDED, err) < 0 ||
+        check_options(b, options, err) < 0 || (b->page = page_new(err)) == NULL)
         goto fail;
     b->id = options->id != NULL ? mem_text(options->id) : new_id(host);
     b->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

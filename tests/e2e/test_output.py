@@ -152,14 +152,14 @@ def test_elect_ends_when_its_output_cannot_be_written(world):
 
 def run_of(instance, *options):
     return [BATON, "run", "--ttl", "2s", "--id", instance, *options, "web", "--", "sh", "-c",
-            "echo $0 runs >>log; exec sleep 1000", instance]
+            "echo $0 runs | tee -a log; exec sleep 1000", instance]
 
 
 def test_run_starts_and_stops_when_nobody_reads_its_messages(world, unread):
     unread.fill()
     changes = world.watch("web")
     a = started(world, run_of("a"), stderr=unread.writer)
-    changes.wait_object(change="lead", id="a")
+    a.wait_line("a runs")
     started(world, run_of("b"))
     changes.wait_object(change="join", id="b")
     a.signal(signal.SIGTERM)
@@ -232,7 +232,7 @@ def test_clients_of_a_gate_are_served_when_nobody_reads_its_messages(world, unre
 def test_the_descriptor_of_others_still_waits(world, unread):
     """O_NONBLOCK belongs to all who have the description: the command's own output would be lost."""
     a = started(world, run_of("a"), stderr=unread.writer)
-    world.watch("web").wait_object(change="lead", id="a")
+    a.wait_line("a runs")
     assert not fcntl.fcntl(unread.writer, fcntl.F_GETFL) & os.O_NONBLOCK
     a.signal(signal.SIGTERM)
     assert a.wait_exit() == 143

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -114,6 +115,52 @@ static void test_id_and_url_have_defaults(void **state)
     assert_string_not_equal(baton_id(a), baton_id(b));
     baton_close(b);
     baton_close(a);
+}
+
+/* A program that was started without them: no file of ours is taken for its output, and libuv does not stop it. */
+static void test_a_program_without_standard_descriptors_can_open(void **state)
+{
+    const struct stage *stage = *state;
+    int kept[3], missing = 0;
+    for (int fd = 0; fd < 3; fd++) {
+        kept[fd] = fcntl(fd, F_DUPFD_CLOEXEC, 10);
+        close(fd);
+    }
+    struct baton_options options;
+    struct baton *b = NULL;
+    struct baton_error err = {0};
+    baton_options_init(&options);
+    options.url = stage->url;
+    int opened = baton_open(&options, &b, &err);
+    for (int fd = 0; fd < 3; fd++)
+        missing += fcntl(fd, F_GETFD) != FD_CLOEXEC; /* what it executes finds them closed */
+    int own = baton_fd(b);
+    baton_close(b);
+    for (int fd = 0; fd < 3; fd++) {
+        dup2(kept[fd], fd);
+        close(kept[fd]);
+    }
+    assert_int_equal(opened, 0);
+    assert_int_equal(missing, 0);
+    assert_true(own > 2);
+}
+
+static void test_a_program_that_has_used_up_its_descriptors_gets_words(void **state)
+{
+    const struct stage *stage = *state;
+    struct rlimit before, few;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    int used = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    struct baton_options options;
+    baton_options_init(&options);
+    options.url = stage->url;
+    for (int left = 0; left < 8; left++) {
+        few = (struct rlimit){.rlim_cur = (rlim_t)(used + 1 + left), .rlim_max = before.rlim_max};
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+        expect_refused(options, BATON_FULL, "too few files may be open", "ulimit -n");
+    }
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    close(used);
 }
 
 /* ---- the queue ---- */
@@ -557,6 +604,8 @@ int main(int argc, char **argv)
 #define STORY(name) cmocka_unit_test_setup_teardown(name, stage_setup, stage_teardown)
     const struct CMUnitTest tests[] = {
         STORY(test_options_that_cannot_be_used_are_refused_with_words),
+        STORY(test_a_program_without_standard_descriptors_can_open),
+        STORY(test_a_program_that_has_used_up_its_descriptors_gets_words),
         STORY(test_names_and_stand_options_are_checked),
         STORY(test_id_and_url_have_defaults),
         STORY(test_descriptor_is_readable_until_there_is_nothing),
