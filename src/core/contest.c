@@ -143,13 +143,23 @@ void contest_session_over(struct core *core, struct contest *contest)
     contest_forget_candidacy(contest);
 }
 
-/* It may have been late, but it came: the session may live, unless another stop is overdue. */
-void contest_answered_stop(struct core *core)
+/* The session may live, unless another stop is overdue. */
+static void pardon(struct core *core)
 {
     if (!core->session.condemned)
         return;
     core->session.condemned = false;
     contests_mark_all(core);
+}
+
+/* It may have been late, but it came. */
+void contest_answered_stop(struct core *core, struct contest *contest)
+{
+    uint64_t left = contest->left_session;
+    contest->left_session = 0;
+    if (left != 0)
+        session_leave(core, left);
+    pardon(core);
 }
 
 void contest_stopped(struct core *core, struct contest *contest)
@@ -163,7 +173,7 @@ void contest_stopped(struct core *core, struct contest *contest)
     contest->role = same_candidacy ? ROLE_STOPPED : ROLE_FOLLOWING;
     if (same_candidacy && contest->term > contest->spent_term)
         contest->spent_term = contest->term;
-    contest_answered_stop(core);
+    contest_answered_stop(core, contest);
     contest_mark(core, contest);
 }
 
@@ -196,7 +206,7 @@ bool core_stop_takes(struct core *core, struct contest *contest, int64_t until_m
     if (until_ms <= contest->stop_until_ms)
         return true;
     contest->stop_until_ms = until_ms;
-    contest_answered_stop(core);
+    pardon(core);
     contest_mark(core, contest);
     return true;
 }

@@ -17,6 +17,7 @@
     RULE(STOP_IS_FINAL, "a stop is not taken back when the answer to the handover is unknown")                         \
     RULE(STOP_HAS_AN_END, "the session of a program that has not stopped in its time is not renewed")                  \
     RULE(STOP_MAY_TAKE_LONGER, "a program that says that its stop takes longer keeps its session meanwhile")           \
+    RULE(SESSION_OUTLASTS_STOP, "a client does not end the session of a program that has not stopped")                 \
     RULE(HANDOVER_TO_PRESENT, "the one handed to is present in the giver's own view")                                  \
     RULE(HANDOVER_COMPARES, "the handover is a compare-and-set on the decision's revision")                            \
     RULE(DEADLINE_FROM_SEND, "the deadline is counted from the sending of the renewal")                                \

@@ -47,11 +47,26 @@ void session_over(struct core *core, const char *why)
     session->id = 0;
     session->next_ms = core->now_ms;
     session->condemned = false;
-    for (size_t i = 0; i < core->contest_count; i++)
-        if (core->contests[i] != NULL)
-            contest_session_over(core, core->contests[i]);
-    todo_add(core, ACTION_SESSION_END)->session = id;
+    for (size_t i = 0; i < core->contest_count; i++) {
+        struct contest *contest = core->contests[i];
+        if (contest == NULL)
+            continue;
+        contest_session_over(core, contest);
+        if (contest->role == ROLE_STOPPING && contest->left_session == 0 && rule(core, RULE_SESSION_OUTLASTS_STOP))
+            contest->left_session = id;
+    }
+    session_leave(core, id);
     todo_tell(core, TELL_SESSION_LOST, NULL, "%s", why)->session = id;
+}
+
+/* A session that is over for this client may still be there: its guard may renew it for what cannot be stopped. So it
+ * is ended only when every program that was told to stop has done so; until then it is left to its ttl. */
+void session_leave(struct core *core, uint64_t id)
+{
+    for (size_t i = 0; i < core->contest_count; i++)
+        if (core->contests[i] != NULL && core->contests[i]->left_session == id)
+            return;
+    todo_add(core, ACTION_SESSION_END)->session = id;
 }
 
 void session_condemn(struct core *core)
@@ -74,7 +89,7 @@ static void opened(struct core *core, const struct event *happened)
     if (session->state != SESSION_OPENING || happened->ticket != session->open_ticket) {
         /* An opening that was given up: nobody uses this one. */
         if (happened->session != 0 && happened->session != session->id)
-            todo_add(core, ACTION_SESSION_END)->session = happened->session;
+            session_leave(core, happened->session);
         return;
     }
     if (happened->session == 0) {

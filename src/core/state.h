@@ -86,8 +86,9 @@ struct contest {
     uint64_t term;          /* led, or held, or being stopped */
     uint64_t spent_term;    /* this and lower ones are never led with again by this cid */
     int64_t stop_until_ms;
-    int64_t faded_ms; /* the deadline by which it was told to stop although it had asked for more time */
-    char *end_text;   /* told with TELL_RESIGNED */
+    uint64_t left_session; /* over before the program had answered a stop; it is ended when it has. 0: none */
+    int64_t faded_ms;      /* the deadline by which it was told to stop although it had asked for more time */
+    char *end_text;        /* told with TELL_RESIGNED */
     enum baton_code end_code;
     char cid[CID_MAX_BYTES]; /* "": no candidacy in this session yet */
 
@@ -198,6 +199,7 @@ void session_step(struct core *core);  /* open, renew or end it */
 int64_t session_wake(const struct core *core);
 void session_over(struct core *core, const char *why);
 void session_condemn(struct core *core);
+void session_leave(struct core *core, uint64_t id); /* end one that is over, unless a program has not stopped */
 
 /* contest.c */
 void contest_mark(struct core *core, struct contest *contest); /* step it in this turn */
@@ -221,7 +223,7 @@ void contest_forget_candidacy(struct contest *contest);
 bool contest_is_haunted(const struct core *core, const struct contest *contest);
 bool contest_fading(const struct core *core, const struct contest *contest); /* too late to begin, time to stop */
 void contest_tell_stop(struct core *core, struct contest *contest, int64_t until_ms, const char *why);
-void contest_answered_stop(struct core *core); /* the program has */
+void contest_answered_stop(struct core *core, struct contest *contest); /* the program has */
 void contest_wait_for_stopped(struct core *core, struct contest *contest);
 const struct view_record *contest_presence(const struct contest *contest); /* its own, in the view, or NULL */
 void contest_remove_presence(struct core *core, struct contest *contest);

@@ -178,7 +178,7 @@ static void end_work(struct core *core, struct contest *contest)
     contest->decision = (struct attempt){0}; /* the claim was seen */
     task->told_end = false;
     task->ended = true;
-    contest_answered_stop(core);
+    contest_answered_stop(core, contest);
     contest_mark(core, contest);
 }
 

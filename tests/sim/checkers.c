@@ -171,6 +171,14 @@ void check_renewed(struct world *world, int n)
                    (long long)(node->stop_until_ms - now_ms), (long long)(now_ms - node->renewed_ms));
 }
 
+void check_session_end(struct world *world, int n, uint64_t session)
+{
+    const struct sim_node *node = &world->nodes[n];
+    bool works = node->program == PROGRAM_WORKING || node->program == PROGRAM_STOPPING;
+    if (works && node->options.stop_ms > 0 && session == node->program_session)
+        world_fail(world, "K: n%d ends the session of its program, which has not stopped", n);
+}
+
 void check_token(struct world *world, int n, uint64_t token)
 {
     struct checkers *checkers = world->checkers;

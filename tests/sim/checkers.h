@@ -6,8 +6,8 @@
  *   P  no decision names a candidate that was not there before it
  *   L  once faults end there is a leader within a stated bound
  *   Q  without a fault there is no change of leader
- *   K  a session is renewed until the time that a program was given to stop, or has said that it needs (also with
- *      locks and tasks)
+ *   K  a session is renewed until the time that a program was given to stop, or has said that it needs, and is
+ *      not ended before it has stopped (also with locks and tasks)
  *
  * With locks: X  never more holders than any of them was told that there are slots: so no shared one beside an
  *                exclusive one, and not two exclusive ones
@@ -36,6 +36,8 @@ void checkers_free(struct checkers *checkers);
 void check_stored(struct world *world, const struct baton_write *write);
 /* After each step of a node. */
 void check_renewed(struct world *world, int n);
+/* A client ends a session. */
+void check_session_end(struct world *world, int n, uint64_t session);
 /* After everything that happens. */
 void check_instant(struct world *world);
 /* A program writes to the fenced resource. */

@@ -198,6 +198,8 @@ void node_step(struct world *world, int n, struct event *event)
         } else {
             if (action->kind == ACTION_SESSION_OPEN || action->kind == ACTION_SESSION_RENEW)
                 node->renewed_ms = event->now_ms;
+            if (action->kind == ACTION_SESSION_END)
+                check_session_end(world, n, action->session);
             network_send(world, n, action);
         }
     }

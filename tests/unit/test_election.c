@@ -294,6 +294,25 @@ static void test_a_long_stop_is_told_when_renewals_fail(void **state)
     assert_int_equal(cluster_leader(c), 1);
 }
 
+/* It stood still, and its guard has kept the session for what it could not end. */
+static void test_a_session_is_not_ended_before_its_program_has_stopped(void **state)
+{
+    struct cluster *c = *state;
+    cluster_stand(c, 0, &needs_time);
+    cluster_stand(c, 1, &needs_time);
+    c->now_ms += CLUSTER_TTL_MS;
+    for (size_t i = 0; i < c->session_count; i++)
+        c->sessions[i].renewed_ms = c->now_ms;
+    cluster_event(c, 0, EVENT_TICK);
+    assert_true(c->nodes[0].stop_until_ms <= c->now_ms);
+    assert_true(store_session_alive(c->store, c->sessions[0].id));
+    cluster_wait(c, 1000);
+    assert_int_equal(cluster_leader(c), -1);
+    cluster_event(c, 0, EVENT_STOPPED);
+    assert_false(store_session_alive(c->store, c->sessions[0].id));
+    assert_true(cluster_leader(c) >= 0);
+}
+
 /* One client may lead what takes long to stop, and what does not. */
 static void test_each_is_told_to_stop_as_long_before_the_deadline_as_it_needs(void **state)
 {
@@ -641,6 +660,7 @@ int main(void)
         STORY(test_a_stop_that_says_it_takes_longer_keeps_the_place),
         STORY(test_a_stop_that_takes_longer_than_it_said_has_an_end),
         STORY(test_a_long_stop_is_told_when_renewals_fail),
+        STORY(test_a_session_is_not_ended_before_its_program_has_stopped),
         STORY(test_each_is_told_to_stop_as_long_before_the_deadline_as_it_needs),
         STORY(test_a_stop_of_an_earlier_session_does_not_end_the_next_one),
         STORY(test_a_transfer_goes_to_the_one_that_was_named),
