@@ -390,8 +390,9 @@ BATON_API uint64_t baton_forget(struct baton_task *task, bool force, uint32_t ti
 /* ---- elections: what an operator asks ---- */
 
 /* Ask the leader to hand over to `to_id` (NULL: to whoever is next). The answer is a BATON_REPLY with the returned
- * number in `request` (never 0, but in a forked child; it arrives after at most timeout_ms): BATON_OK (it was passed
- * on), BATON_NOT_FOUND (nobody else stands, no such candidate, no leader), BATON_CONFLICT (it leads already; another
+ * number in `request` (never 0, but in a forked child; it arrives after at most timeout_ms): BATON_OK (it has stopped,
+ * and another one leads), BATON_LOST (another one leads, but the session of the leader has ended without its answer:
+ * whether it has stopped is not known), BATON_NOT_FOUND (nobody else stands, no such candidate, no leader), BATON_CONFLICT (it leads already; another
  * transfer is under way; the election is on hold), BATON_TIMEOUT. `e` may be a candidacy or an observation of that
  * election. */
 BATON_API uint64_t baton_transfer(struct baton_election *e, const char *to_id, uint32_t timeout_ms);

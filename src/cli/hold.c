@@ -8,15 +8,25 @@
 #include "cli/present.h"
 
 #define TIMEOUT_DEFAULT_MS 10000
-#define WHY_MAX 200 /* bytes; see baton_hold() */
+#define EXIT_NOT_KNOWN 1 /* nobody leads, but whether the leader has stopped is not known */
+#define WHY_MAX 200      /* bytes; see baton_hold() */
+
+/* A leader that stops for the hold writes a decision that names nobody. If the last one still names it, its session has
+ * ended, which says nothing about what it did in it. */
+static bool has_stopped(const struct baton_status *status)
+{
+    return status->term_count == 0 || status->terms[0].id[0] == '\0';
+}
 
 /* The hold is stored; but whoever holds an election wants to work on what its leader uses, so wait for its end. */
 static int wait_for_stop(struct observer *observer, struct baton_error *err)
 {
     struct baton_event event;
+    bool led = observer->status[0].leader != NULL;
     if (observer_refresh(observer, err) < 0)
         return -1;
     while (observer->status[0].leader != NULL) {
+        led = true;
         int got = observer_next(observer, observer->until_ms, &event, err);
         if (got < 0)
             return -1;
@@ -26,6 +36,11 @@ static int wait_for_stop(struct observer *observer, struct baton_error *err)
                 "the election '%s' is on hold, but its leader '%s' has not stopped yet; see baton status %s",
                 observer->name, observer->status[0].leader, observer->name);
     }
+    if (led && !has_stopped(&observer->status[0]))
+        return error_set(err, BATON_LOST,
+                         "the election '%s' is on hold and nobody leads, but the session of '%s' has ended without its "
+                         "answer, and whether it has stopped is not known",
+                         observer->name, observer->status[0].terms[0].id);
     return 0;
 }
 
@@ -34,8 +49,12 @@ static int hold(struct observer *observer, const char *why)
     struct baton_error err;
     uint32_t wait_ms = observer_left_ms(observer);
     uint64_t request = baton_hold(observer->election, why, wait_ms);
-    if (observer_reply(observer, request, wait_ms, &err) < 0 || wait_for_stop(observer, &err) < 0)
+    if (observer_reply(observer, request, wait_ms, &err) < 0)
         return cli_fail(&err);
+    if (wait_for_stop(observer, &err) < 0) {
+        int status = cli_fail(&err);
+        return err.code == BATON_LOST ? EXIT_NOT_KNOWN : status;
+    }
     printf("%s: on hold, nobody leads; baton release %s ends it\n", observer->name, observer->name);
     return 0;
 }

@@ -9,6 +9,7 @@
 #include "cli/present.h"
 
 #define TIMEOUT_DEFAULT_MS 10000
+#define EXIT_NOT_KNOWN 1 /* another one leads, but whether the old one has stopped is not known */
 
 /* A transfer to the present leader is no error: what was asked for is so, and a script that is run twice goes on. */
 static bool leads_already(const struct baton_status *status, const char *to)
@@ -28,8 +29,10 @@ static int transfer(struct observer *observer, const char *to)
         return 0;
     uint32_t wait_ms = observer_left_ms(observer);
     uint64_t request = baton_transfer(observer->election, to, wait_ms);
-    if (observer_reply(observer, request, wait_ms, &err) < 0 || observer_refresh(observer, &err) < 0)
-        return cli_fail(&err);
+    if (observer_reply(observer, request, wait_ms, &err) < 0 || observer_refresh(observer, &err) < 0) {
+        int status = cli_fail(&err);
+        return err.code == BATON_LOST ? EXIT_NOT_KNOWN : status;
+    }
     present_leader(&observer->status[0], cli_colour(stdout));
     return 0;
 }

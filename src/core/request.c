@@ -239,6 +239,16 @@ static bool transfer_check(struct core *core, struct request *request)
     return true;
 }
 
+/* Did the leader of `term` write the decision that followed (or its guard for it, when all was over)? If another one
+ * has claimed the place, its session has ended, which says nothing about what it did in it. */
+static bool handed_over(const struct decision *decision, uint64_t term)
+{
+    const char *reason = "";
+    for (size_t i = 0; i < decision->term_count && decision->terms[i].term > term; i++)
+        reason = decision->terms[i].reason;
+    return strcmp(reason, "claim") != 0;
+}
+
 /* Has the term moved on since it was asked? Then it is over, one way or the other. */
 static bool transfer_done(struct core *core, struct request *request)
 {
@@ -248,7 +258,13 @@ static bool transfer_done(struct core *core, struct request *request)
         return false;
     if (leader == NULL)
         return false; /* a vacancy in between: somebody will claim it */
-    if (request->text[0] != '\0' && strcmp(leader, request->text) != 0)
+    if (!handed_over(roster->decision, request->term))
+        answer(
+            core, request, BATON_LOST,
+            "'%s' leads the election '%s' now, but '%s' has not handed over: its session is over, and whether it has "
+            "stopped is not known",
+            leader, request->election->name, request->leader_id);
+    else if (request->text[0] != '\0' && strcmp(leader, request->text) != 0)
         answer(core, request, BATON_CONFLICT, "'%s' leads the election '%s' now, not '%s'", leader,
                request->election->name, request->text);
     else

@@ -110,6 +110,29 @@ def test_a_leader_that_does_not_stop_in_time_is_told_and_the_request_taken_back(
     assert told.err == "baton: in the time given, the leader has not handed over\n"
 
 
+def test_a_leader_whose_session_ends_instead_of_an_answer_has_not_transferred(place):
+    """Its hook is killed at the end of its time: another one leads, but what was to be taken down may be up."""
+    changes = place.watch("db")
+    place.start("elect", "--ttl", "2s", "--id", "alpha", "--on-follow", "exec sleep 1000", "db")
+    changes.wait_object(change="lead", id="alpha")
+    place.stand("db", "beta")
+    changes.wait_object(change="join", id="beta")
+    told = place.run("transfer", "db")
+    assert (told.code, told.out) == (1, "")
+    assert told.err == ("baton: 'beta' leads the election 'db' now, but 'alpha' has not handed over: its session is "
+                        "over, and whether it has stopped is not known\n")
+
+
+def test_a_leader_whose_session_ends_instead_of_an_answer_has_not_stopped_for_a_hold(place):
+    changes = place.watch("db")
+    place.start("elect", "--ttl", "2s", "--id", "alpha", "--on-follow", "exec sleep 1000", "db")
+    changes.wait_object(change="lead", id="alpha")
+    told = place.run("hold", "db")
+    assert (told.code, told.out) == (1, "")
+    assert told.err == ("baton: the election 'db' is on hold and nobody leads, but the session of 'alpha' has ended "
+                        "without its answer, and whether it has stopped is not known\n")
+
+
 @pytest.mark.parametrize("wrong", ["-x", "a b", "a/b", "x" * 129])
 def test_an_id_that_cannot_be_is_refused(led, wrong):
     told = led.run("transfer", f"--to={wrong}", "db")

@@ -362,6 +362,40 @@ static void test_a_transfer_goes_to_the_one_that_was_named(void **state)
     assert_null(store_get(c->store, "elections/e/transfer"));
 }
 
+/* Another one leads, but not because the leader has stopped. */
+static void test_a_leader_that_does_not_answer_has_not_transferred(void **state)
+{
+    struct cluster *c = *state;
+    for (int n = 0; n < 3; n++)
+        cluster_stand(c, n, n == 0 ? &needs_time : NULL);
+    core_transfer(c->nodes[1].core, c->nodes[1].election, 7, NULL, c->now_ms + 5 * CLUSTER_TTL_MS);
+    cluster_event(c, 1, EVENT_TICK);
+    assert_int_equal(cluster_leader(c), -1); /* it stops, and has time for that */
+    cluster_wait(c, 3 * CLUSTER_TTL_MS);
+    assert_int_equal(cluster_leader(c), 1);
+    assert_true(
+        cluster_told(c, 1, 0,
+                     "REPLY lost: 'n1' leads the election 'e' now, but 'n0' has not handed over: its session is "
+                     "over, and whether it has stopped is not known"));
+}
+
+/* The guard of a leader that has died writes its last word when all is over. */
+static void test_a_leader_that_dies_in_a_transfer_has_its_guard_hand_over(void **state)
+{
+    struct cluster *c = *state;
+    struct baton_write testament;
+    for (int n = 0; n < 3; n++)
+        cluster_stand(c, n, n == 0 ? &needs_time : NULL);
+    core_transfer(c->nodes[1].core, c->nodes[1].election, 7, NULL, c->now_ms + 5000);
+    cluster_event(c, 1, EVENT_TICK);
+    assert_true(cluster_testament(c, 0, &testament));
+    assert_true(cluster_bequeath(c, &testament));
+    cluster_kill(c, 0);
+    cluster_wait(c, 100);
+    assert_int_equal(cluster_leader(c), 1);
+    assert_true(cluster_told(c, 1, 0, "REPLY ok: n1"));
+}
+
 static void test_a_transfer_that_cannot_be_is_told_why(void **state)
 {
     struct cluster *c = *state;
@@ -664,6 +698,8 @@ int main(void)
         STORY(test_each_is_told_to_stop_as_long_before_the_deadline_as_it_needs),
         STORY(test_a_stop_of_an_earlier_session_does_not_end_the_next_one),
         STORY(test_a_transfer_goes_to_the_one_that_was_named),
+        STORY(test_a_leader_that_does_not_answer_has_not_transferred),
+        STORY(test_a_leader_that_dies_in_a_transfer_has_its_guard_hand_over),
         STORY(test_a_transfer_that_cannot_be_is_told_why),
         STORY(test_a_transfer_that_cannot_be_read_is_never_overwritten),
         STORY(test_a_session_that_is_over_before_its_deadline_leaves_no_time_to_stop),
