@@ -1274,7 +1274,7 @@ static void test_a_view_that_rests_is_left_in_peace(void **state)
 {
     struct world *w = *state;
     if (w->a->ops->rest == NULL)
-        return; /* (cmocka's skip() would be a failure to whoever reads TAP) */
+        skip();
     client_watch(w->a, 0, "e/");
     client_watch(w->b, 0, "e/");
     wait_view(w->a, 0, 0);

@@ -778,6 +778,7 @@ static void test_a_full_disk_refuses_and_loses_nothing(void **state)
     assert_int_equal(mkdir(w.folder, 0700), 0);
     if (mount("baton-test", w.folder, "tmpfs", 0, "size=3m") < 0) {
         print_message("# skipped: no tmpfs can be mounted here\n");
+        world_release(&w);
         skip();
     }
     world_open(&w);
