@@ -29,7 +29,7 @@ def main():
     parser.add_argument("--seconds", type=int, default=4)
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="baton-bench-") as folder, Server(folder) as server:
+    with tempfile.TemporaryDirectory(prefix="baton-bench-") as folder, Server() as server:
         server.psql(file=os.path.join(TOP, "fence", "postgresql.sql"))
         scripts = {}
         for table in ("guarded", "plain"):

@@ -76,7 +76,7 @@ def advisory_rate(options, folder):
     script = os.path.join(folder, "advisory.sql")
     with open(script, "w", encoding="ascii") as file:
         file.write("SELECT pg_advisory_lock(7);\nSELECT pg_advisory_unlock(7);\n")
-    with Server(folder) as server:
+    with Server() as server:
         done = subprocess.run([program("pgbench"), "-n", "-f", script, "-t", str(options.cycles)],
                               env={**os.environ, **server.env}, capture_output=True, text=True, timeout=LIMIT_S,
                               check=True)

@@ -16,6 +16,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
 
@@ -314,9 +315,10 @@ class World:
         return pids
 
     def close(self):
-        """End everything, whatever state it is in. A process may be just about to start another one: look again."""
+        """End everything, whatever state it is in. A process may be just about to start another one: look again. (A
+        server may write its title over the environment with the mark; then it is known by its pid.)"""
         for _ in range(100):
-            pids = self.marked()
+            pids = {*self.marked(), *(process.pid for process in self.processes if process.popen.poll() is None)}
             if not pids:
                 break
             for pid in pids:
@@ -331,15 +333,36 @@ class World:
                     pass
                 finally:
                     os.close(fd)
-            for process in self.processes:
-                process.popen.poll()
         for process in self.processes:
             process.popen.wait(10)
             process.popen.stdout.close()
 
 
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item):
+    report = (yield).get_result()
+    item.has_failed = getattr(item, "has_failed", False) or report.failed
+
+
+@pytest.fixture(scope="session", autouse=True)
+def clean(request, tmp_path_factory):
+    """A run without a failure leaves nothing behind. (SIGTERM ends it as Ctrl-C does: on the way that cleans up.)"""
+    signal.signal(signal.SIGTERM, lambda *_: pytest.exit("SIGTERM", 128 + signal.SIGTERM))
+    yield
+    if request.session.testsfailed == 0:
+        shutil.rmtree(tmp_path_factory.getbasetemp(), ignore_errors=True)
+
+
 @pytest.fixture
-def world(tmp_path):
+def tmp_path(request, tmp_path):  # pylint: disable=redefined-outer-name
+    """pytest's, but gone after a test that has passed: together they would be gigabytes."""
+    yield tmp_path
+    if not request.node.has_failed:
+        shutil.rmtree(tmp_path, ignore_errors=True)
+
+
+@pytest.fixture
+def world(tmp_path):  # pylint: disable=redefined-outer-name
     """A namespace of the local engine in a directory of its own."""
     if not os.access(BATON, os.X_OK):
         pytest.fail(f"there is no {BATON}; run: make build")
@@ -348,7 +371,28 @@ def world(tmp_path):
         yield made
     finally:
         made.close()
-        shutil.rmtree(made.state, ignore_errors=True)
+
+
+@pytest.fixture
+def open_world():
+    """A world in a folder that other users can reach, and `baton` there, a copy of the command with all its parts: the
+    checkout may be in somebody's closed home, and so may $TMPDIR be."""
+    with tempfile.TemporaryDirectory(prefix="baton-open-", dir="/tmp") as folder:
+        build = os.path.dirname(BATON)
+        copy = os.path.join(folder, "build")
+        for path, _, files in os.walk(build):
+            for name in files:
+                if name == "baton" or re.search(r"\.so(\.\d+)*$", name) or name == "baton-guard":
+                    there = os.path.join(copy, os.path.relpath(path, build))
+                    os.makedirs(there, exist_ok=True)
+                    shutil.copy2(os.path.join(path, name), there)
+        subprocess.run(["chmod", "-R", "a+rX", folder], check=True)
+        made = World(folder)
+        made.baton = os.path.join(copy, "baton")
+        try:
+            yield made
+        finally:
+            made.close()
 
 
 @pytest.fixture(scope="session")

@@ -264,28 +264,24 @@ def test_a_state_directory_is_made_with_a_mode_that_keeps_others_out(world):
 
 
 def as_nobody(world, *args):
-    """Run baton as a user who owns nothing. The way to the test's folder is opened for it."""
-    folder = world.folder
-    while folder not in ("/", "/tmp"):
-        os.chmod(folder, stat.S_IMODE(os.stat(folder).st_mode) | 0o755)
-        folder = os.path.dirname(folder)
-    return world.run_command(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", BATON, *args])
+    """Run baton as a user who owns nothing."""
+    return world.run_command(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", world.baton, *args])
 
 
 @NEED_ROOT
-def test_a_state_directory_without_permission(world):
-    os.mkdir(world.state, 0o755)
-    told = as_nobody(world, "status")
+def test_a_state_directory_without_permission(open_world):
+    os.mkdir(open_world.state, 0o755)
+    told = as_nobody(open_world, "status")
     assert (told.code, told.out) == (77, "")
-    assert re.fullmatch(rf"baton: local: cannot open {world.state}/\S+ for writing: Permission denied\n", told.err)
-    assert os.listdir(world.state) == []
+    assert re.fullmatch(rf"baton: local: cannot open {open_world.state}/\S+ for writing: Permission denied\n", told.err)
+    assert os.listdir(open_world.state) == []
 
 
 @NEED_ROOT
-def test_a_state_directory_that_cannot_be_made(world):
-    told = as_nobody(world, "status")
+def test_a_state_directory_that_cannot_be_made(open_world):
+    told = as_nobody(open_world, "status")
     assert (told.code, told.out) == (77, "")
-    assert told.err == f"baton: local: cannot create the state directory {world.state}: Permission denied\n"
+    assert told.err == f"baton: local: cannot create the state directory {open_world.state}: Permission denied\n"
 
 
 def in_mount(world, options, script):

@@ -19,8 +19,8 @@ FENCE = os.path.join(TOP, "fence", "postgresql.sql")
 
 
 @pytest.fixture(scope="module")
-def postgres(tmp_path_factory):
-    with Server(str(tmp_path_factory.mktemp("pg"))) as server:
+def postgres():
+    with Server() as server:
         yield server
 
 

@@ -16,8 +16,8 @@ EXTENSION = os.path.join(os.path.dirname(BATON), "fence", "baton-fence-sqlite")
 
 
 @pytest.fixture(scope="module")
-def postgres(tmp_path_factory):
-    with Server(str(tmp_path_factory.mktemp("pg"))) as server:
+def postgres():
+    with Server() as server:
         yield server
 
 
@@ -293,29 +293,26 @@ def test_the_terms_of_an_election_are_forgotten(world, database):
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write to any file")
-def test_without_the_right_to_write_to_the_file(world, tmp_path):
-    check_denied(world, OnSqlite(str(tmp_path)))
+def test_without_the_right_to_write_to_the_file(world):
+    check_denied(world, BATON)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be somebody else")
-def test_another_user_without_the_right_to_write_to_the_file(world, tmp_path):
-    database = OnSqlite(str(tmp_path))
-    for folder in (tmp_path, *tmp_path.parents):
-        if os.stat(folder).st_mode & 0o001 == 0:
-            os.chmod(folder, os.stat(folder).st_mode | 0o011)
-    check_denied(world, database, "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
+def test_another_user_without_the_right_to_write_to_the_file(open_world):
+    check_denied(open_world, "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", open_world.baton)
 
 
-def check_denied(world, database, *prefix):
+def check_denied(world, *command):
     """One that it may read; nothing is changed."""
+    database = OnSqlite(world.folder)
     assert fence(world, "install", database.url).code == 0
     assert fence(world, "guard", database.url, "orders", "db").code == 0
     os.chmod(database.path, 0o444)
     for verb, *operands in (("install",), ("guard", "orders", "other"), ("unguard", "orders"), ("test", "orders"),
                             ("remove",)):
-        told = world.run_command([*prefix, BATON, "fence", verb, database.url, *operands])
+        told = world.run_command([*command, "fence", verb, database.url, *operands])
         assert told.code == 77 and "attempt to write a readonly database" in told.err, (verb, told)
-    told = world.run_command([*prefix, BATON, "fence", "status", "--json", database.url])
+    told = world.run_command([*command, "fence", "status", "--json", database.url])
     assert told.code == 0 and told.objects[0]["election"] == "db", told
 
 

@@ -51,13 +51,13 @@ def redis(world):
     socket = f"{world.folder}/redis.sock"
     server = world.start_command(["redis-server", "--port", "0", "--unixsocket", socket, "--save", "", "--dir",
                                   world.folder])
-    server.wait_line("ready to accept connections|The server is now ready")
+    server.wait_line("[Rr]eady to accept connections")
 
     def cli(*args):
         return world.run_command(["redis-cli", "-s", socket, *args]).out.strip()
 
     yield cli
-    server.stop()  # its title takes the place of its environment, by which others are found
+    server.stop()
 
 
 def put_redis(redis, term, value):
@@ -140,9 +140,8 @@ class Store:
 @pytest.fixture
 def store(world):
     with tempfile.TemporaryDirectory(prefix="baton-store-") as folder:
-        made = Store(world, folder)
-        yield made
-        made.server.stop()
+        yield Store(world, folder)
+        world.close()  # before the folder is gone
 
 
 def put_object(world, store, term, text):

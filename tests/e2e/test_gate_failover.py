@@ -197,8 +197,8 @@ def test_a_leader_that_changes_all_the_time(gated):  # noqa: F811
 
 
 @pytest.fixture
-def two_databases(tmp_path_factory):
-    servers = [Server(str(tmp_path_factory.mktemp(f"pg{number}"))) for number in range(2)]
+def two_databases():
+    servers = [Server(), Server()]
     with servers[0], servers[1]:
         for server in servers:
             server.psql("CREATE TABLE log (text text)")

@@ -2,6 +2,8 @@
 
 import os
 import pty
+import re
+import shutil
 import signal
 
 import pytest
@@ -103,3 +105,16 @@ def test_progress_rewrites_one_line_on_a_terminal(world):
     os.close(near)
     assert told.code == 0
     assert b"\n" not in said and b"x, 0 s: one" in said and said.endswith(b"\r\x1b[K"), said
+
+
+def test_a_check_without_git_and_without_meson_goes_on_to_its_summary(world):
+    """In a tarball: what a step lacks is a failure of it."""
+    for folder in ("scripts", "tools", "build-old"):
+        os.mkdir(f"{world.folder}/{folder}")
+    shutil.copy(os.path.join(TOP, "scripts", "check"), f"{world.folder}/scripts/check")
+    for path in ("a.c", "build-old/generated.c"):
+        with open(f"{world.folder}/{path}", "w", encoding="ascii") as file:
+            file.write("int a; \n")
+    told = world.run_command(["/usr/bin/python3", "scripts/check", "lint"], env={"PATH": f"{world.folder}/tools"})
+    assert told.code == 1 and re.fullmatch(r"0 passed, \d+ failed, 0 skipped", told.lines[-1]), told
+    assert "a.c:1: white space at the end" in told.out and "generated" not in told.out, told

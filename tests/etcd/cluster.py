@@ -1,10 +1,11 @@
 """Real etcd for tests and benchmarks: one member or several, on free ports, with data in a folder of the caller's.
 
-Every member is a child of this process and is ended by its pid, whatever state it is in. Nothing here sleeps: a member
-is up when it says so in its log.
+Every member is a child of this process, is ended by its pid, whatever state it is in, and ends with this process,
+whatever ends that. Nothing here sleeps: a member is up when it says so in its log.
 """
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -51,8 +52,9 @@ class Member:
         assert self.process is None or self.process.poll() is not None
         # Its pipe is read to the end by a thread, which ends with it.
         # pylint: disable-next=consider-using-with
-        self.process = subprocess.Popen([*self.inside, "etcd", *self.options], stdin=subprocess.DEVNULL,
-                                        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True)
+        self.process = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", *self.inside, "etcd", *self.options],
+                                        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                                        start_new_session=True)
         self.is_ready = threading.Event()
         threading.Thread(target=self._read_log, args=(self.process, self.is_ready), daemon=True).start()
 
@@ -231,6 +233,7 @@ class Cluster:
     def close(self):
         for one in self.members:
             one.kill()
+            shutil.rmtree(one.data, ignore_errors=True)
 
     @property
     def endpoints(self):

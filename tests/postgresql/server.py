@@ -1,12 +1,13 @@
-"""A real PostgreSQL for tests and benchmarks: a server of its own, in a folder of the caller's, reached by a Unix
-socket there. It is a child of this process and is ended by its pid. (It refuses to run as root: then it runs as
-`postgres`.)"""
+"""A real PostgreSQL for tests and benchmarks: a server of its own, in a folder of its own, reached by a Unix socket
+there. It is a child of this process, is ended by its pid, and ends with this process, whatever ends that. (It refuses
+to run as root: then it runs as `postgres`.)"""
 
 import glob
 import os
 import pwd
 import shutil
 import subprocess
+import tempfile
 import threading
 
 LIMIT_S = 60
@@ -22,20 +23,14 @@ def program(name):
 
 
 class Server:
-    def __init__(self, folder):
-        self.folder = os.path.join(folder, "pg")
-        os.mkdir(self.folder)
+    def __init__(self):
+        self.folder = self.process = None
+        self.log = []
         self.as_user, self.user = [], pwd.getpwuid(os.geteuid()).pw_name
         if os.geteuid() == 0:
             owner = pwd.getpwnam("postgres")
-            self.as_user = ["setpriv", f"--reuid={owner.pw_uid}", f"--regid={owner.pw_gid}", "--init-groups"]
+            self.as_user = [f"--reuid={owner.pw_uid}", f"--regid={owner.pw_gid}", "--init-groups"]
             self.user = "postgres"
-            os.chown(self.folder, owner.pw_uid, owner.pw_gid)
-            while folder != "/":  # it must be able to get there; pytest closes the topmost one at each start of its own
-                if os.stat(folder).st_mode & 0o001 == 0:
-                    os.chmod(folder, os.stat(folder).st_mode | 0o011)
-                folder = os.path.dirname(folder)
-        self.process = None
 
     @property
     def env(self):
@@ -43,36 +38,54 @@ class Server:
         return {"PGHOST": self.folder, "PGUSER": self.user, "PGDATABASE": "postgres", "PGPORT": "5432"}
 
     def __enter__(self):
-        data = os.path.join(self.folder, "data")
-        subprocess.run([*self.as_user, program("initdb"), "-D", data, "--no-sync", "-A", "trust", "-E", "UTF8",
-                        "--no-locale"], check=True, capture_output=True, timeout=LIMIT_S, cwd="/")
-        # It is ended in __exit__.
-        # pylint: disable-next=consider-using-with
-        self.process = subprocess.Popen(
-            [*self.as_user, program("postgres"), "-D", data, "-k", self.folder, "-c", "listen_addresses=", "-c",
-             "max_connections=50"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-            text=True, cwd="/")
-        ready, self.log = threading.Event(), []
-        threading.Thread(target=self._read, args=(ready,), daemon=True).start()
-        if not ready.wait(LIMIT_S):
-            self.__exit__()
-            raise RuntimeError("PostgreSQL is not up: " + "".join(self.log[-20:]))
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
         return self
 
-    def _read(self, ready):
+    def __exit__(self, *_):
+        self.close()
+
+    def start(self):
+        # Not below $TMPDIR: `postgres` must be able to get there, and a socket's path is short.
+        self.folder = tempfile.mkdtemp(prefix="baton-pg-", dir="/tmp")
+        if self.as_user:
+            shutil.chown(self.folder, self.user, self.user)
+        data = os.path.join(self.folder, "data")
+        subprocess.run(["setpriv", *self.as_user, program("initdb"), "-D", data, "--no-sync", "-A", "trust", "-E",
+                        "UTF8", "--no-locale"], check=True, capture_output=True, timeout=LIMIT_S, cwd="/")
+        # It is ended in close.
+        # pylint: disable-next=consider-using-with
+        self.process = subprocess.Popen(
+            ["setpriv", *self.as_user, "--pdeathsig", "QUIT", program("postgres"), "-D", data, "-k", self.folder, "-c",
+             "listen_addresses=", "-c", "max_connections=50"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE, text=True, cwd="/")
+        told = threading.Event()
+        threading.Thread(target=self._read, args=(told,), daemon=True).start()
+        if not told.wait(LIMIT_S) or not any(READY in line for line in self.log):
+            raise RuntimeError("PostgreSQL is not up: " + "".join(self.log[-20:]))
+
+    def _read(self, told):
+        """`told`: it has said that it is ready, or has ended."""
         for line in self.process.stderr:
             self.log.append(line)
             if READY in line:
-                ready.set()
-
-    def __exit__(self, *_):
-        self.process.terminate()
-        try:
-            self.process.wait(LIMIT_S)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+                told.set()
+        told.set()
         self.process.stderr.close()
+
+    def close(self):
+        if self.process is not None:
+            self.process.terminate()
+            try:
+                self.process.wait(LIMIT_S)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        if self.folder is not None:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     def psql(self, *statements, options="", check=True, file=None, database="postgres"):
         """What psql says, unaligned; each statement by itself, or all in one transaction if there is a BEGIN. `check`
