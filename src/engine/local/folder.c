@@ -162,8 +162,10 @@ static int read_text(const char *path, char *text, size_t size)
     if (fd < 0)
         return -1;
     ssize_t got = read(fd, text, size - 1);
+    int error = got < 0 ? errno : EIO; /* nothing at all is no text */
     close(fd);
     text[got > 0 ? got : 0] = '\0';
+    errno = error;
     return got > 0 ? 0 : -1;
 }
 
