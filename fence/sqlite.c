@@ -18,6 +18,9 @@
  * began to read before another one wrote cannot write any more (SQLITE_BUSY_SNAPSHOT). So in the order in which
  * transactions commit, terms only grow. Readers are not affected.
  */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE /* secure_getenv(3) */
+#endif
 #include <errno.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -67,7 +70,7 @@ static void fail_as(sqlite3_context *context, sqlite3 *db)
 
 static void baton_term(sqlite3_context *context, int count, sqlite3_value **values)
 {
-    const char *text = getenv("BATON_TERM");
+    const char *text = secure_getenv("BATON_TERM");
     char *end;
     errno = 0;
     long long term = text != NULL ? strtoll(text, &end, 10) : 0;
@@ -98,7 +101,7 @@ static int run(sqlite3 *db, const char *sql, sqlite3_value *first, sqlite3_int64
 
 static void baton_term_of(sqlite3_context *context, int count, sqlite3_value **values)
 {
-    const char *election = (const char *)sqlite3_value_text(values[0]), *name = getenv("BATON_NAME");
+    const char *election = (const char *)sqlite3_value_text(values[0]), *name = secure_getenv("BATON_NAME");
     if (election != NULL && name != NULL && name[0] != '\0' && strcmp(election, name) != 0)
         fail(context, "baton: the term of this process is of another election: '%s'", name);
     else

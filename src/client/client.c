@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/descriptors.h"
+#include "base/environment.h"
 #include "client/client.h"
 
 /* What closing may take beyond the longest stop: to hand over, and then to end the session. */
@@ -92,7 +93,7 @@ static int check_options(struct baton *b, const struct baton_options *options, s
     if (options->address != NULL && strlen(options->address) > BATON_ADDRESS_MAX)
         return error_set(err, BATON_INVALID, "the address is too long: %zu bytes, at most %d are allowed",
                          strlen(options->address), BATON_ADDRESS_MAX);
-    const char *url = options->url != NULL ? options->url : getenv("BATON_URL");
+    const char *url = options->url != NULL ? options->url : environment_get("BATON_URL");
     b->url = mem_text(url != NULL && url[0] != '\0' ? url : "local:");
     if (strlen(b->url) > BATON_URL_MAX)
         return error_set(err, BATON_INVALID, "the URL is too long: %zu bytes, at most %d are allowed", strlen(b->url),

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/beside.h"
+#include "base/environment.h"
 #include "client/client.h"
 #include "client/guard.h"
 
@@ -15,7 +16,7 @@
 
 static char *guard_path(void)
 {
-    const char *asked = getenv("BATON_GUARD");
+    const char *asked = environment_get("BATON_GUARD");
     if (asked != NULL && asked[0] != '\0')
         return mem_text(asked);
     return file_beside("baton/baton-guard", "baton-guard", BATON_GUARD_FOLDER "/baton-guard");

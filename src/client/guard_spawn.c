@@ -14,6 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/environment.h"
 #include "client/client.h"
 #include "client/guard.h"
 
@@ -22,6 +23,7 @@
 struct spawn {
     const char *path;
     const char *const *argv;
+    char *const *environment;
     char *stack;
     int socket, pidfd, null; /* all above GUARD_PIDFD */
     int error;
@@ -38,7 +40,7 @@ PLAIN static int second(void *arg)
     /* Whatever the program has open that is not closed by exec; an old sandbox may refuse it. */
     (void)syscall(SYS_close_range, GUARD_PIDFD + 1, ~0U, 0);
     if (done)
-        (void)syscall(SYS_execve, spawn->path, spawn->argv, environ);
+        (void)syscall(SYS_execve, spawn->path, spawn->argv, spawn->environment);
     spawn->error = errno;
     return 127;
 }
@@ -75,7 +77,7 @@ static int spawn_with(const char *path, int socket, int pidfd)
 {
     const char *const argv[] = {"baton-guard", GUARD_PROTOCOL, NULL};
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-    struct spawn spawn = {.path = path, .argv = argv};
+    struct spawn spawn = {.path = path, .argv = argv, .environment = environment_all()};
     spawn.socket = raise_fd(socket);
     spawn.pidfd = raise_fd(pidfd);
     spawn.null = raise_fd(null);

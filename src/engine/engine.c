@@ -10,6 +10,7 @@
 
 #include "base/base.h"
 #include "base/beside.h"
+#include "base/environment.h"
 #include "base/url.h"
 #include "engine/faults.h"
 #include "engine/memory/memory.h"
@@ -26,7 +27,7 @@ static const struct {
 /* The file to load, which may not be there. The caller frees it. */
 static char *find_file(const char *scheme)
 {
-    const char *folder = getenv("BATON_ENGINE_DIR");
+    const char *folder = environment_get("BATON_ENGINE_DIR");
     if (folder != NULL)
         return mem_format("%s/libbaton-%s.so", folder, scheme);
     char *installed = mem_format("baton/libbaton-%s.so", scheme);

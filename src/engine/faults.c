@@ -8,6 +8,7 @@
 
 #include "base/base.h"
 #include "base/clock.h"
+#include "base/environment.h"
 #include "engine/wrap.h"
 
 #define TIME_MAX_MS 600000
@@ -319,7 +320,7 @@ static int faults_open(const char *url, uv_loop_t *loop, const struct baton_engi
     engine->callbacks = *callbacks;
     engine->ctx = ctx;
     engine->last = &engine->first;
-    const char *asked = getenv("BATON_FAULTS");
+    const char *asked = environment_get("BATON_FAULTS");
     if (parse(asked != NULL ? asked : "delay=0", &engine->faults, err) < 0 ||
         engine->inner_ops->open(url, loop, &heard, engine, &engine->inner, err) < 0) {
         free(engine);
@@ -444,7 +445,7 @@ static void fill(struct baton_engine_ops *ops)
 int faults_maybe(const struct baton_engine_ops **ops, struct baton_error *err)
 {
     struct faults faults;
-    const char *asked = getenv("BATON_FAULTS");
+    const char *asked = environment_get("BATON_FAULTS");
     if (asked == NULL || asked[0] == '\0')
         return 0;
     if (parse(asked, &faults, err) < 0)

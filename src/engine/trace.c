@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/base.h"
+#include "base/environment.h"
 #include "base/url.h"
 #include "engine/wrap.h"
 
@@ -291,7 +292,7 @@ static void fill(struct baton_engine_ops *ops)
 
 int trace_maybe(const struct baton_engine_ops **ops, struct baton_error *err)
 {
-    const char *asked = getenv("BATON_TRACE");
+    const char *asked = environment_get("BATON_TRACE");
     if (asked == NULL || asked[0] == '\0')
         return 0;
     pthread_mutex_lock(&mutex);

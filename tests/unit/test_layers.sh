@@ -67,6 +67,13 @@ accepted src/process/a.c '"baton/baton.h"'
 accepted src/cli/a.c '"process/supervisor.h"'
 accepted src/core/a.c '<string.h>'
 
+# The environment has one door.
+mkdir -p "$work/tree/src/engine"
+echo 'const char *x = getenv("HOME");' >"$work/tree/src/engine/a.c"
+"$check" "$work/tree" 2>"$work/said" || :
+grep -q '^src/engine/a.c:1: engine must not call getenv' "$work/said" && tell 0 "getenv is refused" ||
+    tell 1 "getenv is refused"
+
 # A folder that nobody placed is told, instead of being let through.
 rm -rf "$work/tree"
 mkdir -p "$work/tree/include" "$work/tree/src/new"

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/environment.h"
+
 #define TTL_MIN_MS 2000 /* etcd's own minimum with its default election timeout of 1 s is 2 s */
 #define TTL_MAX_MS 86400000
 #define STEP_MS 50 /* a few round trips, each with an fsync on a majority */
@@ -161,6 +163,12 @@ static int etcd_open(const char *url, uv_loop_t *loop, const struct baton_engine
     if (etcd_files_check(&parsed, err) < 0) {
         etcd_url_release(&parsed);
         return -1;
+    }
+    /* libcurl believes it, and would write to that file from its start on. */
+    if (!environment_is_believed() && getenv("SSLKEYLOGFILE") != NULL) {
+        etcd_url_release(&parsed);
+        return error_set(err, BATON_DENIED,
+                         "etcd: this program has more rights than its caller, who has set SSLKEYLOGFILE; unset it");
     }
     grpc_prepare();
     struct baton_engine *engine = mem_new(sizeof(*engine));

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/base.h"
+#include "base/environment.h"
 
 /* Locks and shared mappings do not work, or not between machines, on these; and who shares a directory over a network
  * wants an engine that works across machines. Magic numbers: statfs(2), linux/magic.h. */
@@ -59,14 +60,15 @@ static int make_path(const char *folder, struct baton_error *err)
 
 static char *default_folder(struct baton_error *err)
 {
-    const char *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
+    const char *state = environment_get("XDG_STATE_HOME"), *home = environment_get("HOME");
     if (geteuid() == 0)
         return mem_text("/var/lib/baton");
     if (state != NULL && state[0] == '/')
         return mem_format("%s/baton", state);
     if (home != NULL && home[0] == '/')
         return mem_format("%s/.local/state/baton", home);
-    error_set(err, BATON_INVALID, "local: neither XDG_STATE_HOME nor HOME is set; name a directory, as in local:/path");
+    error_set(err, BATON_INVALID, "local: neither XDG_STATE_HOME nor HOME is %s; name a directory, as in local:/path",
+              environment_is_believed() ? "set" : "believed, since this program has more rights than its caller");
     return NULL;
 }
 
