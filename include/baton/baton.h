@@ -70,7 +70,7 @@ enum baton_guard_use {
 };
 
 struct baton_options {
-    const char *url;     /* NULL: $BATON_URL, else "local:" (the user's state directory) */
+    const char *url;     /* NULL: $BATON_URL, else "local:" (the user's state directory); "" is refused */
     const char *id;      /* of this instance, unique among those alive; NULL: HOST-PID-RANDOM */
     const char *address; /* where others reach this instance; "" or NULL: none. Any text up to BATON_ADDRESS_MAX */
     uint32_t ttl_ms;     /* of the session; default BATON_TTL_DEFAULT_MS; at least the engine's minimum */
@@ -87,8 +87,8 @@ BATON_API void baton_options_init(struct baton_options *options);
 /* Open a client. The engine need not be reachable; it must be one that exists, with a URL that can be right.
  * Errors: BATON_INVALID (URL, id, address, ttl), BATON_UNSUPPORTED (unknown scheme, network file system),
  * BATON_DENIED, BATON_FULL, BATON_CORRUPT, BATON_NEWER, BATON_UNAVAILABLE, BATON_SYSTEM; BATON_UNSUPPORTED also when
- * a guard was asked for (BATON_GUARD_ON) and cannot be had. Where descriptor 0, 1 or 2 is closed, /dev/null is opened in
- * its place, and is closed again by an exec. Returns 0 and *ret, or -1. */
+ * a guard was asked for (BATON_GUARD_ON) and cannot be had. Where descriptor 0, 1 or 2 is closed, /dev/null is opened
+ * in its place, and is closed again by an exec. Returns 0 and *ret, or -1. */
 BATON_API int baton_open(const struct baton_options *options, struct baton **ret, struct baton_error *err);
 
 /* Hand over everything held: each election led is told to stop (BATON_STOP in the queue, if anybody still reads it),
@@ -392,9 +392,9 @@ BATON_API uint64_t baton_forget(struct baton_task *task, bool force, uint32_t ti
 /* Ask the leader to hand over to `to_id` (NULL: to whoever is next). The answer is a BATON_REPLY with the returned
  * number in `request` (never 0, but in a forked child; it arrives after at most timeout_ms): BATON_OK (it has stopped,
  * and another one leads), BATON_LOST (another one leads, but the session of the leader has ended without its answer:
- * whether it has stopped is not known), BATON_NOT_FOUND (nobody else stands, no such candidate, no leader), BATON_CONFLICT (it leads already; another
- * transfer is under way; the election is on hold), BATON_TIMEOUT. `e` may be a candidacy or an observation of that
- * election. */
+ * whether it has stopped is not known), BATON_NOT_FOUND (nobody else stands, no such candidate, no leader),
+ * BATON_CONFLICT (it leads already; another transfer is under way; the election is on hold), BATON_TIMEOUT. `e` may be
+ * a candidacy or an observation of that election. */
 BATON_API uint64_t baton_transfer(struct baton_election *e, const char *to_id, uint32_t timeout_ms);
 
 /* Put the election on hold: its leader stops and nobody leads, until the release. Answered by a BATON_REPLY when it is

@@ -94,7 +94,11 @@ static int check_options(struct baton *b, const struct baton_options *options, s
         return error_set(err, BATON_INVALID, "the address is too long: %zu bytes, at most %d are allowed",
                          strlen(options->address), BATON_ADDRESS_MAX);
     const char *url = options->url != NULL ? options->url : environment_get("BATON_URL");
-    b->url = mem_text(url != NULL && url[0] != '\0' ? url : "local:");
+    if (url != NULL && url[0] == '\0') /* of a variable that was not set, most likely: everybody would lead alone */
+        return error_set(err, BATON_INVALID, "%s",
+                         options->url != NULL ? "the URL is empty; without one, it is $BATON_URL, else local:"
+                                              : "BATON_URL is set, and empty; name an engine, or unset it for local:");
+    b->url = mem_text(url != NULL ? url : "local:");
     if (strlen(b->url) > BATON_URL_MAX)
         return error_set(err, BATON_INVALID, "the URL is too long: %zu bytes, at most %d are allowed", strlen(b->url),
                          BATON_URL_MAX);

@@ -28,7 +28,7 @@ static const struct {
 static char *find_file(const char *scheme)
 {
     const char *folder = environment_get("BATON_ENGINE_DIR");
-    if (folder != NULL)
+    if (folder != NULL && folder[0] != '\0')
         return mem_format("%s/libbaton-%s.so", folder, scheme);
     char *installed = mem_format("baton/libbaton-%s.so", scheme);
     char *built = mem_format("../engine/%s/libbaton-%s.so", scheme, scheme);

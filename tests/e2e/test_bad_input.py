@@ -129,6 +129,16 @@ def test_an_empty_url_is_not_taken_for_the_default(world):
     assert told.err == usage("status", "--url is empty; without it, it is $BATON_URL, else local:")
 
 
+@pytest.mark.parametrize("command", [
+    ["status"], ["watch"], ["run", "db", "--", "true"], ["lock", "x", "--", "true"], ["once", "x", "--", "true"],
+    ["elect", "--on-lead", "true", "db"], ["hold", "db"], ["gate", "--listen", "127.0.0.1:0", "db"],
+], ids=lambda command: command[0])
+def test_an_empty_variable_is_not_taken_for_the_default(world, command):
+    told = world.run(*command, env={"BATON_URL": ""})
+    assert (told.code, told.out) == (64, "")
+    assert told.err.splitlines()[-1] == "baton: BATON_URL is set, and empty; name an engine, or unset it for local:"
+
+
 def test_an_unknown_scheme(world):
     told = world.run("status", "--url", "foo://h/x")
     assert (told.code, told.out) == (78, "")

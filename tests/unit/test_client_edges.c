@@ -47,6 +47,13 @@ static void test_options_that_cannot_be_used_are_refused_with_words(void **state
     options.guard = (enum baton_guard_use)7;
     expect_refused(options, BATON_INVALID, "guard", "7");
     options = good;
+    options.url = "";
+    expect_refused(options, BATON_INVALID, "the URL", "empty");
+    options.url = NULL;
+    setenv("BATON_URL", "", 1);
+    expect_refused(options, BATON_INVALID, "BATON_URL", "empty");
+    unsetenv("BATON_URL");
+    options = good;
     options.url = "nowhere";
     expect_refused(options, BATON_INVALID, "nowhere", "engine");
     options = good;
