@@ -23,7 +23,7 @@ import uuid
 import pytest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "etcd"))
-from cluster import Cluster  # noqa: E402 pylint: disable=wrong-import-position
+from cluster import Cluster, make_certificates  # noqa: E402 pylint: disable=wrong-import-position
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BATON = os.path.abspath(os.environ.get("BATON_BIN", os.path.join(TOP, "build", "baton")))
@@ -399,6 +399,15 @@ def open_world():
 def etcd(tmp_path_factory):
     """One etcd for all tests that leave it as it was; each has a namespace of its own in it."""
     with Cluster(str(tmp_path_factory.mktemp("etcd"))) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def secured(tmp_path_factory):
+    """One that wants TLS, and a certificate from its clients."""
+    folder = str(tmp_path_factory.mktemp("tls"))
+    make_certificates(folder)
+    with Cluster(str(tmp_path_factory.mktemp("etcd-tls")), tls=folder) as cluster:
         yield cluster
 
 
