@@ -6,7 +6,9 @@
  * inside a function of the table, from another thread, or after `closed`.
  *
  * What an engine promises (each has a test in tests/conformance):
- *  - a write is applied at most once, whole or not at all, and is answered exactly once;
+ *  - a write is applied at most once, whole or not at all;
+ *  - every request with a ticket is answered exactly once; while the engine's server is away, too, within a few seconds
+ *    (session_open: within the ttl that was asked for);
  *  - a watch is given first everything under its prefix as of one revision (`reset`), then every change in the order
  *    of revisions, all changes of one revision in one batch. After a gap that it cannot fill it begins again with a
  *    `reset`. A view is always a state the namespace really had, and never goes backward;

@@ -798,6 +798,41 @@ static void test_an_engine_that_cannot_be_reached_opens_and_goes_on_trying(void 
     proxy_free(proxy);
 }
 
+/* Its connections are cut, and there are no others: everything ends, and unfit answers are not invented. */
+static void test_while_the_server_is_away_each_request_ends(void **state)
+{
+    struct world *w = *state;
+    const char *at;
+    char url[220], text[BATON_EXPORT_MAX];
+    struct baton_error err = {0};
+    struct baton_engine_guard *guard = NULL;
+    int server_port = port_of(w->url, &at), port, fd;
+    struct proxy *proxy = proxy_new(&w->loop, server_port, &port);
+    snprintf(url, sizeof(url), "%.*s%d%s", (int)(at - w->url), w->url, port, at + strspn(at, "0123456789"));
+    struct client *client = client_new(url, &w->loop);
+    uint64_t session = session_new(client, 60000), ending = session_new(client, 60000);
+    client_watch(client, 0, "e/");
+    expect_done(put(client, "e/bound", "x", session, 0));
+    wait_key(client, 0, "e/bound", true);
+    assert_int_equal(client->ops->session_export(client->engine, session, text, &fd, &err), 0);
+    proxy_refuse(proxy, true);
+    client_session_end(client, ending);
+    assert_int_equal(put(client, "e/x", "1", session, 0)->answer, BATON_ANSWER_UNKNOWN);
+    assert_int_equal(renewal(client, session)->answer, BATON_ANSWER_UNKNOWN);
+    wait_answer(client, client_session_open(client, TTL_MS));
+    assert_int_equal(client->session, 0);
+    assert_int_equal(client->error.code, BATON_UNAVAILABLE);
+    assert_int_equal(client->ended_count, 0);
+    /* A guard has its limit as an argument. Here it cannot even reach the proxy, which is on this thread's loop. */
+    assert_int_equal(client->ops->guard_open(text, fd, &guard, &err), 0);
+    assert_int_equal(client->ops->guard_end(guard, 300, &err), -1);
+    assert_int_equal(err.code, BATON_UNAVAILABLE);
+    client->ops->guard_close(guard);
+    (void)client_put(client, "e/x", "2", session, 0);
+    client_free(client); /* with all that is under way */
+    proxy_free(proxy);
+}
+
 /* ---- sessions ---- */
 
 static void test_bound_records_vanish_at_one_revision_in_one_batch(void **state)
@@ -1356,12 +1391,13 @@ int main(int argc, char **argv)
         T(test_a_cut_connection_makes_the_outcome_unknown),
         T(test_an_engine_that_cannot_be_reached_opens_and_goes_on_trying),
         T(test_a_view_begins_although_history_is_forgotten_between_its_pages),
+        T(test_while_the_server_is_away_each_request_ends),
     };
-    /* The last three are for an engine with a server, the last four for one that another process can reach. */
+    /* The last four are for an engine with a server, the last five for one that another process can reach. */
     const char *at;
     size_t count = COUNT_OF(tests);
     if (port_of(base_url, &at) == 0)
-        count -= text_starts(base_url, "memory:") || text_starts(base_url, "example:") ? 4 : 3;
+        count -= text_starts(base_url, "memory:") || text_starts(base_url, "example:") ? 5 : 4;
     int failed = _cmocka_run_group_tests(base_url, tests, count, NULL, NULL);
     char command[100];
     snprintf(command, sizeof(command), "rm -rf %s", folder);

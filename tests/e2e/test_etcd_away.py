@@ -1,13 +1,18 @@
 """etcd that is away, full, not etcd at all, or does not accept who asks: what is told, and that everything ends."""
 
 import json
+import os
+import select
+import signal
 import socket
 import ssl
+import subprocess
 import threading
 
 import pytest
 
 from cluster import Cluster, make_certificates
+from conftest import BATON, guard_of
 from test_etcd import stand, wait_stands, wait_up
 
 
@@ -17,6 +22,30 @@ def test_nothing_listens(world):
         url = f"etcd://127.0.0.1:{unused.getsockname()[1]}/x"
         told = world.run("status", "--engine-timeout", "2s", "--url", url)
     assert told.code == 69 and "connect" in told.err and "check that it runs there" in told.err, told
+
+
+# A world of its own, in which port 53 is heard by nobody who answers, and then the command.
+SILENT_NAMES = """mount --bind "$0" /etc/resolv.conf && ip link set lo up && exec /usr/bin/python3 -c '
+import os, socket, sys
+names = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+names.bind(("127.0.0.1", 53))
+names.set_inheritable(True)
+os.execv(sys.argv[1], sys.argv[1:])' "$@"
+"""
+OWN = ("--map-root-user", "--mount", "--net")
+
+
+def can(*command):
+    return subprocess.run(command, check=False, capture_output=True).returncode == 0
+
+
+@pytest.mark.skipif(not can("unshare", *OWN, "mount", "--bind", "/dev/null", "/etc/resolv.conf"),
+                    reason="needs namespaces")
+def test_a_name_server_that_does_not_answer_is_not_waited_for(world, tmp_path):
+    (tmp_path / "resolv.conf").write_text("nameserver 127.0.0.1\noptions timeout:30 attempts:1\n")
+    told = world.run_command(["unshare", *OWN, "sh", "-c", SILENT_NAMES, str(tmp_path / "resolv.conf"), BATON, "status",
+                              "--engine-timeout", "2s", "--url", "etcd://some.where.example/x", "db"])
+    assert told.code == 69 and "Resolving timed out" in told.err, told
 
 
 class Listener:
@@ -96,6 +125,19 @@ def test_a_server_that_hangs_up_after_the_handshake(world, secured):
     with Listener(serve) as listener:
         told = status_of(world, secured.url("x").replace(secured.endpoints, listener.endpoint))
     assert told.code == 69 and "certificate" not in told.err, told
+
+
+@pytest.mark.parametrize("how", ["kill", "freeze"])
+def test_a_guard_ends_although_etcd_is_away(tmp_path, world, how):
+    with Cluster(str(tmp_path)) as etcd:
+        world.env["BATON_URL"] = etcd.url()
+        a = stand(world, "a")
+        wait_up(a)
+        guard = os.pidfd_open(guard_of(a))
+        getattr(etcd.members[0], how)()
+        a.signal(signal.SIGKILL)
+        assert select.select([guard], [], [], 20)[0], "the guard goes on"
+        os.close(guard)
 
 
 def test_the_store_is_full(tmp_path, world):
