@@ -99,7 +99,7 @@ BATON_API int baton_open(const struct baton_options *options, struct baton **ret
  * BATON_RESIGNED, and then closes. */
 BATON_API void baton_close(struct baton *b);
 
-/* The id and the URL in use. Valid until close. */
+/* The id and the URL in use, in full: with "local:" it names the directory. Valid until close. */
 BATON_API const char *baton_id(const struct baton *b);
 BATON_API const char *baton_url(const struct baton *b);
 

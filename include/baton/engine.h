@@ -73,6 +73,10 @@ struct baton_engine_ops {
     /* With `rest`: a view takes some time to go on (etcd: 100 ms), so it should have some left when it is woken. */
     bool goes_on_late;
 
+    /* The URL in full, on the heap, where one may leave something out that is this user's or this host's own ("local:":
+     * a directory); it is what is told. NULL: this one is in full; NULL in the table: each one is. */
+    char *(*full_url)(const char *url);
+
     /* Check the URL and begin. Fails at once for what cannot become right by waiting (a malformed URL, a damaged or
      * read-only store); an engine that cannot be reached now opens, says so by `trouble`, and goes on trying.
      * (local: opening may touch the disk: it is the one call that may block, before the loop runs.) */

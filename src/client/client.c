@@ -105,6 +105,7 @@ static int check_options(struct baton *b, const struct baton_options *options, s
     b->ops = engine_find(b->url, err);
     if (b->ops == NULL)
         return -1;
+    b->full_url = b->ops->full_url != NULL ? b->ops->full_url(b->url) : NULL;
     if (options->ttl_ms < b->ops->ttl_min_ms || options->ttl_ms > b->ops->ttl_max_ms)
         return error_set(err, BATON_INVALID, "a ttl of %u ms is too %s for the engine '%s': it can do %u ms to %u ms",
                          options->ttl_ms, options->ttl_ms < b->ops->ttl_min_ms ? "short" : "long", b->ops->scheme,
@@ -158,6 +159,7 @@ static void client_free(struct baton *b)
         munmap(b->page, (size_t)sysconf(_SC_PAGESIZE));
     free(b->id);
     free(b->url);
+    free(b->full_url);
     free(b);
 }
 
@@ -204,7 +206,7 @@ const char *baton_id(const struct baton *b)
 
 const char *baton_url(const struct baton *b)
 {
-    return b->url;
+    return b->full_url != NULL ? b->full_url : b->url;
 }
 
 int baton_fd(const struct baton *b)

@@ -120,6 +120,7 @@ enum client_state { CLIENT_OPEN, CLIENT_RESIGNING, CLIENT_ENDING, CLIENT_CLOSING
 
 struct baton {
     char *id, *url;
+    char *full_url; /* what is told; NULL: `url` says it all */
     struct baton_options options;
     const struct baton_engine_ops *ops;
     struct baton_engine *engine;

@@ -1,5 +1,6 @@
 """`baton status`: who leads, in a table, in JSON, and in the exit code."""
 
+import os
 import re
 
 from conftest import LIMIT_S
@@ -80,3 +81,19 @@ def test_addresses_of_others_cannot_steer_a_terminal(world):
 
 def test_status_is_done_in_much_less_than_its_limit(led):
     assert led.run("status", "--engine-timeout", "2s", "db", limit=LIMIT_S).code == 0
+
+
+def test_what_is_not_there_is_told_with_the_directory_in_which_it_was_looked_for(open_world):
+    """`local:` is another one for each user: who looks at the wrong place sees it."""
+    me = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"] if os.geteuid() == 0 else []
+    os.chmod(open_world.folder, 0o777)
+    env = {"BATON_URL": None, "XDG_STATE_HOME": None}
+    done = open_world.run_command([*me, open_world.baton, "run", "other", "--", "sh", "-c", "echo $BATON_URL"],
+                                  env=env)
+    where = f"local:{open_world.folder}/.local/state/baton"
+    assert (done.code, done.out) == (0, where + "\n"), done
+    for command, said in (("status", f"there is no election 'db' in {where}: "),
+                          ("history", f"there is no election 'db' in {where}: "),
+                          ("transfer", f"there is no election 'db' in {where}: ")):
+        told = open_world.run_command([*me, open_world.baton, command, "db"], env=env)
+        assert told.code == 66 and said in told.err, told

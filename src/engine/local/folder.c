@@ -94,10 +94,15 @@ static int prepare(const char *folder, bool whole_path, struct baton_error *err)
     return check_file_system(folder, err);
 }
 
-char *folder_find(const char *url, struct baton_error *err)
+static bool names_no_path(const char *url)
+{
+    return url[strlen("local:")] == '\0';
+}
+
+char *folder_name(const char *url, struct baton_error *err)
 {
     const char *path = url + strlen("local:");
-    bool whole_path = path[0] == '\0';
+    bool whole_path = names_no_path(url);
     if (text_starts(path, "///"))
         path += 2;
     if (!whole_path && path[0] != '/') {
@@ -110,7 +115,13 @@ char *folder_find(const char *url, struct baton_error *err)
         return NULL;
     for (size_t end = strlen(folder); end > 1 && folder[end - 1] == '/'; end--)
         folder[end - 1] = '\0';
-    if (prepare(folder, whole_path, err) < 0) {
+    return folder;
+}
+
+char *folder_find(const char *url, struct baton_error *err)
+{
+    char *folder = folder_name(url, err);
+    if (folder != NULL && prepare(folder, names_no_path(url), err) < 0) {
         free(folder);
         return NULL;
     }

@@ -13,6 +13,9 @@
 
 #include "baton/error.h"
 
+/* The directory that a URL means, on the heap; it may not be there. NULL with err. */
+char *folder_name(const char *url, struct baton_error *err);
+
 /* The directory that a URL means, on the heap: "local:" is the user's state directory (root: /var/lib/baton; others:
  * $XDG_STATE_HOME/baton or ~/.local/state/baton), "local:/path" or "local:///path" is that path. It is created if only
  * the last part of the path is missing (for "local:", all of it). NULL with err. */

@@ -396,6 +396,17 @@ static void local_close(struct baton_engine *engine)
     uv_close((uv_handle_t *)&engine->due, on_closed);
 }
 
+static char *local_full_url(const char *url)
+{
+    struct baton_error err;
+    char *folder = strcmp(url, "local:") == 0 ? folder_name(url, &err) : NULL;
+    if (folder == NULL)
+        return NULL; /* it names a path; or the opening tells why there is none */
+    char *full = mem_format("local:%s", folder);
+    free(folder);
+    return full;
+}
+
 static int local_open(const char *url, uv_loop_t *loop, const struct baton_engine_callbacks *callbacks, void *ctx,
                       struct baton_engine **ret, struct baton_error *err)
 {
@@ -538,6 +549,7 @@ const struct baton_engine_ops engine_local = {
     .ttl_max_ms = TTL_MAX_MS,
     .step_ms = STEP_MS,
     .sees_deaths = true,
+    .full_url = local_full_url,
     .open = local_open,
     .close = local_close,
     .session_open = local_session_open,
