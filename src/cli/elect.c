@@ -20,6 +20,7 @@
 #include "base/clock.h"
 #include "cli/candidate.h"
 #include "cli/present.h"
+#include "cli/trouble.h"
 #include "process/notify.h"
 #include "process/shell.h"
 
@@ -38,6 +39,7 @@ struct elect {
     bool lost;                /* ... which is over: an answer comes too late for anybody */
     int64_t limit_ms;         /* a hook that still runs then is killed; while stopping */
     struct shell hook;
+    struct trouble trouble;
     bool leaving, resigned, ready;
     int status;
 };
@@ -143,6 +145,16 @@ static void overrun(struct elect *elect)
 
 /* ---- events ---- */
 
+static void on_trouble(struct elect *elect, const struct baton_event *event)
+{
+    char text[TROUBLE_TEXT];
+    const char *words = event->text;
+    if (event->election == NULL)
+        words = trouble_event(&elect->trouble, baton_url(elect->client), event, text);
+    if (words != NULL)
+        cli_error("%s: %s", elect->name, words);
+}
+
 static void on_event(struct elect *elect, const struct baton_event *event)
 {
     char text[80];
@@ -176,8 +188,11 @@ static void on_event(struct elect *elect, const struct baton_event *event)
         elect->lost = elect->stopping;
         answer_stop(elect);
         return;
-    case BATON_DUPLICATE:
     case BATON_TROUBLE:
+    case BATON_RECOVERED:
+        on_trouble(elect, event);
+        return;
+    case BATON_DUPLICATE:
         cli_error("%s: %s", elect->name, event->text);
         return;
     case BATON_RESIGNED:
@@ -216,12 +231,19 @@ static void turn(struct elect *elect)
                               {.fd = elect->leaving ? -1 : STDOUT_FILENO},
                               {.fd = cli_out_changed_fd(), .events = POLLIN}};
     int64_t wait_ms = -1;
-    if (elect->stopping && elect->hook.pid > 0) {
-        wait_ms = elect->limit_ms - baton_now_ms();
-        wait_ms = wait_ms > 0 ? wait_ms : 0;
+    int64_t wake_ms = trouble_wake_ms(&elect->trouble);
+    if (elect->stopping && elect->hook.pid > 0 && elect->limit_ms < wake_ms)
+        wake_ms = elect->limit_ms;
+    if (wake_ms != NEVER_MS) {
+        wait_ms = wake_ms - baton_now_ms();
+        wait_ms = wait_ms > 0 ? wait_ms < 60000 ? wait_ms : 60000 : 0;
     }
     if (poll(polled, COUNT_OF(polled), (int)wait_ms) < 0 && errno != EINTR)
         return;
+    char text[TROUBLE_TEXT];
+    const char *still = trouble_due(&elect->trouble, baton_url(elect->client), text);
+    if (still != NULL)
+        cli_error("%s: %s", elect->name, still);
     struct baton_event event;
     while (!elect->resigned && baton_next(elect->client, &event))
         on_event(elect, &event);

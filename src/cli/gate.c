@@ -16,6 +16,7 @@
 #include "base/hash.h"
 #include "cli/candidate.h"
 #include "cli/observer.h"
+#include "cli/trouble.h"
 #include "process/notify.h"
 #include "relay/relay.h"
 
@@ -52,6 +53,7 @@ struct gate {
     bool ready, stopped, crowded;
     int64_t blind_at_ms; /* the engine is lost: when to believe no more what it said last; NEVER_MS */
     bool blind;
+    struct trouble trouble;
     int signal_fd;
 };
 
@@ -132,7 +134,7 @@ static void say(const struct gate *gate, const char *event, uint64_t term, const
 
 static void say(const struct gate *gate, const char *event, uint64_t term, const char *format, ...)
 {
-    char words[BATON_ERROR_TEXT + 200];
+    char words[TROUBLE_TEXT];
     va_list args;
     va_start(args, format);
     vsnprintf(words, sizeof(words), format, args);
@@ -176,9 +178,11 @@ static void goal_init(struct gate *gate, struct goal *goal, uint64_t number, con
     goal->address_count = text[0] != '\0' && parsed == 0;
     if (text[0] == '\0')
         say(gate, "no-address", 0, "%s has no address: start it with --address", id);
-    else if (parsed == 1 && (goal->look_up_fd = address_look_up(text, &err)) < 0)
+    else if (parsed == 1 && (goal->look_up_fd = address_look_up(text, &err)) < 0) {
         parsed = -1;
-    if (parsed < 0)
+        goal->again_ms = baton_now_ms() + LOOK_UP_AGAIN_MS;
+    }
+    if (parsed < 0 && err.code != BATON_FULL)
         say(gate, "bad-address", 0, "%s: %s", id, err.text);
 }
 
@@ -270,16 +274,18 @@ static void follow(struct gate *gate)
 /* ---- events ---- */
 
 /* The engine is lost, and with it what becomes of the leader: for a while it is believed to be as it was. */
-static void lose_sight(struct gate *gate, const char *why)
+static void lose_sight(struct gate *gate)
 {
-    say(gate, "trouble", 0, "%s", why);
     if (gate->blind_at_ms == NEVER_MS && gate->options->blind_ms > 0)
         gate->blind_at_ms = baton_now_ms() + gate->options->blind_ms;
 }
 
 static void check_sight(struct gate *gate)
 {
-    char limit[32];
+    char limit[32], text[TROUBLE_TEXT];
+    const char *still = trouble_due(&gate->trouble, baton_url(gate->observer.client), text);
+    if (still != NULL)
+        say(gate, "trouble", 0, "%s", still);
     if (gate->blind || baton_now_ms() < gate->blind_at_ms)
         return;
     gate->blind = true;
@@ -291,11 +297,23 @@ static void check_sight(struct gate *gate)
 static void see_again(struct gate *gate)
 {
     struct baton_error err;
-    say(gate, "recovered", 0, "the engine can be used again");
     gate->blind_at_ms = NEVER_MS;
     gate->blind = false;
     if (observer_refresh(&gate->observer, &err) == 0 && gate->observer.viewed)
         follow(gate);
+}
+
+static void on_trouble(struct gate *gate, const struct baton_event *event)
+{
+    char text[TROUBLE_TEXT];
+    bool recovered = event->kind == BATON_RECOVERED;
+    const char *words = trouble_event(&gate->trouble, baton_url(gate->observer.client), event, text);
+    if (words != NULL)
+        say(gate, recovered ? "recovered" : "trouble", 0, "%s", words);
+    if (recovered)
+        see_again(gate);
+    else
+        lose_sight(gate);
 }
 
 static void on_baton(struct gate *gate)
@@ -303,10 +321,8 @@ static void on_baton(struct gate *gate)
     struct baton_event event;
     struct baton_error err;
     while (baton_next(gate->observer.client, &event)) {
-        if (event.kind == BATON_TROUBLE && event.election == NULL)
-            lose_sight(gate, event.text);
-        if (event.kind == BATON_RECOVERED && event.election == NULL)
-            see_again(gate);
+        if ((event.kind == BATON_TROUBLE || event.kind == BATON_RECOVERED) && event.election == NULL)
+            on_trouble(gate, &event);
         if (event.kind == BATON_CHANGED && observer_refresh(&gate->observer, &err) == 0 && gate->observer.viewed)
             follow(gate);
     }
@@ -374,6 +390,8 @@ static void turn(struct gate *gate)
     wake_ms = relay_ms < wake_ms ? relay_ms : wake_ms;
     if (!gate->blind && gate->blind_at_ms < wake_ms)
         wake_ms = gate->blind_at_ms;
+    if (trouble_wake_ms(&gate->trouble) < wake_ms)
+        wake_ms = trouble_wake_ms(&gate->trouble);
     int64_t wait_ms = wake_ms == NEVER_MS ? -1 : wake_ms > now_ms ? wake_ms - now_ms : 0;
     size_t count = 3 + gate->goal_count;
     if (poll(polled, (nfds_t)count, wait_ms > 60000 ? 60000 : (int)wait_ms) < 0)
@@ -416,30 +434,55 @@ static int connections_max(const struct gate *gate)
     }
     if (files.rlim_cur >= needed)
         return wanted;
-    int possible =
-        files.rlim_cur > FDS_OWN + FDS_A_CONNECTION ? (int)((files.rlim_cur - FDS_OWN) / FDS_A_CONNECTION) : 1;
+    return files.rlim_cur > FDS_OWN + FDS_A_CONNECTION ? (int)((files.rlim_cur - FDS_OWN) / FDS_A_CONNECTION) : 1;
+}
+
+static void tell_limit(const struct gate *gate, int possible)
+{
+    struct rlimit files;
+    int wanted = gate->options->connections_max;
+    getrlimit(RLIMIT_NOFILE, &files);
+    if (possible == wanted)
+        return;
     say(gate, "few-files", 0,
         "%d connections at once, not %d: %ju files may be open (ulimit -n), and each needs up to %d", possible, wanted,
         (uintmax_t)files.rlim_cur, FDS_A_CONNECTION);
-    return possible;
 }
 
-static int open_gate(struct gate *gate, struct baton_error *err)
+/* A name to listen at is looked up, which may take long: before the signals that end it are blocked. */
+static int open_relay(struct gate *gate, int most, struct baton_error *err)
 {
     const struct gate_options *options = gate->options;
     const struct relay_options relay = {.hold_ms = options->hold_ms,
                                         .connect_ms = options->connect_ms,
                                         .idle_ms = options->idle_ms,
-                                        .connections_max = connections_max(gate)};
+                                        .connections_max = most};
     gate->relay = relay_new(&relay, err);
-    if (gate->relay == NULL || listen_all(gate, err) < 0)
-        return -1;
-    return observer_open(&gate->observer, options->url, options->name, err);
+    return gate->relay == NULL ? -1 : listen_all(gate, err);
+}
+
+static int relay_all(struct gate *gate, int most)
+{
+    static const int caught[] = {SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1};
+    struct baton_error err;
+    gate->signal_fd = candidate_signals(caught, COUNT_OF(caught));
+    if (gate->signal_fd < 0)
+        return EX_OSERR;
+    cli_print_begin();
+    if (gate->options->json)
+        cli_print_json(stderr, gate->options->name);
+    if (observer_open(&gate->observer, gate->options->url, gate->options->name, &err) < 0)
+        return cli_fail(&err);
+    tell_limit(gate, most); /* after what is wrong with the arguments */
+    while (!gate->stopped)
+        turn(gate);
+    notify_say("STOPPING=1");
+    close(gate->signal_fd);
+    return 0;
 }
 
 static int run(int argc, char **argv)
 {
-    static const int caught[] = {SIGTERM, SIGINT, SIGUSR1};
     static struct gate gate = {.blind_at_ms = NEVER_MS};
     static struct gate_options options = {
         .to = "leader", .hold_ms = 10000, .connect_ms = 3000, .blind_ms = 10000, .connections_max = 10000};
@@ -449,21 +492,12 @@ static int run(int argc, char **argv)
         return status;
     gate.options = &options;
     (void)notify_init();
-    gate.signal_fd = candidate_signals(caught, COUNT_OF(caught));
-    if (gate.signal_fd < 0)
-        return EX_OSERR;
-    cli_print_begin();
-    if (options.json)
-        cli_print_json(stderr, options.name);
-    status = open_gate(&gate, &err) < 0 ? cli_fail(&err) : 0;
-    while (status == 0 && !gate.stopped)
-        turn(&gate);
-    notify_say("STOPPING=1");
+    int most = connections_max(&gate);
+    status = open_relay(&gate, most, &err) < 0 ? cli_fail(&err) : relay_all(&gate, most);
     observer_close(&gate.observer);
     relay_free(gate.relay);
     for (size_t i = 0; i < gate.goal_count; i++)
         goal_release(&gate.goals[i]);
-    close(gate.signal_fd);
     return status;
 }
 

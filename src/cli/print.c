@@ -16,6 +16,7 @@
 
 /* How long the end of a command waits for the readers of what it has said. */
 #define LAST_WORDS_MS 1000
+#define CLI_TEXT_MAX 4096
 
 static struct printer out, err;
 static bool begun;
@@ -89,7 +90,7 @@ struct printer *cli_printer(FILE *to)
 
 void cli_error(const char *format, ...)
 {
-    char text[2 * BATON_ERROR_TEXT];
+    char text[CLI_TEXT_MAX];
     va_list args;
     va_start(args, format);
     vsnprintf(text, sizeof(text), format, args);

@@ -14,6 +14,7 @@
 #include "cli/cli.h"
 #include "cli/observer.h"
 #include "cli/present.h"
+#include "cli/trouble.h"
 
 struct change {
     const char *name;
@@ -172,21 +173,28 @@ static void print_views(const struct baton_status *then, size_t then_count, cons
 /* Ends with an error, or when nobody reads any more. */
 static int watch(struct observer *observer, bool json)
 {
+    const char *url = baton_url(observer->client);
+    struct trouble trouble = {0};
+    char text[TROUBLE_TEXT];
     struct baton_status *then = NULL;
     size_t then_count = 0;
     struct baton_error err;
     int status = -1;
     while (status < 0) {
         struct baton_event event;
-        int got = observer_next(observer, NEVER_MS, &event, &err);
+        int got = observer_next(observer, trouble_wake_ms(&trouble), &event, &err);
+        const char *words = trouble_due(&trouble, url, text);
+        /* (A record's is told with the change.) */
+        if (got > 0 && (event.kind == BATON_TROUBLE || event.kind == BATON_RECOVERED) && event.election == NULL)
+            words = trouble_event(&trouble, url, &event, text);
+        if (words != NULL)
+            cli_error("%s", words);
+        if (got == 0 && words != NULL)
+            continue;
         if (got <= 0) {
             status = got < 0 ? cli_fail(&err) : 0;
             break;
         }
-        if (event.kind == BATON_TROUBLE && event.election == NULL) /* a record's is told with the change */
-            cli_error("%s", event.text);
-        if (event.kind == BATON_RECOVERED && event.election == NULL)
-            cli_error("%s answers again", baton_url(observer->client));
         if (event.kind != BATON_CHANGED || !observer->viewed)
             continue;
         print_views(then, then_count, observer->status, observer->count, json);

@@ -11,7 +11,9 @@
 #include <cmocka.h>
 
 #include "base/base.h"
+#include "base/clock.h"
 #include "cli/cli.h"
+#include "cli/trouble.h"
 
 #define HOUR_MS 3600000
 
@@ -252,6 +254,43 @@ static void test_lines_of_others_keep_their_newlines(void **state)
     assert_string_equal(text, "one\ttwo\n?[31mred??\n?K");
 }
 
+/* Of now: the clock that it reads is not turned by hand. */
+static void test_trouble_is_told_when_it_begins_from_time_to_time_and_when_it_is_over(void **state)
+{
+    struct trouble trouble = {0};
+    char text[TROUBLE_TEXT];
+    struct baton_event event = {.kind = BATON_RECOVERED};
+    assert_null(trouble_event(&trouble, "etcd://h/x", &event, text)); /* there was none */
+    assert_int_equal(trouble_wake_ms(&trouble), NEVER_MS);
+    event = (struct baton_event){.kind = BATON_TROUBLE, .text = "etcd at h: refused; check the URL"};
+    assert_string_equal(trouble_event(&trouble, "etcd://h/x", &event, text),
+                        "etcd at h: refused; check the URL. It is tried again");
+    assert_null(trouble_due(&trouble, "etcd://h/x", text));
+    int64_t pauses_min[] = {1, 2, 4, 8, 16, 32, 60, 60}, lasted_min = 1;
+    for (size_t i = 0; i < COUNT_OF(pauses_min); i++) {
+        char words[200], lasted[32];
+        trouble.since_ms = clock_now_ms() - lasted_min * 60000;
+        trouble.again_ms = clock_now_ms();
+        const char *shown = lasted_min < 120 ? cli_duration_text(lasted_min * 60000, lasted)
+                                             : cli_duration_text(lasted_min / 60 * HOUR_MS, lasted);
+        if (lasted_min < 2)
+            shown = "1m";
+        snprintf(
+            words, sizeof(words),
+            "etcd://h/x cannot be used for %s now; it is tried again. The last error: etcd at h: refused; check the "
+            "URL",
+            shown);
+        assert_string_equal(trouble_due(&trouble, "etcd://h/x", text), words);
+        assert_in_range(trouble_wake_ms(&trouble) - clock_now_ms(), pauses_min[i] * 60000 - 1000,
+                        pauses_min[i] * 60000);
+        lasted_min += pauses_min[i];
+    }
+    trouble.since_ms = clock_now_ms() - 7000;
+    event = (struct baton_event){.kind = BATON_RECOVERED};
+    assert_string_equal(trouble_event(&trouble, "etcd://h/x", &event, text), "etcd://h/x can be used again, after 7s");
+    assert_int_equal(trouble_wake_ms(&trouble), NEVER_MS);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -267,6 +306,7 @@ int main(void)
         cmocka_unit_test(test_text_of_others_cannot_steer_a_terminal),
         cmocka_unit_test(test_what_a_terminal_obeys_or_hides_is_replaced),
         cmocka_unit_test(test_lines_of_others_keep_their_newlines),
+        cmocka_unit_test(test_trouble_is_told_when_it_begins_from_time_to_time_and_when_it_is_over),
     };
     return cmocka_run_group_tests_name("cli", tests, NULL, NULL);
 }
