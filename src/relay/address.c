@@ -6,6 +6,7 @@
 #include <limits.h>
 #include <netdb.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/un.h>
@@ -107,11 +108,14 @@ struct question {
     int fd;
 };
 
+static atomic_int asking; /* threads: a resolver may take half a minute, and candidates may come and go faster */
+
 static void *ask(void *arg)
 {
     struct question *question = arg;
     struct answer answer = {0};
     answer.result = look_up(question->text, 0, ADDRESSES_MAX, answer.addresses, &answer.count, &answer.error);
+    atomic_fetch_sub(&asking, 1); /* before anybody knows the answer */
     (void)!write(question->fd, &answer, sizeof(answer));
     close(question->fd);
     free(question->text);
@@ -124,8 +128,14 @@ int address_look_up(const char *text, struct baton_error *err)
     int fds[2];
     pthread_t thread;
     pthread_attr_t attributes;
-    if (pipe2(fds, O_CLOEXEC) < 0)
+    if (atomic_fetch_add(&asking, 1) >= LOOK_UPS_MAX) {
+        atomic_fetch_sub(&asking, 1);
+        return error_set(err, BATON_FULL, "cannot look '%.200s' up: %d others are being looked up", text, LOOK_UPS_MAX);
+    }
+    if (pipe2(fds, O_CLOEXEC) < 0) {
+        atomic_fetch_sub(&asking, 1);
         return error_errno(err, errno, "cannot look '%.200s' up", text);
+    }
     struct question *question = mem_new(sizeof(*question));
     *question = (struct question){.text = mem_text(text), .fd = fds[1]};
     pthread_attr_init(&attributes);
@@ -135,6 +145,7 @@ int address_look_up(const char *text, struct baton_error *err)
     pthread_attr_destroy(&attributes);
     if (error == 0)
         return fds[0];
+    atomic_fetch_sub(&asking, 1);
     close(fds[0]);
     close(fds[1]);
     free(question->text);

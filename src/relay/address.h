@@ -20,7 +20,9 @@ int address_parse(const char *text, bool passive, struct address *ret, struct ba
 /* The same, with names; may block for as long as the resolver does. */
 int address_resolve(const char *text, struct address *ret, struct baton_error *err);
 
-/* Look a name up without blocking: a descriptor that becomes readable, and then address_take. -1 with err. */
+/* Look a name up without blocking: a descriptor that becomes readable, and then address_take. -1 with err; BATON_FULL:
+ * as many as may be are under way; again later. */
+#define LOOK_UPS_MAX 16
 int address_look_up(const char *text, struct baton_error *err);
 #define ADDRESSES_MAX 4 /* of one name, in the order in which they are to be tried; more are left out */
 /* The result, at least one; closes the descriptor. 0, or -1 with err. */

@@ -116,7 +116,7 @@ static void remove_stale(const struct address *address)
     const struct sockaddr_un *name = (const struct sockaddr_un *)&address->storage;
     if (address->storage.ss_family != AF_UNIX || lstat(name->sun_path, &about) < 0 || !S_ISSOCK(about.st_mode))
         return;
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0); /* (one that hangs listens, too) */
     if (fd >= 0 && connect(fd, (const struct sockaddr *)name, address->length) < 0 && errno == ECONNREFUSED)
         (void)unlink(name->sun_path);
     if (fd >= 0)

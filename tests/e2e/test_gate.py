@@ -12,7 +12,7 @@ import time
 import pytest
 
 from cluster import free_ports
-from conftest import LIMIT_S
+from conftest import BATON, LIMIT_S
 
 SERVER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "server.py")
 
@@ -312,3 +312,35 @@ def test_events_as_json(gated):
     server = serve(gated, 0)
     match = wait_said(gated, gate, r'^\{.*"event":"leader".*\}$')
     assert re.search(rf'"term":{wait_serves(server)}\b', match[0])
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP])
+def test_its_socket_goes_with_it(gated, number):
+    door = f"{gated.folder}/door"
+    gate = open_gate(gated, listen=door)
+    assert os.path.exists(door)
+    gate.signal(number)
+    assert gate.wait_exit() == 0
+    assert not os.path.exists(door)
+
+
+def test_what_is_wrong_with_an_address_comes_before_a_warning(gated):
+    command = ["bash", "-c", f"ulimit -n 64; exec {BATON} gate --listen nonsense db"]
+    told = gated.run_command(command)
+    assert told.code == 64
+    assert told.err == ("baton: 'nonsense' is no address: write HOST:PORT, [IPV6]:PORT, or a path of a Unix socket\n")
+
+
+def test_a_socket_at_which_somebody_hangs_is_left_alone(gated):
+    """It listens, and its queue is full: to ask it must not wait."""
+    door = f"{gated.folder}/door"
+    with socket.socket(socket.AF_UNIX) as hung, socket.socket(socket.AF_UNIX) as first, \
+            socket.socket(socket.AF_UNIX) as second:
+        hung.bind(door)
+        hung.listen(0)
+        first.connect(door)
+        second.setblocking(False)
+        second.connect_ex(door)
+        told = gated.run("gate", "--listen", door, "db")
+        assert told.code != 0 and "Address already in use" in told.err
+    assert os.path.exists(door)
