@@ -2,11 +2,32 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/base.h"
 #include "cli/cli.h"
 #include "cli/observer.h"
 #include "cli/present.h"
+
+/* What a record's word means: why the place passed on to the leader of that line. */
+static char *reason_text(const char *word)
+{
+    static const struct {
+        const char *word, *meaning;
+    } reasons[] = {
+        {"claim", "the place was empty, or the lease of the last leader was over"},
+        {"resign", "the last leader gave it up: its command ended, or it was told to stop"},
+        {"death", "the last leader was dead, and its guard named this one"},
+        {"handover", "the last leader could not go on"},
+        {"transfer", "an operator asked for it"},
+        {"preempt", "a candidate of higher priority asked for it"},
+        {"hold", "put on hold: nobody leads"},
+    };
+    for (size_t i = 0; i < COUNT_OF(reasons); i++)
+        if (strcmp(word, reasons[i].word) == 0)
+            return mem_format("%s: %s", word, reasons[i].meaning);
+    return mem_text(word); /* of a newer version */
+}
 
 static void print_table(const struct baton_status *status)
 {
@@ -17,9 +38,11 @@ static void print_table(const struct baton_status *status)
         const struct baton_term *term = &status->terms[i];
         char number[24], since[32];
         snprintf(number, sizeof(number), "%" PRIu64, term->term);
+        char *reason = reason_text(term->reason);
         const char *cells[] = {number, term->id[0] != '\0' ? term->id : "-", cli_time_text(term->since_wall_ms, since),
-                               term->reason};
+                               reason};
         cli_table_row(&table, cells);
+        free(reason);
     }
     cli_table_print(&table, stdout, "");
     cli_table_free(&table);

@@ -1,5 +1,7 @@
 """`baton history`: the last terms."""
 
+import re
+
 from conftest import LIMIT_S
 
 
@@ -22,6 +24,8 @@ def test_each_change_of_leader_is_one_term_with_its_reason(led):
     assert table.lines[0].split() == ["TERM", "LEADER", "SINCE", "REASON"]
     assert [int(line.split()[0]) for line in table.lines[1:]] == terms
     assert table.lines[2].split()[1] == "-"
+    for line, one in zip(table.lines[1:], told):
+        assert re.search(rf" {one['reason']}: [a-z]", line), line
 
 
 def test_the_last_16_terms_are_kept(led):
