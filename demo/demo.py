@@ -204,7 +204,7 @@ def main():
         for name in ("a", "b", "c"):
             demo.start(name)
         demo.wait_for_leader()
-        say(f"   {demo.leader} leads with term {demo.term}")
+        say(f"   {demo.leader} leads with term {demo.term}      (a term counts what was stored: it only grows, and jumps)")
         demo.show("status")
         demo.bring_back(demo.way("1. The leader's command is killed (SIGKILL)", kill_command, ""))
         demo.bring_back(demo.way("2. The leader's supervisor is killed: its guard kills the command", kill_supervisor,
@@ -223,10 +223,10 @@ def main():
         ignore_ends()  # it has to get through this
         demo.stop()
         shutil.rmtree(folder, ignore_errors=True)
-    title("What to try next")
-    say("   build/baton run my-job -- ./anything       in two terminals; then kill one")
-    say("   build/baton status; build/baton watch my-job; build/baton transfer my-job")
-    say("   README.md, and man/baton.1")
+    title("What to try next       (what the demo has stored is gone)")
+    say("   build/baton run my-job -- sleep 1000       in two terminals; then kill one")
+    say("   build/baton status; build/baton transfer my-job; build/baton history my-job")
+    say("   README.md; man -l man/baton.1; make install; make build: also the engine etcd, and fences")
     return 0 if good else 1
 
 
