@@ -143,11 +143,12 @@ def main():
         started = [[options.baton, "elect", "--address", f"127.0.0.1:{server_port}", "bench"],
                    [options.baton, "gate", "--listen", f"127.0.0.1:{gate_port}", "bench"],
                    ["haproxy", "-db", "-q", "-f", f"{folder}/haproxy.cfg"]]
-        processes = [subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-                     for command in started]
-        for process in processes:
+        processes = []
+        for command in started:
+            process = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             stack.callback(process.wait)
             stack.callback(process.kill)
+            processes.append(process)
         for measure, unit, bound in ((bulk, "MiB/s", 0.7), (turns, "a second", None), (connects, "a second", None)):
             rates = {gate_port: [], haproxy_port: []}
             for _ in range(options.rounds):

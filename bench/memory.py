@@ -33,14 +33,16 @@ def main():
             [options.baton, "run", "--url", f"local:{folder}/state", "bench", "--", "sh", "-c",
              "echo up; exec sleep 100000"],
             stdout=subprocess.PIPE, start_new_session=True)
-        process.stdout.readline()
-        parts = {"baton run": private_kib(process.pid)}
-        for child in children(process.pid):
-            for one in [child, *children(child)]:
-                if name(one).startswith("baton"):
-                    parts[name(one)] = private_kib(one)
-        process.send_signal(signal.SIGTERM)
-        process.wait(30)
+        try:
+            process.stdout.readline()
+            parts = {"baton run": private_kib(process.pid)}
+            for child in children(process.pid):
+                for one in [child, *children(child)]:
+                    if name(one).startswith("baton"):
+                        parts[name(one)] = private_kib(one)
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(30)
     total = sum(parts.values())
     print(", ".join(f"{part} {kib} KiB" for part, kib in parts.items())
           + f": {total} KiB private together (bound: {BOUND_KIB} KiB)")

@@ -107,14 +107,30 @@ def test_progress_rewrites_one_line_on_a_terminal(world):
     assert b"\n" not in said and b"x, 0 s: one" in said and said.endswith(b"\r\x1b[K"), said
 
 
-def test_a_check_without_git_and_without_meson_goes_on_to_its_summary(world):
-    """In a tarball: what a step lacks is a failure of it."""
+def little_checkout(world, **tools):
+    """A check on a folder that is no repository, with these tools."""
     for folder in ("scripts", "tools", "build-old"):
         os.mkdir(f"{world.folder}/{folder}")
     shutil.copy(os.path.join(TOP, "scripts", "check"), f"{world.folder}/scripts/check")
     for path in ("a.c", "build-old/generated.c"):
         with open(f"{world.folder}/{path}", "w", encoding="ascii") as file:
             file.write("int a; \n")
-    told = world.run_command(["/usr/bin/python3", "scripts/check", "lint"], env={"PATH": f"{world.folder}/tools"})
+    for name, script in tools.items():
+        with open(f"{world.folder}/tools/{name}", "w", encoding="ascii") as file:
+            file.write(f"#!/bin/sh\nPATH=/usr/bin:/bin\n{script}\n")
+        os.chmod(f"{world.folder}/tools/{name}", 0o755)
+    return world.run_command(["/usr/bin/python3", "scripts/check", "lint"], env={"PATH": f"{world.folder}/tools"})
+
+
+def test_a_check_without_git_and_without_meson_goes_on_to_its_summary(world):
+    """In a tarball: what a step lacks is a failure of it."""
+    told = little_checkout(world)
     assert told.code == 1 and re.fullmatch(r"0 passed, \d+ failed, 0 skipped", told.lines[-1]), told
     assert "a.c:1: white space at the end" in told.out and "generated" not in told.out, told
+
+
+def test_what_a_step_leaves_running_is_a_failure_and_is_ended(world):
+    told = little_checkout(world, meson="setsid sh -c 'sleep 1000 & exec sleep 1000' >&- 2>&- & exit 1")
+    assert told.code == 1
+    assert len(re.findall(r"left running: \d+ sleep 1000", told.out)) == 2, told
+    assert world.marked() == []
