@@ -42,6 +42,7 @@ int candidate_open(const struct candidate *candidate, bool supervised, struct ba
     options.address = candidate->address;
     options.ttl_ms = candidate->ttl_ms;
     options.renewals = supervised;
+    options.watchdog_ms = supervised ? (uint32_t)((uint64_t)candidate->ttl_ms * 2 / 3) : 0;
     options.guard = supervised ? BATON_GUARD_OFF : BATON_GUARD_AUTO; /* the supervisor has one */
     return baton_open(&options, ret, err);
 }
@@ -65,12 +66,30 @@ int64_t candidate_limit_ms(const struct candidate *candidate, int64_t until_ms)
     return limit_ms > now_ms ? limit_ms : now_ms + CANDIDATE_SLACK_MS;
 }
 
+static bool is_ignored(int number)
+{
+    struct sigaction action;
+    return sigaction(number, NULL, &action) == 0 && (action.sa_flags & SA_SIGINFO) == 0 && action.sa_handler == SIG_IGN;
+}
+
+void candidate_ignored(sigset_t *ret)
+{
+    sigemptyset(ret);
+    for (int number = 1; number <= SIGRTMAX; number++)
+        if (is_ignored(number))
+            sigaddset(ret, number);
+}
+
 int candidate_signals(const int *numbers, size_t count)
 {
     sigset_t set;
     sigemptyset(&set);
+    signal(SIGCHLD, SIG_DFL);
+    if (is_ignored(SIGTERM))
+        signal(SIGTERM, SIG_DFL);
     for (size_t i = 0; i < count; i++)
-        sigaddset(&set, numbers[i]);
+        if (!is_ignored(numbers[i]))
+            sigaddset(&set, numbers[i]);
     sigprocmask(SIG_BLOCK, &set, NULL);
     signal(SIGPIPE, SIG_IGN);
     int fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);

@@ -4,6 +4,7 @@
 #define CLI_CANDIDATE_H
 
 #include <jansson.h>
+#include <signal.h>
 
 #include "baton/baton.h"
 #include "cli/cli.h"
@@ -44,7 +45,10 @@ int candidate_stand(const struct candidate *candidate, struct baton *client, con
 /* A stop is to be over before until_ms: when whoever was told to see to it (a guard) has not, and hangs. */
 int64_t candidate_limit_ms(const struct candidate *candidate, int64_t until_ms);
 
-/* Take these signals from a descriptor, which is returned, instead of by handlers; ignore SIGPIPE. -1: it was told. */
+/* The signals that whoever started us has left ignored, as nohup(1) does. Before candidate_signals. */
+void candidate_ignored(sigset_t *ret);
+/* Take these signals from a descriptor, which is returned, instead of by handlers; ignore SIGPIPE. Those that are
+ * ignored stay so, but SIGTERM, and SIGCHLD, without which no end of a child would be seen. -1: it was told. */
 int candidate_signals(const int *numbers, size_t count);
 
 /* One event for --json. id NULL, term 0, text "": not there. */

@@ -1,12 +1,11 @@
 /* lock.c: `baton lock NAME -- COMMAND`: the command runs while this instance holds the lock. */
-#include <errno.h>
 #include <inttypes.h>
-#include <poll.h>
+#include <sysexits.h>
 
 #include "base/base.h"
 #include "cli/lock_options.h"
 #include "cli/lock_view.h"
-#include "cli/supervise.h"
+#include "cli/supervisor.h"
 
 #define DESCRIBE_FREE 1 /* the exit code of --describe when nobody holds it */
 
@@ -14,25 +13,37 @@ struct locking {
     struct supervisor supervisor; /* first */
     const struct lock_options *options;
     struct baton_lock *lock;
+    uint64_t token;
     int64_t asked_ms;
 };
 
 /* ---- the command ---- */
 
-/* The lock goes with the session, which is ended next. */
-static void command_gone(struct supervisor *supervisor)
+static enum supervise_may may_start(struct supervisor *supervisor, struct guard_environment *environment)
 {
     struct locking *locking = (struct locking *)supervisor;
-    supervisor->over = true;
-    baton_unlock(locking->lock);
+    environment->token = locking->token;
+    return baton_holds(locking->lock, NULL) ? SUPERVISE_YES : SUPERVISE_MUST_NOT;
 }
 
-static void give_up(struct supervisor *supervisor)
+/* The lock goes with the session, which is ended next. */
+static void command_gone(struct supervisor *supervisor, const struct supervise_outcome *outcome)
+{
+    if (outcome->by_guard) {
+        cli_error("%s: the lock is lost: this instance did not renew in time, and %s", supervisor->name,
+                  outcome->refused ? "the command is not started" : "the guard has ended the command");
+        supervisor->status = EX_TEMPFAIL;
+    }
+    if (outcome->error != 0)
+        supervisor->status = supervisor_exec_status(outcome->error);
+    baton_unlock(((struct locking *)supervisor)->lock);
+    supervisor->over = true;
+}
+
+static void give_back(struct supervisor *supervisor)
 {
     baton_unlock(((struct locking *)supervisor)->lock);
 }
-
-static const struct supervised a_lock = {.what = "lock", .gone = command_gone, .give_up = give_up};
 
 /* ---- the lock ---- */
 
@@ -45,34 +56,55 @@ static void on_acquired(struct locking *locking, const struct baton_event *event
                   took_ms % 1000);
         cli_error("%s: executing %s", options->name, options->command[0]);
     }
-    supervise_start(&locking->supervisor, &(struct guard_environment){.token = event->term});
+    locking->token = event->term;
+    if (!locking->supervisor.leaving)
+        supervise_want(&locking->supervisor.command, 0);
 }
 
 static void on_released(struct locking *locking, const struct baton_event *event)
 {
-    locking->supervisor.over = true;
-    if (event->code == BATON_OK)
+    struct supervisor *supervisor = &locking->supervisor;
+    supervisor->over = true;
+    if (event->code == BATON_OK || supervisor->stop_signal != 0)
         return;
     /* As with flock(1), that others have it is told by the exit status alone: cron would send a mail for each word. */
     bool others = event->code == BATON_CONFLICT || event->code == BATON_TIMEOUT;
     if (!others || locking->options->verbose)
         cli_error("%s", event->text);
-    locking->supervisor.status = others ? locking->options->conflict_status : cli_exit_code(event->code);
+    supervisor->status = others ? locking->options->conflict_status : cli_exit_code(event->code);
 }
 
-static void on_baton(struct locking *locking)
+static void on_stop(struct supervisor *supervisor, const struct baton_event *event)
 {
-    struct baton_event event;
-    struct supervisor *supervisor = &locking->supervisor;
-    while (!supervisor->over && baton_next(supervisor->client, &event)) {
-        if (supervise_event(supervisor, &event))
-            continue;
-        if (event.kind == BATON_ACQUIRED)
-            on_acquired(locking, &event);
-        else if (event.kind == BATON_RELEASED)
-            on_released(locking, &event);
-    }
+    cli_error("%s: the lock is lost: %s", supervisor->name, event->text);
+    supervisor->status = EX_TEMPFAIL;
 }
+
+static bool stop_takes(struct supervisor *supervisor, uint32_t ms)
+{
+    return baton_lock_stop_takes(((struct locking *)supervisor)->lock, ms);
+}
+
+static void on_event(struct supervisor *supervisor, const struct baton_event *event)
+{
+    struct locking *locking = (struct locking *)supervisor;
+    if (event->kind == BATON_ACQUIRED)
+        on_acquired(locking, event);
+    else if (event->kind == BATON_RELEASED)
+        on_released(locking, event);
+    else if (event->kind == BATON_TROUBLE)
+        cli_error("%s", event->text);
+}
+
+static const struct supervisor_kind a_lock = {.verb = "lock",
+                                              .what = "lock",
+                                              .hangup_ends = true,
+                                              .may_start = may_start,
+                                              .gone = command_gone,
+                                              .give_back = give_back,
+                                              .stopping = on_stop,
+                                              .stop_takes = stop_takes,
+                                              .event = on_event};
 
 static int open_lock(struct locking *locking, struct baton_error *err)
 {
@@ -90,32 +122,19 @@ static int run_lock(const struct lock_options *options)
         .options = options,
         .asked_ms = baton_now_ms(),
         .supervisor = {
-            .user = &a_lock, .candidate = &options->candidate, .name = options->name, .command = options->command}};
+            .kind = &a_lock, .candidate = &options->candidate, .name = options->name, .argv = options->command}};
     struct supervisor *supervisor = &locking.supervisor;
     struct baton_error err;
-    int status = supervise_begin(supervisor, NULL);
+    int status = supervisor_begin(supervisor, NULL);
+    cli_print_begin();
     if (status != CLI_GO)
         return status;
-    if (open_lock(&locking, &err) < 0) {
+    if (open_lock(&locking, &err) == 0)
+        supervisor_loop(supervisor);
+    else
         supervisor->status = cli_fail(&err);
-        supervisor->over = true;
-    }
-    while (!supervisor->over) {
-        struct pollfd polled[] = {{.fd = supervisor->guard.pid > 0 ? supervisor->guard.fd : -1, .events = POLLIN},
-                                  {.fd = baton_fd(supervisor->client), .events = POLLIN},
-                                  {.fd = supervisor->signal_fd, .events = POLLIN}};
-        if (poll(polled, COUNT_OF(polled), supervise_wait_ms(supervisor)) < 0 && errno != EINTR)
-            break;
-        if (polled[0].revents != 0)
-            supervise_on_guard(supervisor);
-        if (polled[1].revents != 0)
-            on_baton(&locking);
-        if (polled[2].revents != 0)
-            supervise_on_signals(supervisor);
-        supervise_on_time(supervisor);
-    }
-    supervise_end(supervisor);
-    return supervise_exit_status(supervisor);
+    supervisor_end(supervisor);
+    return supervisor_status(supervisor);
 }
 
 static int describe(const struct lock_options *options)

@@ -1,17 +1,15 @@
 /* once.c: `baton once KEY -- COMMAND`: the command runs once, by one of those who want it; the others wait for its end
  * and end as it did. */
 #include <errno.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <sysexits.h>
 #include <unistd.h>
 
 #include "base/base.h"
 #include "cli/once_options.h"
-#include "cli/supervise.h"
+#include "cli/supervisor.h"
 #include "process/capture.h"
 
 #define ONCE_LOST 125 /* as timeout(1) and others: it is not known what became of it */
@@ -20,22 +18,25 @@ struct once {
     struct supervisor supervisor; /* first */
     const struct once_options *options;
     struct baton_task *task;
+    uint64_t token;
     struct capture captures[2]; /* with --output: what the command prints, and its errors */
     bool worked;                /* a command of ours has run, and its output was seen */
+    bool reported;              /* how it has ended is to be recorded */
 };
 
 /* ---- the work ---- */
 
-static void report(struct once *once)
+static void report(struct once *once, bool failed)
 {
     struct supervisor *supervisor = &once->supervisor;
     struct baton_task_result result = {.status = BATON_TASK_NOT_BEGUN};
-    if (!supervisor->failed) {
-        result.status = supervise_command_status(supervisor);
+    if (!failed) {
+        once->reported = true;
+        result.status = supervisor_wait_status(supervisor->wait_status);
         for (int i = 0; i < 2 && once->options->output; i++)
             capture_finish(&once->captures[i]);
     }
-    if (!supervisor->failed && once->options->output) {
+    if (!failed && once->options->output) {
         result.out_size = capture_end(&once->captures[0], &result.out);
         result.err_size = capture_end(&once->captures[1], &result.err);
         result.out_left_out = once->captures[0].total - result.out_size;
@@ -44,38 +45,71 @@ static void report(struct once *once)
     baton_done(once->task, &result);
 }
 
-/* A command that has ended before it was to be stopped has a result, whatever became of the session since. */
-static void command_gone(struct supervisor *supervisor)
+static enum supervise_may may_start(struct supervisor *supervisor, struct guard_environment *environment)
 {
     struct once *once = (struct once *)supervisor;
-    once->worked = !supervisor->failed;
-    if (!supervisor->lost && (supervisor->ended || supervisor->failed))
-        report(once);
-    if (supervisor->lost || supervisor->failed || !supervisor->ended)
-        baton_give_up(once->task);
-}
-
-static void give_up(struct supervisor *supervisor)
-{
-    baton_give_up(((struct once *)supervisor)->task);
-}
-
-static const struct supervised a_task = {.what = "task", .gone = command_gone, .give_up = give_up};
-
-static void begin(struct once *once, uint64_t token)
-{
-    struct guard_environment environment = {.token = token};
     struct baton_task_status *status;
     size_t count;
+    if (!baton_works(once->task, NULL))
+        return SUPERVISE_MUST_NOT;
+    environment->token = once->token;
     if (baton_task_status(once->task, &status, &count, NULL) == 0) {
-        environment.attempt = status->attempt;
+        environment->attempt = status->attempt;
         baton_task_status_free(status, count);
     }
     for (int i = 0; i < 2; i++) { /* of an earlier attempt */
         once->captures[i].kept_size = 0;
         once->captures[i].total = 0;
     }
-    supervise_start(&once->supervisor, &environment);
+    return SUPERVISE_YES;
+}
+
+/* A command that has ended before it was to be stopped has a result, whatever became of the session since. */
+static void command_gone(struct supervisor *supervisor, const struct supervise_outcome *outcome)
+{
+    struct once *once = (struct once *)supervisor;
+    bool failed = outcome->error != 0;
+    once->worked = !failed;
+    if (outcome->by_guard) {
+        cli_error("%s: the task is lost: this instance did not renew in time, and %s", supervisor->name,
+                  outcome->refused ? "the command is not started" : "the guard has ended the command");
+        supervisor->status = EX_TEMPFAIL;
+    }
+    if (failed)
+        supervisor->status = supervisor_exec_status(outcome->error);
+    if (!supervisor->lost && (outcome->exited || failed))
+        report(once, failed);
+    if (supervisor->lost || failed || !outcome->exited)
+        baton_give_up(once->task);
+}
+
+static void give_back(struct supervisor *supervisor)
+{
+    struct once *once = (struct once *)supervisor;
+    if (!once->reported)
+        baton_give_up(once->task);
+}
+
+static void on_stop(struct supervisor *supervisor, const struct baton_event *event)
+{
+    cli_error("%s: the task is lost: %s", supervisor->name, event->text);
+    supervisor->status = EX_TEMPFAIL;
+}
+
+static bool stop_takes(struct supervisor *supervisor, uint32_t ms)
+{
+    return baton_task_stop_takes(((struct once *)supervisor)->task, ms);
+}
+
+static void unanswered(struct supervisor *supervisor)
+{
+    struct once *once = (struct once *)supervisor;
+    if (!once->reported)
+        return;
+    cli_error("%s: the command has ended with status %d, but the engine does not answer: that is not recorded, and the "
+              "task is lost unless it still is",
+              supervisor->name, supervisor_wait_status(supervisor->wait_status));
+    supervisor->status = EX_UNAVAILABLE;
 }
 
 /* ---- how it ended ---- */
@@ -132,19 +166,51 @@ static void on_outcome(struct once *once, const struct baton_event *event)
     }
 }
 
-static void on_baton(struct once *once)
+static void on_event(struct supervisor *supervisor, const struct baton_event *event)
 {
-    struct supervisor *supervisor = &once->supervisor;
-    struct baton_event event;
-    while (!supervisor->over && baton_next(supervisor->client, &event)) {
-        if (supervise_event(supervisor, &event))
-            continue;
-        if (event.kind == BATON_BEGIN)
-            begin(once, event.term);
-        else if (event.kind == BATON_OUTCOME)
-            on_outcome(once, &event);
+    struct once *once = (struct once *)supervisor;
+    if (event->kind == BATON_BEGIN && !supervisor->leaving) {
+        once->token = event->term;
+        once->reported = supervisor->lost = false;
+        supervise_want(&supervisor->command, 0);
+    } else if (event->kind == BATON_OUTCOME) {
+        on_outcome(once, event);
+    } else if (event->kind == BATON_TROUBLE) {
+        cli_error("%s", event->text);
     }
 }
+
+/* ---- what the command prints ---- */
+
+static size_t poll_captures(struct supervisor *supervisor, struct pollfd polled[SUPERVISOR_POLLED_MAX])
+{
+    struct once *once = (struct once *)supervisor;
+    for (int i = 0; i < 2; i++)
+        polled[i] = capture_polled(&once->captures[i]);
+    return 2;
+}
+
+static void step_captures(struct supervisor *supervisor, const struct pollfd polled[SUPERVISOR_POLLED_MAX],
+                          bool children)
+{
+    struct once *once = (struct once *)supervisor;
+    for (int i = 0; i < 2; i++)
+        if (polled[i].revents != 0)
+            capture_step(&once->captures[i]);
+}
+
+static const struct supervisor_kind a_task = {.verb = "once",
+                                              .what = "task",
+                                              .hangup_ends = true,
+                                              .may_start = may_start,
+                                              .gone = command_gone,
+                                              .give_back = give_back,
+                                              .stopping = on_stop,
+                                              .stop_takes = stop_takes,
+                                              .event = on_event,
+                                              .unanswered = unanswered,
+                                              .poll = poll_captures,
+                                              .turn = step_captures};
 
 /* ---- begin and end ---- */
 
@@ -154,12 +220,12 @@ static int begin_supervision(struct once *once)
     int ends[2] = {-1, -1};
     struct baton_error err;
     if (!once->options->output)
-        return supervise_begin(&once->supervisor, NULL);
+        return supervisor_begin(&once->supervisor, NULL);
     for (int i = 0; i < 2; i++)
         if (capture_open(&once->captures[i], i == 0 ? STDOUT_FILENO : STDERR_FILENO, BATON_TASK_OUTPUT_MAX, &ends[i],
                          &err) < 0)
             return cli_fail(&err);
-    int status = supervise_begin(&once->supervisor, ends);
+    int status = supervisor_begin(&once->supervisor, ends);
     close(ends[0]);
     close(ends[1]);
     return status;
@@ -173,31 +239,6 @@ static int open_task(struct once *once, struct baton_error *err)
     if (candidate_open(&options->candidate, true, &once->supervisor.client, err) < 0)
         return -1;
     return baton_once(once->supervisor.client, options->key, &task, &once->task, err);
-}
-
-static void turn(struct once *once)
-{
-    struct supervisor *supervisor = &once->supervisor;
-    struct pollfd polled[] = {{.fd = supervisor->guard.pid > 0 ? supervisor->guard.fd : -1, .events = POLLIN},
-                              {.fd = baton_fd(supervisor->client), .events = POLLIN},
-                              {.fd = supervisor->signal_fd, .events = POLLIN},
-                              capture_polled(&once->captures[0]),
-                              capture_polled(&once->captures[1])};
-    if (poll(polled, COUNT_OF(polled), supervise_wait_ms(supervisor)) < 0) {
-        if (errno != EINTR)
-            supervisor->over = true;
-        return;
-    }
-    for (int i = 0; i < 2; i++)
-        if (polled[3 + i].revents != 0)
-            capture_step(&once->captures[i]);
-    if (polled[0].revents != 0)
-        supervise_on_guard(supervisor);
-    if (polled[1].revents != 0)
-        on_baton(once);
-    if (polled[2].revents != 0)
-        supervise_on_signals(supervisor);
-    supervise_on_time(supervisor);
 }
 
 /* What is left of the output. All is done and recorded, and nobody waits for this process but its reader, who may take
@@ -230,21 +271,20 @@ static int run_once(const struct once_options *options)
         .options = options,
         .captures = {{.fd = -1, .to = -1}, {.fd = -1, .to = -1}},
         .supervisor = {
-            .user = &a_task, .candidate = &options->candidate, .name = options->key, .command = options->command}};
+            .kind = &a_task, .candidate = &options->candidate, .name = options->key, .argv = options->command}};
     struct supervisor *supervisor = &once.supervisor;
     struct baton_error err;
     int status = begin_supervision(&once);
+    cli_print_begin();
     if (status != CLI_GO)
         return status;
-    if (open_task(&once, &err) < 0) {
+    if (open_task(&once, &err) == 0)
+        supervisor_loop(supervisor);
+    else
         supervisor->status = cli_fail(&err);
-        supervisor->over = true;
-    }
-    while (!supervisor->over)
-        turn(&once);
-    supervise_end(supervisor);
+    supervisor_end(supervisor);
     status = pass_on(&once);
-    return status != CLI_GO ? status : supervise_exit_status(supervisor);
+    return status != CLI_GO ? status : supervisor_status(supervisor);
 }
 
 /* ---- what is recorded ---- */

@@ -1,108 +1,176 @@
 /* run.c: `baton run NAME -- COMMAND`: the command runs only while this instance leads. */
-#include <errno.h>
-#include <poll.h>
-#include <signal.h>
-#include <string.h>
 #include <sysexits.h>
-#include <unistd.h>
 
 #include "base/base.h"
 #include "cli/run.h"
 
-static void turn(struct run *run)
+static struct run *run_of(struct supervisor *supervisor)
 {
-    struct pollfd polled[] = {
-        {.fd = baton_fd(run->client), .events = POLLIN},   {.fd = run->guard.fd, .events = POLLIN},
-        {.fd = run->signal_fd, .events = POLLIN},          {.fd = run->notify.fd, .events = POLLIN},
-        {.fd = run->health.check.pidfd, .events = POLLIN}, {.fd = run->follow.guard.fd, .events = POLLIN}};
-    int64_t wake_ms = run_wake_ms(run), now_ms = baton_now_ms();
-    int64_t wait_ms = wake_ms == NEVER_MS ? -1 : wake_ms > now_ms ? wake_ms - now_ms : 0;
-    if (poll(polled, COUNT_OF(polled), wait_ms > 60000 ? 60000 : (int)wait_ms) < 0 && errno != EINTR)
-        return;
-    if (polled[1].revents != 0)
-        run_on_guard(run);
-    if (polled[0].revents != 0)
-        run_on_baton(run);
-    if (polled[2].revents != 0)
-        run_on_signals(run);
-    if (polled[3].revents != 0)
-        run_on_notify(run);
-    if (polled[5].revents != 0)
-        run_follow_on_guard(run);
-    run_on_time(run);
-    run_follow_step(run);
+    return (struct run *)supervisor;
 }
 
-static int run_all(struct run *run)
+/* ---- the place ---- */
+
+static void give_back(struct supervisor *supervisor)
+{
+    struct run *run = run_of(supervisor);
+    if (run->election != NULL)
+        baton_stopped(run->election);
+}
+
+static bool stop_takes(struct supervisor *supervisor, uint32_t ms)
+{
+    struct run *run = run_of(supervisor);
+    return run->election != NULL && baton_stop_takes(run->election, ms);
+}
+
+static void leaving(struct supervisor *supervisor)
+{
+    struct run *run = run_of(supervisor);
+    if (supervisor->status < 0 && !supervise_runs(&supervisor->command))
+        supervisor->status = 0; /* it was asked to end, and had nothing to end */
+    if (run->election != NULL)
+        baton_resign(run->election);
+    else
+        run->resigned = true;
+    notify_say("STOPPING=1");
+}
+
+static void guard_died(struct supervisor *supervisor)
+{
+    run_well_stop(run_of(supervisor));
+}
+
+/* ---- the second command ---- */
+
+static bool is_busy(const struct supervisor *supervisor)
+{
+    return supervise_runs(&((const struct run *)supervisor)->follow.command);
+}
+
+static void pass_on_signal(struct supervisor *supervisor, int number)
+{
+    supervise_signal(&run_of(supervisor)->follow.command, number);
+}
+
+static void hurry(struct supervisor *supervisor)
+{
+    run_follow_hurry(run_of(supervisor));
+}
+
+/* ---- the loop ---- */
+
+enum { POLLED_NOTIFY, POLLED_HEALTH, POLLED_FOLLOW, POLLED };
+static_assert(POLLED <= SUPERVISOR_POLLED_MAX, "a supervisor polls what its kind has");
+
+static size_t polled_of(struct supervisor *supervisor, struct pollfd polled[SUPERVISOR_POLLED_MAX])
+{
+    struct run *run = run_of(supervisor);
+    polled[POLLED_NOTIFY] = (struct pollfd){.fd = run->well.notify.fd, .events = POLLIN};
+    polled[POLLED_HEALTH] = (struct pollfd){.fd = run->well.health.check.pidfd, .events = POLLIN};
+    polled[POLLED_FOLLOW] = (struct pollfd){.fd = run->follow.command.guard.fd, .events = POLLIN};
+    return POLLED;
+}
+
+static void turn(struct supervisor *supervisor, const struct pollfd polled[SUPERVISOR_POLLED_MAX], bool children)
+{
+    struct run *run = run_of(supervisor);
+    int64_t now_ms = baton_now_ms();
+    if (polled[POLLED_NOTIFY].revents != 0)
+        run_well_on_notify(run);
+    run_well_step(run, now_ms);
+    run_follow_step(run, children);
+    run_on_time(run, now_ms);
+    if (run->resigned && !supervise_runs(&supervisor->command) && !is_busy(supervisor))
+        supervisor->over = true;
+}
+
+static size_t own_children(const struct supervisor *supervisor, pid_t pids[SUPERVISOR_POLLED_MAX])
+{
+    const struct run *run = (const struct run *)supervisor;
+    pids[0] = run->follow.command.guard.pid;
+    pids[1] = run->well.health.check.pid;
+    return 2;
+}
+
+static void say(struct supervisor *supervisor, const char *event, const char *words)
+{
+    run_say(run_of(supervisor), event, "%s", words);
+}
+
+static const struct supervisor_kind an_election = {.verb = "run",
+                                                   .what = "place",
+                                                   .may_start = run_may_start,
+                                                   .gone = run_gone,
+                                                   .give_back = give_back,
+                                                   .leaving = leaving,
+                                                   .stopping = run_stopping,
+                                                   .stop_takes = stop_takes,
+                                                   .event = run_event,
+                                                   .guard_died = guard_died,
+                                                   .say = say,
+                                                   .poll = polled_of,
+                                                   .wake_ms = run_wake_ms,
+                                                   .turn = turn,
+                                                   .signal = pass_on_signal,
+                                                   .hurry = hurry,
+                                                   .children = own_children,
+                                                   .busy = is_busy};
+
+/* ---- begin and end ---- */
+
+/* What is there, in any case, for end(). The guards are forked first of all, while there is one thread. */
+static int begin(struct run *run)
 {
     struct baton_error err;
-    const struct run_options *options = run->options;
-    if (candidate_open(&options->candidate, true, &run->client, &err) < 0 ||
-        candidate_stand(&options->candidate, run->client, options->name, true, &run->election, &err) < 0) {
-        int status = cli_fail(&err);
-        guard_bye(&run->guard);
-        guard_bye(&run->follow.guard);
-        baton_close(run->client);
-        return status;
-    }
+    int status = supervisor_begin(&run->supervisor, NULL);
+    if (status == CLI_GO && run_follow_begin(run, &err) < 0)
+        status = cli_fail(&err);
+    cli_print_begin();
+    if (status == CLI_GO && run_well_begin(run, &err) < 0)
+        status = cli_fail(&err);
+    return status;
+}
+
+static int stand(struct run *run)
+{
+    struct supervisor *supervisor = &run->supervisor;
+    struct baton_error err;
+    if (candidate_open(supervisor->candidate, true, &supervisor->client, &err) < 0 ||
+        candidate_stand(supervisor->candidate, supervisor->client, supervisor->name, true, &run->election, &err) < 0)
+        return cli_fail(&err);
     run_follow_wait(run);
-    while (!run->resigned || run->follow.running)
-        turn(run);
-    baton_close(run->client);
-    guard_bye(&run->guard);
-    guard_bye(&run->follow.guard);
-    return run->status;
+    supervisor_loop(supervisor);
+    return CLI_GO;
 }
 
 static int run_command(int argc, char **argv)
 {
-    static const int caught[] = {SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2, SIGWINCH, SIGCHLD};
     const struct run_options *options;
-    struct run run = {.notify = {.fd = -1},
-                      .follow.guard = {.fd = -1, .limit_ms = NEVER_MS},
-                      .stop_signal = SIGTERM,
-                      .restart_ms = NEVER_MS,
+    struct run run = {.well.notify.fd = -1,
                       .testament_ms = NEVER_MS,
-                      .deadline_ms = NEVER_MS,
-                      .backoff_ms = RUN_BACKOFF_FIRST_MS,
-                      .watchdog_at_ms = NEVER_MS,
-                      .say_alive_ms = NEVER_MS,
-                      .duplicate_until_ms = NEVER_MS};
-    struct baton_error err;
+                      .alive_ms = NEVER_MS,
+                      .duplicate_until_ms = NEVER_MS,
+                      .supervisor.kind = &an_election};
     int status = run_options_parse(argc, argv, &options);
     if (status != CLI_GO)
         return status;
     run.options = options;
-    run.say_alive_every_ms = notify_init();
-    if (run.say_alive_every_ms > 0)
-        run.say_alive_ms = 0;
-    health_init(&run.health, options->health, options->health_every_ms);
-    run.signal_fd = candidate_signals(caught, COUNT_OF(caught));
-    if (run.signal_fd < 0)
-        return EX_OSERR;
-    /* The guard is forked first of all, while there is one thread. */
-    struct guard_options guarded = {.argv = options->command,
-                                    .verb = "run",
-                                    .name = options->name,
-                                    .grace_ms = options->candidate.grace_ms,
-                                    .slack_ms = options->candidate.slack_ms};
-    sigemptyset(&guarded.ignored);
-    if (guard_start(&run.guard, &guarded, &err) < 0)
-        return cli_fail(&err);
-    if (run_follow_begin(&run, &err) < 0) {
-        guard_bye(&run.guard);
-        return cli_fail(&err);
-    }
-    cli_print_begin();
-    if (notify_listen(&run.notify, &err) < 0) {
-        guard_bye(&run.guard);
-        guard_bye(&run.follow.guard);
-        return cli_fail(&err);
-    }
-    status = run_all(&run);
-    notify_close(&run.notify);
-    close(run.signal_fd);
-    return status;
+    run.supervisor.candidate = &options->candidate;
+    run.supervisor.name = options->name;
+    run.supervisor.argv = options->command;
+    if (options->candidate.json)
+        cli_print_json(stderr, options->name);
+    run.alive_every_ms = notify_init();
+    if (run.alive_every_ms > 0)
+        run.alive_ms = 0;
+    status = begin(&run);
+    if (status == CLI_GO)
+        status = stand(&run);
+    supervisor_end(&run.supervisor);
+    supervise_end(&run.follow.command);
+    notify_close(&run.well.notify);
+    return status != CLI_GO ? status : supervisor_status(&run.supervisor);
 }
 
 const struct cli_command command_run = {"run", "run a command while this instance leads", run_command};

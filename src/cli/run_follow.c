@@ -4,7 +4,6 @@
 #include <inttypes.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <sysexits.h>
 
 #include "base/base.h"
@@ -17,135 +16,141 @@
 /* From the start, when the engine does not answer: one of the two is to run all the same. */
 #define ENGINE_UNKNOWN_MS 5000
 
-int run_follow_begin(struct run *run, struct baton_error *err)
-{
-    struct run_follow *follow = &run->follow;
-    static char shell[] = "/bin/sh", script[] = "-c";
-    follow->start_ms = NEVER_MS;
-    follow->backoff_ms = RUN_BACKOFF_FIRST_MS;
-    if (run->options->follow == NULL)
-        return 0;
-    follow->argv[0] = shell;
-    follow->argv[1] = script;
-    follow->argv[2] = (char *)run->options->follow;
-    struct guard_options options = {.argv = follow->argv,
-                                    .verb = "run --follow",
-                                    .name = run->options->name,
-                                    .grace_ms = run->options->candidate.grace_ms};
-    sigemptyset(&options.ignored);
-    return guard_start(&follow->guard, &options, err);
-}
-
 static bool wanted(const struct run *run)
 {
-    return run->options->follow != NULL && !run->leaving && run->term == 0 && !run->running;
+    const struct supervisor *supervisor = &run->supervisor;
+    return run->options->follow != NULL && !supervisor->leaving && run->term == 0 &&
+           !supervise_runs(&supervisor->command);
 }
 
-void run_follow_wait(struct run *run)
-{
-    if (run->options->follow != NULL)
-        run->follow.start_ms = baton_now_ms() + ENGINE_UNKNOWN_MS;
-}
+/* ---- the command ---- */
 
-static void spawn(struct run *run)
+static enum supervise_may may_start(void *ctx, struct guard_environment *environment, int64_t *deadline_ms)
 {
-    struct guard_environment environment = {0};
-    text_copy(environment.name, sizeof(environment.name), run->options->name);
-    text_copy(environment.id, sizeof(environment.id), baton_id(run->client));
-    text_copy(environment.url, sizeof(environment.url), baton_url(run->client));
-    run->follow.running = true;
-    run->follow.stopping = false;
-    run->follow.start_ms = NEVER_MS;
+    struct run *run = ctx;
+    if (!wanted(run))
+        return SUPERVISE_MUST_NOT;
+    supervisor_environment(&run->supervisor, environment);
     run->follow.started_ms = baton_now_ms();
-    guard_spawn(&run->follow.guard, &environment, NEVER_MS);
-}
-
-void run_follow_stood(struct run *run, bool leader_known)
-{
-    struct run_follow *follow = &run->follow;
-    if (!wanted(run) || follow->running || follow->backing_off)
-        return;
-    int64_t at_ms = baton_now_ms() + (leader_known ? 0 : LEADER_UNKNOWN_MS);
-    if (at_ms < follow->start_ms)
-        follow->start_ms = at_ms;
-}
-
-static void stop(struct run *run)
-{
-    int64_t kill_at_ms = baton_now_ms() + run->options->candidate.grace_ms;
-    guard_stop(&run->follow.guard, SIGTERM, kill_at_ms, kill_at_ms + GUARD_LATE_MS);
-}
-
-void run_follow_step(struct run *run)
-{
-    struct run_follow *follow = &run->follow;
-    int64_t now_ms = baton_now_ms();
-    if (wanted(run)) {
-        if (!follow->running && now_ms >= follow->start_ms) {
-            follow->backing_off = false;
-            spawn(run);
-        }
-    } else if (follow->running && !follow->stopping) {
-        follow->stopping = true;
-        stop(run);
-    } else if (!follow->running) {
-        follow->start_ms = NEVER_MS;
-    }
-}
-
-void run_follow_kill(struct run *run)
-{
-    if (run->follow.running)
-        guard_stop(&run->follow.guard, 0, baton_now_ms(), baton_now_ms() + GUARD_LATE_MS);
+    run->follow.backing_off = false;
+    return SUPERVISE_YES;
 }
 
 /* It has ended by itself: one of the two is always to run. */
 static void again(struct run *run)
 {
     struct run_follow *follow = &run->follow;
-    if (baton_now_ms() - follow->started_ms > RUN_BACKOFF_LAST_MS)
-        follow->backoff_ms = RUN_BACKOFF_FIRST_MS;
+    int64_t now_ms = baton_now_ms();
+    if (now_ms - follow->started_ms > BACKOFF_LAST_MS)
+        backoff_reset(&follow->backoff);
+    int64_t wait_ms = backoff_take(&follow->backoff);
     follow->backing_off = true;
-    follow->start_ms = baton_now_ms() + follow->backoff_ms;
     run_say(run, "follow-restart", "%s: the command of a follower has ended; it is started again in %" PRId64 " ms",
-            run->options->name, follow->backoff_ms);
-    follow->backoff_ms = 2 * follow->backoff_ms < RUN_BACKOFF_LAST_MS ? 2 * follow->backoff_ms : RUN_BACKOFF_LAST_MS;
+            run->options->name, wait_ms);
+    supervise_want(&follow->command, now_ms + wait_ms);
 }
 
-static void gone(struct run *run)
+static void gone(void *ctx, const struct supervise_outcome *outcome)
 {
-    run->follow.running = false;
-    if (!run->follow.stopping && wanted(run))
+    struct run *run = ctx;
+    struct supervised *command = &run->supervisor.command;
+    if (outcome->error != 0)
+        cli_error("%s: cannot run /bin/sh for --follow: %s", run->options->name, strerror(outcome->error));
+    if (!outcome->told && wanted(run) && run->follow.command.state == SUPERVISE_WAITING)
         again(run);
-    run_command_may_start(run);
+    if (command->state == SUPERVISE_STARTING && command->start_ms == NEVER_MS)
+        supervise_want(command, 0); /* it has waited for this */
 }
 
-void run_follow_on_guard(struct run *run)
+/* What its guard has left is swept together with all other descendants. */
+static void guard_died(void *ctx, bool hung)
 {
-    struct guard_message message;
+    struct run *run = ctx;
+    cli_error("%s: the guard of the follower's command %s: all commands are killed", run->options->name,
+              hung ? "hangs" : "is gone");
+    run_well_stop(run);
+    supervisor_leave(&run->supervisor, EX_SOFTWARE);
+}
+
+static void left(void *ctx, unsigned count)
+{
+    struct run *run = ctx;
+    run_say(run, "left", "%s: the command of a follower has ended and has left %u %s behind, which %s ended, too",
+            run->options->name, count, count == 1 ? "process" : "processes", count == 1 ? "is" : "are");
+}
+
+static void stuck(void *ctx, const char *text)
+{
+    struct run *run = ctx;
+    cli_error("%s: %s; nothing else is started before it is gone", run->options->name, text);
+}
+
+static void trouble(void *ctx, const char *text)
+{
+    cli_error("%s: %s", ((struct run *)ctx)->options->name, text);
+}
+
+static const struct supervise_user the_follower = {
+    .may_start = may_start, .gone = gone, .guard_died = guard_died, .left = left, .stuck = stuck, .trouble = trouble};
+
+/* ---- when ---- */
+
+int run_follow_begin(struct run *run, struct baton_error *err)
+{
+    static char shell[] = "/bin/sh", script[] = "-c";
     struct run_follow *follow = &run->follow;
-    while (guard_next(&follow->guard, &message) != GUARD_NOTHING) {
-        switch (message.news) {
-        case GUARD_GONE:
-            gone(run);
-            break;
-        case GUARD_FAILED:
-            cli_error("%s: cannot run /bin/sh for --follow: %s", run->options->name, strerror(message.error));
-            gone(run);
-            break;
-        case GUARD_STUCK:
-        case GUARD_TROUBLE:
-            cli_error("%s: %s", run->options->name, message.text);
-            break;
-        case GUARD_DEAD:
-            cli_error("%s: the guard of the follower's command %s: all commands are killed", run->options->name,
-                      follow->guard.hung ? "hangs" : "is gone");
-            run_leave(run, EX_SOFTWARE);
-            break;
-        case GUARD_REFUSED: /* there is no deadline */
-        case GUARD_EXITED:
-        case GUARD_NOTHING:
-            break;
-        }
+    struct guard_options options = {0};
+    supervise_init(&follow->command, &the_follower, run);
+    if (run->options->follow == NULL)
+        return 0;
+    follow->argv[0] = shell;
+    follow->argv[1] = script;
+    follow->argv[2] = (char *)run->options->follow;
+    supervisor_guard_options(&run->supervisor, &options);
+    options.argv = follow->argv;
+    options.verb = "run --follow";
+    options.slack_ms = 0; /* there is no deadline */
+    return supervise_begin(&follow->command, &options, err);
+}
+
+void run_follow_wait(struct run *run)
+{
+    if (run->options->follow != NULL)
+        supervise_want(&run->follow.command, baton_now_ms() + ENGINE_UNKNOWN_MS);
+}
+
+void run_follow_stood(struct run *run, bool leader_known)
+{
+    struct run_follow *follow = &run->follow;
+    enum supervise_state state = follow->command.state;
+    if (!wanted(run) || follow->backing_off || (state != SUPERVISE_WAITING && state != SUPERVISE_STARTING))
+        return;
+    int64_t at_ms = baton_now_ms() + (leader_known ? 0 : LEADER_UNKNOWN_MS);
+    if (at_ms < follow->command.start_ms)
+        supervise_want(&follow->command, at_ms);
+}
+
+static void stop(struct run *run, int64_t grace_ms)
+{
+    int64_t kill_at_ms = baton_now_ms() + grace_ms;
+    supervise_stop(&run->follow.command, SIGTERM, kill_at_ms, kill_at_ms + GUARD_LATE_MS);
+}
+
+void run_follow_step(struct run *run, bool children)
+{
+    struct run_follow *follow = &run->follow;
+    if (run->supervisor.leaving && !follow->command.last)
+        supervise_finish(&follow->command);
+    if (!wanted(run)) {
+        follow->backing_off = false;
+        supervise_unwant(&follow->command);
+        if (follow->command.state == SUPERVISE_RUNNING)
+            stop(run, run->options->candidate.grace_ms);
     }
+    supervise_step(&follow->command, baton_now_ms(), children);
+}
+
+void run_follow_hurry(struct run *run)
+{
+    stop(run, 0);
 }

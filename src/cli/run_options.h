@@ -3,15 +3,14 @@
 #define CLI_RUN_OPTIONS_H
 
 #include "cli/candidate.h"
-
-enum run_restart { RESTART_NEVER, RESTART_ON_FAILURE, RESTART_ALWAYS };
+#include "cli/restart.h"
 
 /* Checked, with the defaults filled in. */
 struct run_options {
     struct candidate candidate;
     const char *name, *health, *follow;
-    uint32_t watchdog_ms, health_every_ms;
-    enum run_restart restart;
+    uint32_t watchdog_ms, health_every_ms, start_period_ms;
+    enum restart_policy restart;
     bool fence_pg;
     char *const *command;
 };

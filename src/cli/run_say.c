@@ -8,7 +8,7 @@
 
 static void say_json(const struct run *run, const char *event, const char *words)
 {
-    const char *id = run->client != NULL ? baton_id(run->client) : NULL;
+    const char *id = run->supervisor.client != NULL ? baton_id(run->supervisor.client) : NULL;
     json_t *object = candidate_event(event, run->options->name, id, run->term, words);
     char *line = json_dumps(object, JSON_COMPACT | JSON_ENSURE_ASCII);
     cli_line(stderr, line != NULL ? line : "{}");

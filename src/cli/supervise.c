@@ -1,124 +1,168 @@
 /* supervise.c: see supervise.h. */
 #include "cli/supervise.h"
 
-#include <errno.h>
-#include <signal.h>
-#include <string.h>
-#include <sys/signalfd.h>
-#include <sys/wait.h>
-#include <sysexits.h>
-#include <unistd.h>
-
 #include "base/base.h"
+
+/* ---- states ---- */
+
+static const char *const names[] = {"waiting", "starting", "running", "stopping", "sweeping", "stuck", "over"};
+
+#define TO(state) (1u << SUPERVISE_##state)
+
+/* From each state, where it may go. */
+static const unsigned moves[] = {
+    [SUPERVISE_WAITING] = TO(STARTING) | TO(SWEEPING) | TO(OVER),
+    [SUPERVISE_STARTING] = TO(WAITING) | TO(RUNNING) | TO(SWEEPING) | TO(OVER),
+    [SUPERVISE_RUNNING] = TO(STOPPING) | TO(SWEEPING) | TO(STUCK) | TO(WAITING) | TO(OVER),
+    [SUPERVISE_STOPPING] = TO(SWEEPING) | TO(STUCK) | TO(WAITING) | TO(OVER),
+    [SUPERVISE_SWEEPING] = TO(STUCK) | TO(OVER),
+    [SUPERVISE_STUCK] = TO(SWEEPING) | TO(WAITING) | TO(OVER),
+    [SUPERVISE_OVER] = 0,
+};
+
+static void move(struct supervised *it, enum supervise_state to)
+{
+    if ((moves[it->state] & 1u << to) == 0)
+        IMPOSSIBLE("a supervised command goes from %s to %s", names[it->state], names[to]);
+    it->state = to;
+}
+
+bool supervise_runs(const struct supervised *it)
+{
+    return it->state >= SUPERVISE_RUNNING && it->state < SUPERVISE_OVER;
+}
+
+bool supervise_lasts(const struct supervised *it)
+{
+    return it->state == SUPERVISE_SWEEPING || it->state == SUPERVISE_STUCK;
+}
 
 /* ---- begin and end ---- */
 
-int supervise_begin(struct supervisor *supervisor, const int *outputs)
+void supervise_init(struct supervised *it, const struct supervise_user *user, void *ctx)
 {
-    static const int caught[] = {SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2, SIGWINCH, SIGCHLD};
-    struct baton_error err;
-    supervisor->status = -1;
-    supervisor->kill_at_ms = supervisor->limit_ms = NEVER_MS;
-    supervisor->signal_fd = candidate_signals(caught, COUNT_OF(caught));
-    if (supervisor->signal_fd < 0)
-        return EX_OSERR;
-    supervisor->deadline_ms = NEVER_MS;
-    struct guard_options options = {.argv = supervisor->command,
-                                    .outputs = outputs,
-                                    .verb = supervisor->user->what,
-                                    .name = supervisor->name,
-                                    .grace_ms = supervisor->candidate->grace_ms,
-                                    .slack_ms = supervisor->candidate->slack_ms};
-    sigemptyset(&options.ignored);
-    int started = guard_start(&supervisor->guard, &options, &err);
-    cli_print_begin();
-    if (started < 0)
-        return cli_fail(&err);
-    return CLI_GO;
+    *it = (struct supervised){
+        .user = user, .ctx = ctx, .guard = {.fd = -1, .pidfd = -1, .limit_ms = NEVER_MS}, .start_ms = NEVER_MS};
 }
 
-void supervise_end(struct supervisor *supervisor)
+int supervise_begin(struct supervised *it, const struct guard_options *options, struct baton_error *err)
 {
-    baton_close(supervisor->client);
-    guard_bye(&supervisor->guard);
-    close(supervisor->signal_fd);
+    return guard_start(&it->guard, options, err);
 }
 
-int supervise_command_status(const struct supervisor *supervisor)
+void supervise_end(struct supervised *it)
 {
-    int status = supervisor->wait_status;
-    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+    guard_bye(&it->guard);
 }
 
-int supervise_exit_status(const struct supervisor *supervisor)
+/* ---- what is wanted ---- */
+
+void supervise_want(struct supervised *it, int64_t at_ms)
 {
-    if (supervisor->status >= 0)
-        return supervisor->status;
-    if (supervisor->ended)
-        return supervise_command_status(supervisor);
-    return supervisor->stop_signal != 0 ? 128 + supervisor->stop_signal : EX_TEMPFAIL;
+    if (it->state != SUPERVISE_STARTING)
+        move(it, SUPERVISE_STARTING);
+    it->start_ms = at_ms;
 }
 
-/* ---- the command ---- */
-
-void supervise_start(struct supervisor *supervisor, struct guard_environment *environment)
+void supervise_unwant(struct supervised *it)
 {
-    text_copy(environment->name, sizeof(environment->name), supervisor->name);
-    text_copy(environment->id, sizeof(environment->id), baton_id(supervisor->client));
-    text_copy(environment->url, sizeof(environment->url), baton_url(supervisor->client));
-    supervisor->running = true;
-    supervisor->ended = false;
-    guard_spawn(&supervisor->guard, environment, supervisor->deadline_ms);
+    if (it->state == SUPERVISE_STARTING)
+        move(it, SUPERVISE_WAITING);
+    it->start_ms = NEVER_MS;
 }
 
-static void gone(struct supervisor *supervisor)
+void supervise_stop(struct supervised *it, int number, int64_t kill_at_ms, int64_t limit_ms)
 {
-    supervisor->running = false;
-    supervisor->user->gone(supervisor);
+    supervise_unwant(it);
+    if (!supervise_runs(it))
+        return;
+    guard_stop(&it->guard, it->state == SUPERVISE_RUNNING ? number : 0, kill_at_ms, limit_ms);
+    if (it->state == SUPERVISE_RUNNING)
+        move(it, SUPERVISE_STOPPING);
+    it->outcome.told = it->outcome.told || !it->outcome.exited;
 }
 
-static void guard_died(struct supervisor *supervisor)
+void supervise_finish(struct supervised *it)
 {
-    cli_error(supervisor->guard.hung ? "%s: the guard hangs: it is killed, and the command with it"
-                                     : "%s: the guard is gone: the command is killed",
-              supervisor->name);
-    supervisor->status = EX_SOFTWARE;
-    supervisor->lost = supervisor->running;
+    it->last = true;
+    supervise_unwant(it);
+    if (it->state == SUPERVISE_WAITING)
+        move(it, SUPERVISE_OVER);
 }
 
-void supervise_on_guard(struct supervisor *supervisor)
+void supervise_signal(struct supervised *it, int number)
+{
+    if (supervise_runs(it))
+        guard_signal(&it->guard, number);
+}
+
+/* ---- what the guard says ---- */
+
+static void gone(struct supervised *it)
+{
+    struct supervise_outcome outcome = it->outcome;
+    it->outcome = (struct supervise_outcome){0};
+    if (it->state == SUPERVISE_OVER)
+        return; /* the guard died later, and nothing ran any more */
+    move(it, it->last ? SUPERVISE_OVER : SUPERVISE_WAITING);
+    it->user->gone(it->ctx, &outcome);
+}
+
+static void exited(struct supervised *it, const struct guard_message *message)
+{
+    it->outcome.exited = true;
+    it->outcome.wait_status = message->status;
+    if (it->state == SUPERVISE_RUNNING && !message->and_gone)
+        move(it, SUPERVISE_STOPPING);
+    if (message->left > 0)
+        it->user->left(it->ctx, message->left);
+}
+
+static void guard_died(struct supervised *it)
+{
+    if (it->state == SUPERVISE_OVER)
+        return;
+    it->last = true;
+    it->start_ms = NEVER_MS;
+    move(it, SUPERVISE_SWEEPING);
+    it->user->guard_died(it->ctx, it->guard.hung);
+}
+
+static void stuck(struct supervised *it, const struct guard_message *message)
+{
+    if (it->state == SUPERVISE_OVER)
+        return;
+    if (it->state != SUPERVISE_STUCK)
+        move(it, SUPERVISE_STUCK);
+    it->user->stuck(it->ctx, message->text);
+}
+
+static void on_guard(struct supervised *it)
 {
     struct guard_message message;
-    const char *name = supervisor->name;
-    while (guard_next(&supervisor->guard, &message) != GUARD_NOTHING) {
+    while (guard_next(&it->guard, &message) != GUARD_NOTHING) {
         switch (message.news) {
         case GUARD_EXITED:
-            supervisor->wait_status = message.status;
-            supervisor->ended = true;
+            exited(it, &message);
             break;
         case GUARD_REFUSED:
         case GUARD_GONE:
-            if (message.by_guard || message.news == GUARD_REFUSED) {
-                cli_error("%s: the %s is lost: this instance did not renew in time, and the guard has ended the "
-                          "command",
-                          name, supervisor->user->what);
-                supervisor->status = EX_TEMPFAIL;
-                supervisor->lost = true;
-            }
-            gone(supervisor);
+            it->outcome.refused = message.news == GUARD_REFUSED;
+            it->outcome.by_guard = message.by_guard || it->outcome.refused;
+            gone(it);
             break;
         case GUARD_FAILED:
-            cli_error("%s: cannot run '%s': %s", name, supervisor->command[0], strerror(message.error));
-            supervisor->status = message.error == ENOENT ? 127 : 126; /* as env(1), timeout(1) */
-            supervisor->failed = true;
-            gone(supervisor);
+            it->outcome.error = message.error;
+            gone(it);
             break;
         case GUARD_STUCK:
+            stuck(it, &message);
+            break;
         case GUARD_TROUBLE:
-            cli_error("%s: %s", name, message.text);
+            it->user->trouble(it->ctx, message.text);
             break;
         case GUARD_DEAD:
-            guard_died(supervisor);
+            guard_died(it);
             break;
         case GUARD_NOTHING:
             return;
@@ -126,91 +170,37 @@ void supervise_on_guard(struct supervisor *supervisor)
     }
 }
 
-/* ---- what the library says ---- */
-
-static void session_began(struct supervisor *supervisor, const struct baton_event *event)
-{
-    struct baton_lifeline lifeline;
-    struct baton_error err;
-    supervisor->deadline_ms = event->until_ms;
-    guard_deadline(&supervisor->guard, event->until_ms);
-    if (baton_lifeline(supervisor->client, &lifeline, &err) == 0)
-        guard_lifeline(&supervisor->guard, &lifeline);
-    else if (err.code != BATON_LOST)
-        cli_error("%s: the guard cannot end the session when it must: %s", supervisor->name, err.text);
-}
-
-static void on_stop(struct supervisor *supervisor, const struct baton_event *event)
-{
-    cli_error("%s: the %s is lost: %s", supervisor->name, supervisor->user->what, event->text);
-    supervisor->status = EX_TEMPFAIL;
-    supervisor->kill_at_ms = event->until_ms - supervisor->candidate->slack_ms;
-    supervisor->limit_ms = candidate_limit_ms(supervisor->candidate, event->until_ms);
-    supervisor->lost = !supervisor->ended;
-    if (supervisor->running)
-        guard_stop(&supervisor->guard, SIGTERM, supervisor->kill_at_ms, supervisor->limit_ms);
-    else
-        supervisor->user->give_up(supervisor);
-}
-
-bool supervise_event(struct supervisor *supervisor, const struct baton_event *event)
-{
-    switch (event->kind) {
-    case BATON_SESSION:
-        session_began(supervisor, event);
-        return true;
-    case BATON_RENEWED:
-        supervisor->deadline_ms = event->until_ms;
-        guard_deadline(&supervisor->guard, event->until_ms);
-        return true;
-    case BATON_STOP:
-        on_stop(supervisor, event);
-        return true;
-    case BATON_TROUBLE:
-        cli_error("%s", event->text);
-        return true;
-    default:
-        return false;
-    }
-}
-
-/* ---- signals ---- */
-
-void supervise_on_signals(struct supervisor *supervisor)
-{
-    struct signalfd_siginfo info;
-    while (read(supervisor->signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
-        int number = (int)info.ssi_signo;
-        if (number == SIGCHLD) {
-            supervise_on_guard(supervisor);
-            continue;
-        }
-        if (number != SIGTERM && number != SIGINT && number != SIGQUIT && number != SIGHUP) {
-            guard_signal(&supervisor->guard, number);
-            continue;
-        }
-        bool again = supervisor->stop_signal != 0;
-        supervisor->stop_signal = number;
-        int64_t kill_at_ms = baton_now_ms() + (again ? 0 : supervisor->candidate->grace_ms);
-        if (supervisor->running) /* a second one: no more patience */
-            guard_stop(&supervisor->guard, again ? 0 : number, kill_at_ms, kill_at_ms + GUARD_LATE_MS);
-        else
-            supervisor->user->give_up(supervisor);
-    }
-}
-
 /* ---- time ---- */
 
-int supervise_wait_ms(const struct supervisor *supervisor)
+static void start(struct supervised *it)
 {
-    int64_t wake_ms = guard_wake_ms(&supervisor->guard), now_ms = baton_now_ms();
-    if (wake_ms == NEVER_MS)
-        return -1;
-    return wake_ms <= now_ms ? 0 : wake_ms - now_ms > 60000 ? 60000 : (int)(wake_ms - now_ms);
+    struct guard_environment environment = {0};
+    int64_t deadline_ms = NEVER_MS;
+    it->start_ms = NEVER_MS;
+    switch (it->user->may_start(it->ctx, &environment, &deadline_ms)) {
+    case SUPERVISE_YES:
+        move(it, SUPERVISE_RUNNING);
+        guard_spawn(&it->guard, &environment, deadline_ms);
+        return;
+    case SUPERVISE_LATER:
+        return;
+    case SUPERVISE_MUST_NOT:
+        supervise_unwant(it);
+        return;
+    }
 }
 
-void supervise_on_time(struct supervisor *supervisor)
+int64_t supervise_wake_ms(const struct supervised *it)
 {
-    guard_on_time(&supervisor->guard, baton_now_ms());
-    supervise_on_guard(supervisor);
+    int64_t wake_ms = guard_wake_ms(&it->guard);
+    return it->state == SUPERVISE_STARTING && it->start_ms < wake_ms ? it->start_ms : wake_ms;
+}
+
+void supervise_step(struct supervised *it, int64_t now_ms, bool children)
+{
+    guard_on_time(&it->guard, now_ms);
+    if (!it->guard.sweeping || children || now_ms >= guard_wake_ms(&it->guard))
+        on_guard(it);
+    if (it->state == SUPERVISE_STARTING && now_ms >= it->start_ms)
+        start(it);
 }

@@ -1,57 +1,85 @@
-/* supervise.h: a command that runs while this instance has something: a lock, a task. What the supervisor, the guard
- * and the command are to each other is the same as under `baton run`. */
+/* supervise.h: one command under its guard, from the wish to run it to the end of the last process of it. This is the
+ * one state machine of `baton run` (for its command and for that of --follow), `baton lock` and `baton once`.
+ *
+ * It promises: the command is started only while its user says that it may be, at that very moment; it is told to end
+ * once, and what comes after that only takes time from it; its user hears that it is gone when no process of it is
+ * left, whatever became of the guard. Nothing here waits.
+ */
 #ifndef CLI_SUPERVISE_H
 #define CLI_SUPERVISE_H
 
-#include "cli/candidate.h"
 #include "process/guard.h"
 
-struct supervisor;
-
-/* How whoever uses a supervisor is asked. */
-struct supervised {
-    const char *what; /* "lock": for messages */
-    /* No descendant of the command is left, or it could not be run (supervisor->failed). */
-    void (*gone)(struct supervisor *supervisor);
-    /* A signal came while it did not run: do not want it any more. */
-    void (*give_up)(struct supervisor *supervisor);
+enum supervise_state {
+    SUPERVISE_WAITING,  /* nothing runs, and nothing is to */
+    SUPERVISE_STARTING, /* it is to be started, at start_ms or when it may be */
+    SUPERVISE_RUNNING,
+    SUPERVISE_STOPPING, /* told to end; or it has ended, and the guard ends what it has left behind */
+    SUPERVISE_SWEEPING, /* the guard is dead: what it has left is killed here */
+    SUPERVISE_STUCK,    /* something cannot be killed. It is tried again and again, and this is over when it is gone */
+    SUPERVISE_OVER      /* nothing runs, and nothing will any more */
 };
 
-struct supervisor {
-    const struct supervised *user;
-    const struct candidate *candidate;
-    const char *name;
-    char *const *command;
-    struct baton *client;
-    struct guard guard;
-    int signal_fd;
-    bool running; /* descendants of the command may be left */
-    bool over;    /* there is nothing more to wait for */
-    bool ended;   /* the command itself has, with wait_status */
-    bool failed;  /* it could not be run */
-    bool lost;    /* what it was to run under was lost before it had ended */
+/* How it went, of who has become gone. */
+struct supervise_outcome {
+    bool exited; /* the command has ended, with wait_status. (Without: it was never started, or its end was not seen) */
     int wait_status;
-    int stop_signal;              /* that was taken; 0: none */
-    int status;                   /* to exit with; -1: the command's */
-    int64_t kill_at_ms, limit_ms; /* of a stop; NEVER_MS */
-    int64_t deadline_ms;          /* of the session; NEVER_MS */
+    bool told;     /* it was told to end (supervise_stop) before */
+    bool by_guard; /* the guard has ended it: the session was about to end */
+    bool refused;  /* ... or has not started it (by_guard is set, too) */
+    int error;     /* it could not be executed: an errno; 0 */
 };
 
-/* Take the signals and fork the guard; before there is a client, while there is one thread. `outputs`: what the command
- * is to have for its output and its errors; NULL: what we have. CLI_GO, or an exit status. */
-int supervise_begin(struct supervisor *supervisor, const int *outputs);
-void supervise_end(struct supervisor *supervisor); /* closes the client */
+enum supervise_may { SUPERVISE_YES, SUPERVISE_LATER, SUPERVISE_MUST_NOT };
 
-void supervise_start(struct supervisor *supervisor, struct guard_environment *environment);
-/* Of a session, its renewal, a stop and trouble. false: the event is another one. */
-bool supervise_event(struct supervisor *supervisor, const struct baton_event *event);
-void supervise_on_guard(struct supervisor *supervisor);
-void supervise_on_signals(struct supervisor *supervisor);
-int supervise_wait_ms(const struct supervisor *supervisor); /* until supervise_on_time, for poll(2) */
-void supervise_on_time(struct supervisor *supervisor);
+struct supervise_user {
+    /* May it be started now? With what, and for a session with which deadline (NEVER_MS: for none)? LATER: asked again
+     * after the next supervise_want. MUST_NOT: it is not wanted any more. */
+    enum supervise_may (*may_start)(void *ctx, struct guard_environment *environment, int64_t *deadline_ms);
+    /* No process of it is left, or it was not started. It may be wanted again, unless it is over. */
+    void (*gone)(void *ctx, const struct supervise_outcome *outcome);
+    /* The guard is dead (`hung`: because it hung, and was killed). Nothing is started any more; gone() follows. */
+    void (*guard_died)(void *ctx, bool hung);
+    /* The command has ended and has left so many processes behind, which are being ended. */
+    void (*left)(void *ctx, unsigned count);
+    /* A process cannot be ended, as `text` says. Nothing that depends on its end may go on. */
+    void (*stuck)(void *ctx, const char *text);
+    /* The guard cannot do something that it should. */
+    void (*trouble)(void *ctx, const char *text);
+};
 
-/* As shells say it: 128 and the number of the signal that ended it. */
-int supervise_command_status(const struct supervisor *supervisor);
-int supervise_exit_status(const struct supervisor *supervisor);
+struct supervised {
+    enum supervise_state state;
+    const struct supervise_user *user;
+    void *ctx;
+    struct guard guard;
+    int64_t start_ms;                 /* of STARTING */
+    bool last;                        /* when nothing of it is left, it is over */
+    struct supervise_outcome outcome; /* of the command that runs */
+};
+
+/* Fork the guard; see guard_start(). 0, or -1 with err; supervise_end() may follow in any case. */
+void supervise_init(struct supervised *it, const struct supervise_user *user, void *ctx);
+int supervise_begin(struct supervised *it, const struct guard_options *options, struct baton_error *err);
+/* Nothing runs any more: let the guard go. */
+void supervise_end(struct supervised *it);
+
+/* Start it, at `at_ms` or as soon after that as it may be. Only while nothing runs. / Do not, if it has not begun. */
+void supervise_want(struct supervised *it, int64_t at_ms);
+void supervise_unwant(struct supervised *it);
+/* The stop: see guard_stop(). `number` is sent once. What does not run yet is not wanted any more. */
+void supervise_stop(struct supervised *it, int number, int64_t kill_at_ms, int64_t limit_ms);
+/* This was the last one: when nothing of it is left (now, perhaps), it is over. It does not stop it. */
+void supervise_finish(struct supervised *it);
+void supervise_signal(struct supervised *it, int number); /* to its process group, if it runs */
+
+/* May processes of it be left? */
+bool supervise_runs(const struct supervised *it);
+/* Does something of it live that nobody can end at once? Then its place must be kept. */
+bool supervise_lasts(const struct supervised *it);
+
+/* For poll(2): guard.fd, and until when. Then supervise_step, always; `children`: a SIGCHLD has come. */
+int64_t supervise_wake_ms(const struct supervised *it);
+void supervise_step(struct supervised *it, int64_t now_ms, bool children);
 
 #endif

@@ -22,7 +22,7 @@ void health_start(struct health *health, int64_t now_ms)
 
 void health_stop(struct health *health)
 {
-    shell_kill(&health->check);
+    shell_drop(&health->check);
     health->on = false;
 }
 
@@ -35,7 +35,7 @@ bool health_step(struct health *health, int64_t now_ms)
         health->failures = WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : health->failures + 1;
     if (now_ms >= health->next_ms) {
         if (health->check.pid > 0) {
-            shell_kill(&health->check);
+            shell_drop(&health->check);
             health->failures++;
         }
         if (!shell_start(&health->check, health->command, NULL))

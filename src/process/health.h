@@ -1,5 +1,6 @@
 /* health.h: a check that is run again and again: `sh -c CMD`, exit status 0 means well. A check may take as long as the
- * time between two checks; then it is killed, and counts as failed. */
+ * time between two checks; then it is killed, and counts as failed. Nothing here waits; the caller collects all
+ * children that it does not know (orphans_collect). */
 #ifndef PROCESS_HEALTH_H
 #define PROCESS_HEALTH_H
 

@@ -63,3 +63,10 @@ void shell_kill(struct shell *shell)
         ;
     forget(shell);
 }
+
+void shell_drop(struct shell *shell)
+{
+    if (shell->pid > 0)
+        kill(-shell->pid, SIGKILL);
+    forget(shell);
+}

@@ -17,5 +17,8 @@ bool shell_start(struct shell *shell, const char *command, char *const *environm
 bool shell_ended(struct shell *shell, int *ret_status);
 /* SIGKILL to its process group, and wait for the shell itself. */
 void shell_kill(struct shell *shell);
+/* SIGKILL to its process group, and forget it: whoever collects all children (orphans_collect) collects it. For a loop
+ * that must go on: what hangs in the kernel, on a dead NFS say, is not over when it is killed. */
+void shell_drop(struct shell *shell);
 
 #endif
