@@ -294,7 +294,8 @@ struct baton_task_options {
     bool at_least_once;      /* if the worker is lost, another one may begin, where both say so */
     uint32_t retries;        /* take up what has failed, at most so many times */
     uint32_t retry_after_ms; /* ... not sooner after the failure (by the machines' wall clocks) */
-    uint64_t expire_ms;      /* forget the result so long after the end (by their wall clocks); 0: never */
+    uint64_t expire_ms;      /* forget the result so long after the end (by their wall clocks), up to 8,000 years; 0:
+                              * never */
     bool try_only;           /* do not wait while others do it */
     uint32_t wait_ms;        /* give up waiting after so long; 0: never. Who works is not interrupted */
     uint32_t stop_ms;        /* what a stop may take, in ms; as in baton_stand_options */

@@ -10,8 +10,7 @@
 #include "base/clock.h"
 #include "client/client.h"
 
-/* What is touched of it is what it costs. It must hold jansson's recursion over a value as deep as its parser accepts
- * (JSON_PARSER_MAX_DEPTH, 2048), which a person may have written: dumping one takes 600 KiB. */
+/* What is touched of it is what it costs. */
 #define STACK_BYTES (2 * 1024 * 1024)
 
 #define ACTIONS_KEPT 1024 /* room for actions that is kept from step to step; many elections at once need more */

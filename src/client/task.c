@@ -18,7 +18,7 @@ static int check(const struct baton *b, const struct baton_task_options *options
     if (options->what != NULL && strlen(options->what) > BATON_TASK_WHAT_MAX)
         return error_set(err, BATON_INVALID, "what the task is said to be is too long: %zu bytes, at most %d are kept",
                          strlen(options->what), BATON_TASK_WHAT_MAX);
-    if (options->expire_ms > INT64_MAX / 2)
+    if (options->expire_ms > CLAIM_KEEP_MS_MAX)
         return error_set(err, BATON_INVALID, "a result cannot be kept for %llu ms; 0 is for ever",
                          (unsigned long long)options->expire_ms);
     if (options->stop_ms > b->options.ttl_ms / 2)
@@ -83,7 +83,8 @@ static struct claim_output keep(const char *bytes, size_t size, uint64_t left_ou
     size_t over = size > CLAIM_OUTPUT_MAX ? size - CLAIM_OUTPUT_MAX : 0;
     if (bytes == NULL)
         return (struct claim_output){0};
-    return (struct claim_output){.bytes = (char *)bytes + over, .size = size - over, .left_out = left_out + over};
+    left_out = left_out > UINT64_MAX - over ? UINT64_MAX : left_out + over;
+    return (struct claim_output){.bytes = (char *)bytes + over, .size = size - over, .left_out = left_out};
 }
 
 void baton_done(struct baton_task *task, const struct baton_task_result *result)

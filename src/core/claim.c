@@ -24,19 +24,15 @@ bool claim_expired(const struct claim *claim, int64_t wall_ms)
 
 static bool state_read(const json_t *object, enum claim_state *ret)
 {
-    const char *name = json_string_value(json_object_get(object, "state"));
-    for (size_t i = 0; name != NULL && i < COUNT_OF(state_names); i++) {
-        if (strcmp(name, state_names[i]) == 0) {
-            *ret = (enum claim_state)i;
-            return true;
-        }
-    }
-    return false;
-}
-
-static int64_t at_least(int64_t number, int64_t least)
-{
-    return number < least ? least : number;
+    char *name = json_field_text(object, "state", TEXT_MAX);
+    size_t i = 0;
+    while (name != NULL && i < COUNT_OF(state_names) && strcmp(name, state_names[i]) != 0)
+        i++;
+    bool found = name != NULL && i < COUNT_OF(state_names);
+    if (found)
+        *ret = (enum claim_state)i;
+    free(name);
+    return found;
 }
 
 struct claim *claim_read(const char *value, struct baton_error *err)
@@ -54,13 +50,14 @@ struct claim *claim_read(const char *value, struct baton_error *err)
     claim->attempt = (uint32_t)attempt;
     claim->status = (int32_t)status;
     claim->again = json_is_true(json_object_get(object, "again"));
-    claim->since_wall_ms = at_least(json_field_number(object, "since", 0), 0);
-    claim->ended_wall_ms = at_least(json_field_number(object, "ended", 0), 0);
-    claim->keep_ms = at_least(json_field_number(object, "keep_ms", 0), 0);
-    claim->out.left_out = (uint64_t)at_least(json_field_number(object, "out_left_out", 0), 0);
-    claim->err.left_out = (uint64_t)at_least(json_field_number(object, "err_left_out", 0), 0);
+    claim->since_wall_ms = json_field_between(object, "since", 0, WALL_MS_MAX);
+    claim->ended_wall_ms = json_field_between(object, "ended", 0, WALL_MS_MAX);
+    claim->keep_ms = json_field_between(object, "keep_ms", 0, CLAIM_KEEP_MS_MAX);
+    claim->out.left_out = (uint64_t)json_field_between(object, "out_left_out", 0, INT64_MAX);
+    claim->err.left_out = (uint64_t)json_field_between(object, "err_left_out", 0, INT64_MAX);
     bool good = state_read(object, &claim->state) && claim->cid != NULL && claim->id != NULL && claim->host != NULL &&
-                claim->what != NULL && attempt >= 0 && attempt <= INT32_MAX && status >= 0 && status <= INT32_MAX &&
+                claim->what != NULL && attempt >= 0 && attempt <= CLAIM_ATTEMPT_MAX && status >= 0 &&
+                status <= INT32_MAX &&
                 json_field_bytes(object, "out", CLAIM_OUTPUT_MAX, &claim->out.bytes, &claim->out.size) &&
                 json_field_bytes(object, "err", CLAIM_OUTPUT_MAX, &claim->err.bytes, &claim->err.size);
     json_decref(object);
@@ -101,14 +98,12 @@ static void set_output(json_t *object, const char *name, const char *left_out, c
         json_set_bytes(object, name, output->bytes, output->size);
     else
         json_object_del(object, name);
-    set_number(object, left_out, (int64_t)output->left_out);
+    set_number(object, left_out, output->left_out < INT64_MAX ? (int64_t)output->left_out : INT64_MAX);
 }
 
 char *claim_write(const char *before, const struct claim *claim)
 {
-    json_t *object = before != NULL ? json_loads(before, 0, NULL) : NULL;
-    if (object == NULL)
-        object = json_record_new();
+    json_t *object = json_record_again(before);
     json_set_text(object, "state", state_names[claim->state]);
     json_set_text(object, "cid", claim->cid);
     json_set_text(object, "id", claim->id);

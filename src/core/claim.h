@@ -17,6 +17,8 @@
 
 #define CLAIM_OUTPUT_MAX 16384 /* bytes that are kept of each of the two outputs: both fit a record, in base64 */
 #define CLAIM_WHAT_MAX 256
+#define CLAIM_ATTEMPT_MAX INT32_MAX
+#define CLAIM_KEEP_MS_MAX 253402300799999 /* 8,000 years */
 
 enum claim_state { CLAIM_FREE, CLAIM_RUNNING, CLAIM_DONE, CLAIM_FAILED, CLAIM_LOST };
 

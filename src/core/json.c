@@ -8,10 +8,30 @@
 #include "base/base64.h"
 #include "core/record.h"
 
+/* jansson calls itself for each level, with the stack of whoever reads; and no record of ours is deep. */
+static bool is_deep(const char *value)
+{
+    int depth = 0;
+    bool in_text = false;
+    for (const char *c = value; *c != '\0' && depth <= RECORD_DEPTH_MAX; c++) {
+        if (in_text && *c == '\\' && c[1] != '\0')
+            c++;
+        else if (*c == '"')
+            in_text = !in_text;
+        else if (!in_text)
+            depth += (*c == '{' || *c == '[') - (*c == '}' || *c == ']');
+    }
+    return depth > RECORD_DEPTH_MAX;
+}
+
 json_t *json_record_read(const char *value, struct baton_error *err)
 {
     json_error_t why;
-    json_t *object = json_loads(value, JSON_REJECT_DUPLICATES, &why);
+    if (is_deep(value)) {
+        error_set(err, BATON_CORRUPT, "is nested more than %d deep", RECORD_DEPTH_MAX);
+        return NULL;
+    }
+    json_t *object = json_loads(value, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &why);
     if (object == NULL) {
         error_set(err, BATON_CORRUPT, "is not JSON (%.100s)", why.text);
         return NULL;
@@ -31,6 +51,12 @@ json_t *json_record_read(const char *value, struct baton_error *err)
     return object;
 }
 
+json_t *json_record_again(const char *before)
+{
+    json_t *object = before != NULL ? json_loads(before, JSON_ALLOW_NUL, NULL) : NULL;
+    return object != NULL ? object : json_record_new();
+}
+
 json_t *json_record_new(void)
 {
     json_t *object = json_object();
@@ -48,12 +74,18 @@ char *json_record_write(const json_t *object)
     return value;
 }
 
+/* A text without a NUL: what others take for its end. */
+static bool is_plain(const json_t *text)
+{
+    return json_is_string(text) && strlen(json_string_value(text)) == json_string_length(text);
+}
+
 char *json_field_text(const json_t *object, const char *name, size_t limit)
 {
     const json_t *field = json_object_get(object, name);
     if (field == NULL)
         return mem_text("");
-    if (!json_is_string(field) || json_string_length(field) > limit)
+    if (!is_plain(field) || json_string_length(field) > limit)
         return NULL;
     return mem_text(json_string_value(field));
 }
@@ -62,6 +94,12 @@ int64_t json_field_number(const json_t *object, const char *name, int64_t otherw
 {
     const json_t *field = json_object_get(object, name);
     return json_is_integer(field) ? json_integer_value(field) : otherwise;
+}
+
+int64_t json_field_between(const json_t *object, const char *name, int64_t least, int64_t most)
+{
+    int64_t number = json_field_number(object, name, 0);
+    return number < least ? least : number > most ? most : number;
 }
 
 char *json_plain(const char *text)
@@ -84,10 +122,11 @@ void json_set_text(json_t *object, const char *name, const char *text)
 }
 
 /* As text where that is what it is, so that people can read it; otherwise in base64, which costs a third more. Text
- * that would cost more than that (each control character takes six bytes) goes the same way. */
+ * that would cost more than that (each control character takes six bytes) goes the same way, and so does what holds a
+ * NUL: many that read JSON take that for the end, or refuse it. */
 static json_t *bytes_text(const char *bytes, size_t size)
 {
-    json_t *text = json_stringn(bytes, size);
+    json_t *text = memchr(bytes, '\0', size) == NULL ? json_stringn(bytes, size) : NULL;
     if (text == NULL)
         return NULL;
     size_t cost = json_dumpb(text, NULL, 0, JSON_ENCODE_ANY);
@@ -123,12 +162,13 @@ bool json_field_bytes(const json_t *object, const char *name, size_t limit, char
         *ret = mem_text_n(json_string_value(field), *ret_size);
         return true;
     }
-    if (!json_is_string(encoded) || json_string_length(encoded) > BASE64_SIZE(limit))
+    if (!is_plain(encoded) || json_string_length(encoded) > BASE64_SIZE(limit))
         return false;
     *ret = mem_new(json_string_length(encoded) + 1);
-    if (base64_decode(*ret, ret_size, json_string_value(encoded)))
+    if (base64_decode(*ret, ret_size, json_string_value(encoded)) && *ret_size <= limit)
         return true;
     free(*ret);
     *ret = NULL;
+    *ret_size = 0;
     return false;
 }

@@ -117,7 +117,10 @@ bool task_key_of_path(char key[NAME_MAX_BYTES + 1], const char *path, size_t len
         i += 2;
     }
     key[at] = '\0';
-    return task_key_check(key, NULL) == 0;
+    /* One key has one path: what another one leads to would be shown in its place. */
+    char own[TASK_PATH_MAX + 1];
+    task_path(own, key);
+    return task_key_check(key, NULL) == 0 && strlen(own) == length && memcmp(own, path, length) == 0;
 }
 
 /* ---- keys of records ---- */

@@ -16,10 +16,9 @@ struct candidate *candidate_read(const char *value, struct baton_error *err)
     candidate->id = json_field_text(object, "id", TEXT_MAX);
     candidate->address = json_field_text(object, "address", TEXT_MAX);
     candidate->host = json_field_text(object, "host", TEXT_MAX);
-    int64_t priority = json_field_number(object, "priority", 0);
-    candidate->priority = (int32_t)(priority < -1000 ? -1000 : priority > 1000 ? 1000 : priority);
+    candidate->priority = (int32_t)json_field_between(object, "priority", -1000, 1000);
     candidate->preempt = json_is_true(json_object_get(object, "preempt"));
-    candidate->since_wall_ms = json_field_number(object, "since", 0);
+    candidate->since_wall_ms = json_field_between(object, "since", 0, WALL_MS_MAX);
     json_decref(object);
     if (candidate->id == NULL || candidate->id[0] == '\0' || candidate->address == NULL || candidate->host == NULL) {
         error_set(err, BATON_CORRUPT,
@@ -66,7 +65,7 @@ struct lock_entry *entry_read(const char *value, struct baton_error *err)
     entry->id = json_field_text(object, "id", TEXT_MAX);
     entry->host = json_field_text(object, "host", TEXT_MAX);
     entry->slots = json_is_true(json_object_get(object, "shared")) ? SLOTS_SHARED : (uint32_t)slots;
-    entry->since_wall_ms = json_field_number(object, "since", 0);
+    entry->since_wall_ms = json_field_between(object, "since", 0, WALL_MS_MAX);
     json_decref(object);
     if (entry->id == NULL || entry->id[0] == '\0' || entry->host == NULL || slots < 1 || slots > SLOTS_MAX) {
         error_set(err, BATON_CORRUPT,
@@ -117,8 +116,11 @@ static void terms_read(struct decision *decision, const json_t *terms)
             free(reason);
             continue; /* history is for people; the decision stands without it */
         }
-        decision->terms[decision->term_count++] = (struct term_entry){
-            .term = (uint64_t)term, .id = id, .reason = reason, .since_wall_ms = json_field_number(entry, "since", 0)};
+        decision->terms[decision->term_count++] =
+            (struct term_entry){.term = (uint64_t)term,
+                                .id = id,
+                                .reason = reason,
+                                .since_wall_ms = json_field_between(entry, "since", 0, WALL_MS_MAX)};
     }
 }
 
@@ -174,9 +176,7 @@ static void terms_add(json_t *object, const char *id, uint64_t term, const char 
 char *decision_next(const char *before, const char *cid, const char *id, uint64_t term, const char *reason,
                     int64_t wall_ms)
 {
-    json_t *object = before != NULL ? json_loads(before, 0, NULL) : NULL;
-    if (object == NULL)
-        object = json_record_new();
+    json_t *object = json_record_again(before);
     json_set_text(object, "cid", cid);
     json_set_text(object, "id", id);
     json_object_set_new(object, "term", json_integer((json_int_t)term));
@@ -196,7 +196,7 @@ struct hold *hold_read(const char *value, struct baton_error *err)
     hold->by = json_field_text(object, "by", TEXT_MAX);
     hold->why = json_field_text(object, "why", TEXT_MAX);
     hold->nonce = json_field_text(object, "nonce", TEXT_MAX);
-    hold->since_wall_ms = json_field_number(object, "since", 0);
+    hold->since_wall_ms = json_field_between(object, "since", 0, WALL_MS_MAX);
     json_decref(object);
     if (hold->by == NULL || hold->why == NULL || hold->nonce == NULL) {
         error_set(err, BATON_CORRUPT, "is not a hold (\"by\", \"why\" or \"nonce\" is not right)");

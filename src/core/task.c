@@ -111,6 +111,12 @@ static bool may_write(struct core *core, struct contest *contest)
     return false;
 }
 
+/* (A record holds no larger number.) */
+static uint32_t next_attempt(const struct claim *before)
+{
+    return before->attempt < CLAIM_ATTEMPT_MAX ? before->attempt + (before->state != CLAIM_FREE) : CLAIM_ATTEMPT_MAX;
+}
+
 static void claim_it(struct core *core, struct contest *contest)
 {
     struct task *task = &contest->task;
@@ -120,7 +126,7 @@ static void claim_it(struct core *core, struct contest *contest)
                          .id = (char *)core->options.id,
                          .host = (char *)core->options.host,
                          .what = task->what,
-                         .attempt = anew ? 1 : task->claim->attempt + (task->claim->state != CLAIM_FREE),
+                         .attempt = anew ? 1 : next_attempt(task->claim),
                          .again = task->options.again,
                          .since_wall_ms = core->wall_ms,
                          .keep_ms = task->options.keep_ms};

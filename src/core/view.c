@@ -238,7 +238,7 @@ static bool next_name(char next[NAME_MAX_BYTES + 1], enum key_kind kind, const c
         return false;
     memcpy(next, name, length);
     next[length] = '\0';
-    return true;
+    return name_check("name", next, NULL) == 0;
 }
 
 static int compare_names(const void *left, const void *right)

@@ -1,10 +1,12 @@
 """`baton once`: a command that runs once, on the local engine and on a real etcd."""
 
+import base64
 import json
 import os
 import re
 import signal
 import sqlite3
+import subprocess
 import time
 
 import pytest
@@ -292,6 +294,19 @@ def test_output_that_is_no_text_is_shown_in_base64(world):
     assert once(world, "-o", script=r"printf '\377\000\001\376'; printf 'a\000b\n' >&2").wait_exit() == 0
     assert show(world)["out"] == {"base64": "/wAB/g=="}
     assert show(world)["err"] == "a\0b\n"
+
+
+@pytest.mark.parametrize("script", [r"printf '%0300d\0abc\n' 1", r"printf '\0'", r"head -c 16384 /dev/zero; echo x >&2",
+                                    r"printf '%016000d\0' 1", r"printf '\\u0000 \042 \033[1m\0'"])
+def test_output_with_a_nul_is_kept(world, script):
+    printed = subprocess.run(["sh", "-c", script], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True).stdout
+    for _ in range(2):  # it does it, and is told how it was
+        told = world.run("once", "--output", "migrate", "--", "sh", "-c", script)
+        assert told.code == 0, told
+    shown = show(world)["out"]
+    got = shown.encode() if isinstance(shown, str) else base64.b64decode(shown["base64"])
+    assert got == printed[-16384:]
+    assert world.run("once", "list").lines[1].split()[:2] == ["migrate", "done"]
 
 
 @pytest.mark.parametrize("name", [b"caf\xe9", "n\u00e4me".encode(), "\u00e4".encode() * 125,

@@ -2,6 +2,7 @@
 #include "client_stage.h"
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <sqlite3.h>
 #include <stdio.h>
@@ -152,20 +153,119 @@ static void test_terms_leap_over_what_a_loss_of_power_may_have_taken(void **stat
     baton_close(a);
 }
 
-static void test_deeply_nested_record_harms_nobody(void **state)
+/* {"other": [[[...]]]} */
+static void nest(char field[5000], size_t depth)
 {
+    strcpy(field, "\"other\":");
+    size_t used = strlen(field);
+    memset(field + used, '[', depth);
+    memset(field + used + depth, ']', depth);
+    field[used + 2 * depth] = '\0';
+}
+
+static void test_a_record_that_is_nested_too_deep_is_told_and_left_alone(void **state)
+{
+    char field[5000];
     struct baton *a = stage_open(*state, "a", 0);
     stage_expect(a, stage_stand(a, "writer", 0), BATON_LEAD);
     baton_close(a);
-    char field[4096] = "\"other\":";
-    size_t used = strlen(field);
-    memset(field + used, '[', 2000);
-    memset(field + used + 2000, ']', 2000);
+    nest(field, 2000);
     edit_record(*state, "elections/writer/leader", field);
-    /* It is read, and what this version does not know is kept when it is written again. */
     a = stage_open(*state, "a", 0);
+    struct baton_election *e = stage_stand(a, "writer", 0);
+    struct baton_status *status;
+    size_t count;
+    do {
+        stage_wait(a, e, BATON_CHANGED);
+        assert_int_equal(baton_status(e, &status, &count, NULL), 0);
+        bool told = status->trouble != NULL && strstr(status->trouble, "deep") != NULL;
+        baton_status_free(status, count);
+        if (told)
+            break;
+    } while (true);
+    assert_false(baton_leads(e, NULL));
+    baton_close(a);
+}
+
+struct small {
+    struct baton *b;
+    struct baton_election *leads;
+    char testament[BATON_TESTAMENT_MAX];
+};
+
+/* Everything that a program may call from any of its threads, however little stack that has. */
+static void *call_everything(void *arg)
+{
+    struct small *small = arg;
+    struct baton *b = small->b;
+    struct baton_election *e;
+    struct baton_lock *lock;
+    struct baton_task *task;
+    struct baton_status *status;
+    struct baton_lock_status *locks;
+    struct baton_task_status *tasks;
+    struct baton_lifeline lifeline;
+    struct baton_event event;
+    struct baton_error err;
+    const struct baton_task_result result = {.out = "x", .out_size = 1};
+    size_t count;
+    baton_testament(small->leads, small->testament);
+    if (baton_status(small->leads, &status, &count, &err) == 0)
+        baton_status_free(status, count);
+    if (baton_lifeline(b, &lifeline, &err) == 0 && lifeline.fd >= 0)
+        close(lifeline.fd);
+    if (baton_stand(b, "another", NULL, &e, &err) == 0) {
+        (void)baton_hold(e, "why", 1000);
+        (void)baton_release(e, 1000);
+        (void)baton_transfer(e, "b", 1000);
+        baton_resign(e);
+        (void)baton_stop_takes(e, 1);
+        baton_stopped(e);
+        baton_election_free(e);
+    }
+    if (baton_lock(b, "lock", NULL, &lock, &err) == 0) {
+        if (baton_lock_status(lock, &locks, &count, &err) == 0)
+            baton_lock_status_free(locks, count);
+        baton_unlock(lock);
+        baton_lock_free(lock);
+    }
+    if (baton_once(b, "task", NULL, &task, &err) == 0) {
+        if (baton_task_status(task, &tasks, &count, &err) == 0)
+            baton_task_status_free(tasks, count);
+        baton_done(task, &result);
+        baton_task_free(task);
+    }
+    while (baton_next(b, &event))
+        continue;
+    baton_alive(b);
+    return NULL;
+}
+
+static void test_a_thread_with_little_stack_may_call_everything(void **state)
+{
+    char field[5000];
+    struct small small;
+    pthread_attr_t attributes;
+    pthread_t thread;
+    size_t two = 2;
+    struct baton *a = stage_open(*state, "a", 0), *b = stage_open(*state, "b", 0);
     stage_expect(a, stage_stand(a, "writer", 0), BATON_LEAD);
     baton_close(a);
+    nest(field, 30); /* as deep as a record may be */
+    edit_record(*state, "elections/writer/leader", field);
+    small.b = a = stage_open(*state, "a", 0);
+    small.leads = stage_stand(a, "writer", 0);
+    stage_expect(a, small.leads, BATON_LEAD);
+    (void)stage_stand(b, "writer", 0);
+    baton_status_free(stage_wait_status(a, small.leads, has_candidates, &two), 1);
+    pthread_attr_init(&attributes);
+    assert_int_equal(pthread_attr_setstacksize(&attributes, 64 * 1024), 0);
+    assert_int_equal(pthread_create(&thread, &attributes, call_everything, &small), 0);
+    pthread_join(thread, NULL);
+    pthread_attr_destroy(&attributes);
+    assert_non_null(strstr(small.testament, "[[[")); /* what it does not know is kept */
+    baton_close(a);
+    baton_close(b);
 }
 
 int main(void)
@@ -179,7 +279,10 @@ int main(void)
 #endif
         STORY(test_trouble_is_told_once_and_so_is_its_end),
         STORY(test_terms_leap_over_what_a_loss_of_power_may_have_taken),
-        STORY(test_deeply_nested_record_harms_nobody),
+        STORY(test_a_record_that_is_nested_too_deep_is_told_and_left_alone),
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) /* they need more stack themselves */
+        STORY(test_a_thread_with_little_stack_may_call_everything),
+#endif
     };
     return cmocka_run_group_tests_name("local", tests, NULL, NULL);
 }

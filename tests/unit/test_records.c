@@ -11,7 +11,9 @@
 #include "base/base.h"
 #include "base/base64.h"
 #include "core/claim.h"
+#include "core/json.h"
 #include "core/names.h"
+#include "core/record.h"
 
 /* The vectors of RFC 4648, section 10. */
 static void test_base64_is_that_of_the_rfc(void **state)
@@ -69,7 +71,7 @@ static void test_keys_of_tasks_come_back_from_their_paths(void **state)
 
 static void test_a_path_that_nobody_could_write_has_no_key(void **state)
 {
-    static const char *const wrong[] = {"", "%", "%2", "%2f", "%00", "%0A", "a%ZZ", "%FF"};
+    static const char *const wrong[] = {"", "%", "%61", "a/b", "a b", "%2", "%2f", "%00", "%0A", "a%ZZ", "%FF"};
     char key[NAME_MAX_BYTES + 1], longest[TASK_PATH_MAX + 4] = "";
     for (size_t i = 0; i < COUNT_OF(wrong); i++)
         if (task_key_of_path(key, wrong[i], strlen(wrong[i])))
@@ -117,6 +119,100 @@ static void test_a_claim_keeps_what_it_does_not_know(void **state)
     free(value);
 }
 
+static char *nested(int depth)
+{
+    char *value = mem_new(4 * (size_t)depth + 100);
+    strcpy(value, "{\"v\":1,\"cid\":\"\",\"id\":\"\",\"term\":0,\"x\":");
+    size_t at = strlen(value);
+    memset(value + at, '[', (size_t)depth);
+    memset(value + at + depth, ']', (size_t)depth);
+    strcat(value, "}");
+    return value;
+}
+
+static void test_a_record_that_is_nested_deep_is_refused_before_it_is_parsed(void **state)
+{
+    struct baton_error err;
+    char *good = nested(RECORD_DEPTH_MAX - 1), *deep = nested(RECORD_DEPTH_MAX), *hostile = nested(100000);
+    struct decision *decision = decision_read(good, &err);
+    assert_non_null(decision);
+    char *next = decision_next(good, "2a-1", "a", 1, "claim", 1);
+    decision_free(decision);
+    decision = decision_read(next, &err); /* with what it does not know */
+    assert_true(decision != NULL && strstr(next, "[[[]]]") != NULL);
+    decision_free(decision);
+    assert_null(decision_read(deep, &err));
+    assert_int_equal(err.code, BATON_CORRUPT);
+    assert_null(decision_read(hostile, &err));
+    assert_non_null(strstr(err.text, "deep"));
+    /* Brackets in a text are text. */
+    static const char text[] =
+        "{\"v\":1,\"state\":\"done\",\"cid\":\"\",\"out\":\"{[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[\\\"[[\\\\\"}";
+    struct claim *claim = claim_read(text, &err);
+    assert_true(claim != NULL && claim->out.size == 39);
+    claim_free(claim);
+    free(good);
+    free(next);
+    free(deep);
+    free(hostile);
+}
+
+static void test_hostile_records_are_read_or_refused(void **state)
+{
+    static const char *const refused[] = {
+        "",
+        "null",
+        "[]",
+        "{",
+        "{\"v\":1}x",
+        "{\"v\":99999999999999999999,\"state\":\"done\"}",
+        "{\"v\":1.0}",
+        "{\"v\":true}",
+        "{\"v\":1,\"v\":1,\"state\":\"done\"}",              /* twice */
+        "{\"v\":1,\"state\":\"done\",\"x\":\"\\ud800\"}",    /* half a character */
+        "{\"v\":1,\"state\":\"done\",\"x\":\"\xff\"}",       /* no UTF-8 */
+        "{\"v\":1,\"state\":\"done\",\"id\":\"a\\u0000b\"}", /* a name with an end in it */
+        "{\"v\":1,\"state\":\"done\",\"x\\u0000\":1}",       /* ... or a field */
+        "{\"v\":1,\"state\":\"done\\u0000\"}",
+        "{\"v\":1,\"state\":\"done\",\"x\":1e999}", /* beyond all numbers */
+        "{\"v\":1,\"state\":\"done\",\"attempt\":2147483648}",
+        "{\"v\":1,\"state\":\"done\",\"status\":-1}",
+        "{\"v\":1,\"state\":\"done\",\"out\":{\"base64\":\"Zm9v\\u0000\"}}",
+    };
+    struct baton_error err;
+    for (size_t i = 0; i < COUNT_OF(refused); i++) {
+        struct claim *claim = claim_read(refused[i], &err);
+        if (claim != NULL)
+            fail_msg("'%s' was taken", refused[i]);
+        assert_int_equal(err.code, BATON_CORRUPT);
+    }
+    /* What an earlier version has stored. */
+    struct claim *claim = claim_read("{\"v\":1,\"state\":\"done\",\"out\":\"a\\u0000b\"}", &err);
+    assert_true(claim != NULL && claim->out.size == 3 && memcmp(claim->out.bytes, "a\0b", 3) == 0);
+    claim_free(claim);
+}
+
+static void test_numbers_of_a_record_are_bounded(void **state)
+{
+    struct baton_error err;
+    struct claim *claim = claim_read("{\"v\":1,\"state\":\"failed\",\"ended\":9223372036854775807,\"keep_ms\":"
+                                     "9223372036854775807,\"since\":-9223372036854775808,\"out_left_out\":-1}",
+                                     &err);
+    assert_non_null(claim);
+    assert_int_equal(claim->ended_wall_ms, WALL_MS_MAX);
+    assert_int_equal(claim->keep_ms, CLAIM_KEEP_MS_MAX);
+    assert_int_equal(claim->since_wall_ms, 0);
+    assert_int_equal(claim->out.left_out, 0);
+    assert_false(claim_expired(claim, 0));
+    claim_free(claim);
+    struct candidate *candidate =
+        candidate_read("{\"v\":1,\"id\":\"a\",\"priority\":-9223372036854775808,\"since\":9223372036854775807}", &err);
+    assert_non_null(candidate);
+    assert_int_equal(candidate->priority, -1000);
+    assert_int_equal(candidate->since_wall_ms, WALL_MS_MAX);
+    candidate_free(candidate);
+}
+
 static void test_a_claim_expires_by_its_own_end(void **state)
 {
     const struct claim claim = {.state = CLAIM_DONE, .ended_wall_ms = 1000, .keep_ms = 50};
@@ -139,6 +235,9 @@ int main(void)
         cmocka_unit_test(test_a_path_that_nobody_could_write_has_no_key),
         cmocka_unit_test(test_a_key_is_utf8),
         cmocka_unit_test(test_a_claim_keeps_what_it_does_not_know),
+        cmocka_unit_test(test_a_record_that_is_nested_deep_is_refused_before_it_is_parsed),
+        cmocka_unit_test(test_hostile_records_are_read_or_refused),
+        cmocka_unit_test(test_numbers_of_a_record_are_bounded),
         cmocka_unit_test(test_a_claim_expires_by_its_own_end),
     };
     return cmocka_run_group_tests_name("records", tests, NULL, NULL);
