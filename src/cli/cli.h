@@ -161,10 +161,13 @@ int cli_exit_code(enum baton_code code);
 /* Does `to` take colour? A terminal that is not dumb, and no NO_COLOR (https://no-color.org). */
 bool cli_colour(FILE *to);
 
-/* From here on nothing that is printed by cli_error and cli_line makes the caller wait: what nobody reads is dropped and
- * counted, and the number is told when it is read again. For commands that hold a place, or serve clients; printf(3) is
- * not for them. After the guards are forked (it begins threads), also if that has failed; before anything is told. */
+/* From here on nothing that is printed by cli_error and cli_line makes the caller wait: what nobody reads is dropped
+ * and counted, and the number is told when it is read again. For commands that hold a place, or serve clients;
+ * printf(3) is not for them. After the guards are forked (it begins threads), also if that has failed; before anything
+ * is told. */
 void cli_print_begin(void);
+/* The other way, when nothing is held any more: what is printed from here on is written in any case, and waited for. */
+void cli_print_wait(void);
 /* What is printed there from now on is JSON: errors, and the number of what was dropped, are objects with this name. */
 void cli_print_json(FILE *to, const char *name);
 /* A line, to stdout or stderr, in one write. */
@@ -175,8 +178,8 @@ struct printer *cli_printer(FILE *to);
 int cli_out_changed_fd(void);
 
 /* Is standard output still good? CLI_OUT_BROKEN when its reader is gone (end quietly), CLI_OUT_FAILED after a write
- * error, which is then told on stderr, once. Flushes; after cli_print_begin it does not wait, and knows what was written
- * so far. */
+ * error, which is then told on stderr, once. Flushes; after cli_print_begin it does not wait, and knows what was
+ * written so far. */
 enum cli_out { CLI_OUT_OK, CLI_OUT_BROKEN, CLI_OUT_FAILED };
 enum cli_out cli_flush(void);
 /* The same at the end of a command, when what was said last has been read, or was given a second for that. */
@@ -197,8 +200,8 @@ void cli_table_row(struct cli_table *table, const char *const *cells); /* table-
 void cli_table_print(const struct cli_table *table, FILE *to, const char *indent);
 void cli_table_free(struct cli_table *table);
 
-/* Text of another instance, made fit for a terminal: control characters, those that turn the direction of writing, those
- * that cannot be seen, and what is no UTF-8 become '?'. In place. */
+/* Text of another instance, made fit for a terminal: control characters, those that turn the direction of writing,
+ * those that cannot be seen, and what is no UTF-8 become '?'. In place. */
 char *cli_printable(char *text);
 /* The same for some lines, which may have NULs: newlines and tabs stay. `text` has room for one more byte. Returns the
  * new size. */

@@ -19,9 +19,11 @@ struct once {
     const struct once_options *options;
     struct baton_task *task;
     uint64_t token;
-    struct capture captures[2]; /* with --output: what the command prints, and its errors */
-    bool worked;                /* a command of ours has run, and its output was seen */
-    bool reported;              /* how it has ended is to be recorded */
+    struct capture captures[2];         /* with --output: what the command prints, and its errors */
+    bool worked;                        /* a command of ours has run, and its output was seen */
+    bool reported;                      /* how it has ended is to be recorded */
+    struct baton_task_status *recorded; /* that has output to print; NULL: none */
+    size_t recorded_count;
 };
 
 /* ---- the work ---- */
@@ -130,7 +132,9 @@ static int settled(struct once *once)
             key, status->id, status->host);
         result = ONCE_LOST;
     } else if (once->options->output && !(once->worked && strcmp(status->id, baton_id(once->supervisor.client)) == 0)) {
-        once_print_output(status);
+        once->recorded = status; /* it is printed when nothing is had any more: its reader may take any time */
+        once->recorded_count = count;
+        return result;
     }
     baton_task_status_free(status, count);
     return result;
@@ -243,18 +247,23 @@ static int open_task(struct once *once, struct baton_error *err)
 
 /* What is left of the output. All is done and recorded, and nobody waits for this process but its reader, who may take
  * any time: a signal ends it now, as it ends cat(1). */
-static int pass_on(struct once *once)
+static void let_signals_end(void)
 {
     static const int ending[] = {SIGTERM, SIGINT, SIGQUIT, SIGHUP};
     sigset_t set;
-    int status = CLI_GO;
     sigemptyset(&set);
     for (size_t i = 0; i < COUNT_OF(ending); i++)
         sigaddset(&set, ending[i]);
+    sigprocmask(SIG_UNBLOCK, &set, NULL);
+}
+
+static int pass_on(struct once *once)
+{
+    int status = CLI_GO;
     for (int i = 0; i < 2; i++) {
         struct capture *capture = &once->captures[i];
         if (capture->passing_size > 0)
-            sigprocmask(SIG_UNBLOCK, &set, NULL);
+            let_signals_end();
         capture_flush(capture);
         if (capture->error != 0 && capture->error != EPIPE) {
             cli_error("the output could not be written: %s", strerror(capture->error));
@@ -262,6 +271,12 @@ static int pass_on(struct once *once)
         }
         capture_free(capture);
     }
+    if (once->recorded == NULL)
+        return status;
+    let_signals_end();
+    cli_print_wait();
+    once_print_output(once->recorded);
+    baton_task_status_free(once->recorded, once->recorded_count);
     return status;
 }
 

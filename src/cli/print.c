@@ -64,6 +64,15 @@ void cli_print_begin(void)
     begun = true;
 }
 
+void cli_print_wait(void)
+{
+    if (!begun)
+        return;
+    (void)printer_finish(&out, LAST_WORDS_MS);
+    (void)printer_finish(&err, LAST_WORDS_MS);
+    begun = false;
+}
+
 void cli_print_json(FILE *to, const char *name)
 {
     *(to == stdout ? &out_name : &err_name) = name;
