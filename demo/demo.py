@@ -204,7 +204,7 @@ def main():
         for name in ("a", "b", "c"):
             demo.start(name)
         demo.wait_for_leader()
-        say(f"   {demo.leader} leads with term {demo.term}      (a term counts what was stored: it only grows, and jumps)")
+        say(f"   {demo.leader} leads with term {demo.term}   (a term counts what was stored: it grows, and jumps)")
         demo.show("status")
         demo.bring_back(demo.way("1. The leader's command is killed (SIGKILL)", kill_command, ""))
         demo.bring_back(demo.way("2. The leader's supervisor is killed: its guard kills the command", kill_supervisor,
