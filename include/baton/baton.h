@@ -62,7 +62,13 @@ struct baton_task;     /* the wish that a task be done once, or the observation 
  * the place on (of a client that leads one election; others become vacant) and ends the session: the next leader need
  * not wait for the ttl. It does nothing else; a program that hangs or is stopped loses its places by the ttl. It is no
  * child of the program, sends it no SIGCHLD, shares no descriptor with it, and ends with it; when it is killed, another
- * one is started. Its executable is found beside the library, or by $BATON_GUARD. */
+ * one is started. Its executable is found beside the library, or by $BATON_GUARD.
+ *
+ * But who collects orphans collects the guard: to a program that is a child subreaper (prctl(2)) it is a child that
+ * waitpid(-1) may return when it has ended, with a SIGCHLD, and that a loop until no child is left waits for, until
+ * baton_close(). A program that is the first process of its pid namespace (a container's, without an init) has none,
+ * and is told so (BATON_TROUBLE; with BATON_GUARD_ON, baton_open fails): the kernel would kill it with the program, so
+ * a crash costs a ttl there. So it does where an init ends the container as soon as the program is dead. */
 enum baton_guard_use {
     BATON_GUARD_AUTO, /* where the engine does not see deaths by itself (etcd): tried, and told when it cannot be had */
     BATON_GUARD_ON,   /* baton_open fails when its executable is not there */

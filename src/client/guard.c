@@ -22,6 +22,12 @@ static char *guard_path(void)
     return file_beside("baton/baton-guard", "baton-guard", BATON_GUARD_FOLDER "/baton-guard");
 }
 
+/* The kernel kills what is left of a pid namespace with its first process (pid_namespaces(7)). */
+static const char dies_too[] =
+    "it is the first process of its pid namespace (a container), with which its guard would be "
+    "killed; share the namespace of something that lives on (Kubernetes: "
+    "shareProcessNamespace), or choose a ttl that can be waited for";
+
 int client_guard_check(const struct baton_options *options, struct baton_error *err)
 {
     if (options->guard < BATON_GUARD_AUTO || options->guard > BATON_GUARD_OFF)
@@ -29,6 +35,8 @@ int client_guard_check(const struct baton_options *options, struct baton_error *
                          (int)options->guard);
     if (options->guard != BATON_GUARD_ON)
         return 0;
+    if (getpid() == 1)
+        return error_set(err, BATON_UNSUPPORTED, "this process cannot have a guard: %s", dies_too);
     char *path = guard_path();
     int result = 0;
     if (access(path, X_OK) < 0)
@@ -188,6 +196,10 @@ void client_guard_init(struct baton *b)
         b->options.guard == BATON_GUARD_ON || (b->options.guard == BATON_GUARD_AUTO && !b->ops->sees_deaths);
     uv_timer_init(&b->loop, &b->guard.again); /* cannot fail */
     b->guard.again.data = b;
+    if (b->guard.wanted && getpid() == 1) {
+        b->guard.wanted = false;
+        tell(b, BATON_UNSUPPORTED, dies_too);
+    }
 }
 
 void client_guard_follow(struct baton *b)

@@ -17,13 +17,13 @@ LONG_MS = 60_000  # longer than any limit here: nobody waits for such a lease
 class Program:
     """program.c, and how to talk to it."""
 
-    def __init__(self, world, guard="auto", ttl_ms=LONG_MS, **env):
+    def __init__(self, world, guard="auto", ttl_ms=LONG_MS, before=(), **env):
         read, self.orders = os.pipe()
         self.world = world
-        before = set(guards(world))
-        self.process = world.start_command([PROGRAM, guard, str(ttl_ms), "db"], stdin=read, env=env)
+        others = set(guards(world))
+        self.process = world.start_command([*before, PROGRAM, guard, str(ttl_ms), "db"], stdin=read, env=env)
         os.close(read)
-        self.before = before
+        self.others = others
 
     def __getattr__(self, name):
         return getattr(self.process, name)
@@ -36,7 +36,7 @@ class Program:
 
     def guard(self):
         """The pid of its guard, which was started after the others."""
-        [pid] = set(guards(self.world)) - self.before
+        [pid] = set(guards(self.world)) - self.others
         return pid
 
 
@@ -111,6 +111,47 @@ def test_a_program_finds_no_child_and_gets_no_signal(pair):
         assert int(file.read().rsplit(")", 1)[1].split()[1]) != pair.pid
     assert os.getsid(guard) == guard
     assert all(os.readlink(f"/proc/{guard}/fd/{fd}") == "/dev/null" for fd in (0, 1, 2))
+
+
+SUBREAPER = "import ctypes, os, sys; ctypes.CDLL(None).prctl(36, 1); os.execv(sys.argv[1], sys.argv[1:])"
+
+
+def test_to_a_subreaper_the_guard_is_a_child_until_the_client_is_closed(etcd_world, start):
+    program = start(before=["/usr/bin/python3", "-c", SUBREAPER])
+    program.wait_lead()
+    guard = program.guard()
+    with open(f"/proc/{guard}/stat", encoding="ascii") as file:
+        assert int(file.read().rsplit(")", 1)[1].split()[1]) == program.pid
+    program.order("children")
+    program.wait_line("^children some, SIGCHLD never$")
+    program.order("close")
+    program.wait_line("^closed$")
+    wait_end(guard)
+    program.order("children")  # it collects the guard
+    _, place = program.wait_line("^children some, SIGCHLD came$")
+    program.order("children")
+    program.wait_line("^children none, SIGCHLD came$", after=place)
+
+
+PROCESS_1 = ["unshare", "--pid", "--fork", "--kill-child"]
+
+
+@pytest.mark.skipif(subprocess.run([*PROCESS_1, "true"], check=False, capture_output=True).returncode != 0,
+                    reason="no pid namespaces here")
+class TestProcess1:
+    def test_it_has_no_guard_and_is_told(self, etcd_world, start):
+        program = start(before=PROCESS_1)
+        program.wait_line(r"^trouble 0 a crash of this process would cost a ttl: .* first process of its pid namespace")
+        program.wait_lead()
+        program.order("sync")
+        program.wait_line("^synced$")
+        assert not guards(etcd_world)
+        program.order("children")
+        program.wait_line("^children none, SIGCHLD never$")
+
+    def test_it_cannot_ask_for_one(self, etcd_world):
+        told = etcd_world.run_command([*PROCESS_1, PROGRAM, "on", "10000", "db"])
+        assert told.code == 1 and "shareProcessNamespace" in told.err, told
 
 
 def test_a_forked_child_keeps_the_place_while_it_lives(pair):
