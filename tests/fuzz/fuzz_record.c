@@ -84,6 +84,9 @@ static void check_claim(const char *value)
     char *written = claim_write(value, claim);
     struct claim *again = claim_read(written, &err);
     assert(again != NULL && again->state == claim->state && again->attempt == claim->attempt);
+    assert(again->status == claim->status && again->again == claim->again && again->keep_ms == claim->keep_ms);
+    assert(again->since_wall_ms == claim->since_wall_ms && again->ended_wall_ms == claim->ended_wall_ms);
+    assert(again->out.left_out == claim->out.left_out && again->err.left_out == claim->err.left_out);
     assert(again->out.size == claim->out.size && again->err.size == claim->err.size);
     assert(again->out.size == 0 || memcmp(again->out.bytes, claim->out.bytes, claim->out.size) == 0);
     claim_free(again);
