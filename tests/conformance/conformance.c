@@ -1044,7 +1044,8 @@ static bool is_left_to_its_ttl(struct world *w, uint32_t ttl_ms)
     if (!in_time)
         return false;
     wait_view(w->b, 0, revision);
-    expect_done(put(w->b, "e/other", "x", 0, ANY)); /* a reason to look */
+    expect_done(put(w->a, "e/other", "x", 0, ANY)); /* a reason to look */
+    wait_view(w->b, 0, w->a->done_revision);
     return has_ended_with_its_ttl(&lease, w->b);
 }
 

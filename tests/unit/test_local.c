@@ -430,11 +430,14 @@ static void test_a_boot_drops_sessions_and_jumps_over_what_may_be_lost(void **st
     struct world w;
     world_init(&w);
     world_open(&w);
-    uint64_t session = session_new(w.client, LONG_TTL_MS);
-    assert_int_equal(put(w.client, "e/bound", "x", session, 0)->answer, BATON_ANSWER_DONE);
+    struct child child = hold(&w, "60000", NULL, NULL);
+    client_watch(w.client, 0, "e/");
+    wait_key(w.client, 0, "e/bound", true);
+    uint64_t session = view_get(w.client, 0, "e/bound")->session;
     assert_int_equal(put(w.client, "e/lasting", "kept", 0, 0)->answer, BATON_ANSWER_DONE);
     uint64_t revision = w.client->reply.revision;
     world_close(&w);
+    child_kill(&child); /* with nobody there to see it */
     execute(&w, "UPDATE meta SET value = 12345 WHERE name = 'boot'");
     world_open(&w);
     client_watch(w.client, 0, "e/");
@@ -813,7 +816,7 @@ static void test_a_full_disk_refuses_and_loses_nothing(void **state)
     }
     free(value);
     world_release(&w);
-    assert_int_equal(umount(w.folder), 0);
+    assert_int_equal(umount2(w.folder, MNT_DETACH), 0); /* this process has the session's lock as long as it lives */
 }
 
 int main(int argc, char **argv)

@@ -349,11 +349,10 @@ static void wake(void *ctx)
 
 /* ---- the contract ---- */
 
+/* A session that was not ended keeps its lock as long as this process lives: whose lock is free counts as dead, and a
+ * client that closes in the middle of a stop has still the time that its program was given. */
 static void engine_free(struct baton_engine *engine)
 {
-    for (size_t i = 0; i < COUNT_OF(engine->own); i++)
-        if (engine->own[i].id != 0)
-            close(engine->own[i].fd);
     for (struct job *job = engine->rewatch, *next; job != NULL; job = next) {
         next = job->next;
         job_free(job);
