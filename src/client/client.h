@@ -156,7 +156,7 @@ struct baton {
     /* the loop's own: */
     uint64_t ending; /* a session whose end was asked for, and not answered */
     bool end_asked;  /* in closing */
-    bool ended;      /* ... and answered */
+    uint64_t ended;  /* the last one whose end was answered */
     struct client_guard guard;
 };
 

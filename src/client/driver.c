@@ -352,7 +352,7 @@ static void on_session_ended(void *ctx, uint64_t session)
     /* Also if the core has answered by asking for its end: an end is told once. */
     if (b->ending == session) {
         b->ending = 0;
-        b->ended = true;
+        b->ended = session;
     }
     finish(b);
 }
@@ -389,7 +389,8 @@ static void on_closed(void *ctx)
     struct baton *b = ctx;
     int64_t deadline_ms;
     uint32_t ttl_ms;
-    client_guard_leave(b, b->ended || core_session(b->core, &deadline_ms, &ttl_ms) == 0);
+    uint64_t session = core_session(b->core, &deadline_ms, &ttl_ms);
+    client_guard_leave(b, session == 0 || session == b->ended);
     uv_close((uv_handle_t *)&b->asked, NULL);
     uv_close((uv_handle_t *)&b->due, NULL);
 }

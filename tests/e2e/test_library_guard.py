@@ -190,6 +190,28 @@ def test_a_guard_goes_with_its_client(pair):
     pair.wait_line("^children none, SIGCHLD never$")
 
 
+def test_a_guard_stays_where_the_end_of_the_session_was_not_answered(etcd_world, etcd, start):
+    """That of an earlier session was, which says nothing about this one."""
+    before = set(etcd.leases())
+    program = start(ttl_ms=6000)
+    program.wait_lead()
+    [first] = set(etcd.leases()) - before
+    etcd.ctl("lease", "revoke", first)
+    _, place = program.wait_line("^lost-session")
+    program.wait_line(r"^lead (\d+)", after=place)
+    guard = program.guard()
+    [member] = etcd.members
+    member.freeze()
+    try:
+        program.order("close")
+        program.wait_line("^closed$")
+        with pytest.raises(AssertionError):
+            wait_end(guard, limit=2)
+    finally:
+        member.thaw()
+    wait_end(guard)
+
+
 def test_a_program_that_becomes_another_one_loses_its_place_by_the_ttl(etcd_world, start):
     program = start(ttl_ms=2000)
     program.wait_lead()
