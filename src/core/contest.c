@@ -33,9 +33,9 @@ void attempt_answered(struct core *core, struct attempt *attempt, const struct b
         return;
     case BATON_ANSWER_REFUSED:
         attempt->retry_ms = core->now_ms + REFUSED_RETRY_MS;
-        if (reply->error.code == BATON_LOST)
+        if (reply->error.code == BATON_LOST && attempt->session == core->session.id)
             session_over(core, reply->error.text);
-        else
+        else if (reply->error.code != BATON_LOST) /* else it was an earlier session's */
             todo_tell(core, TELL_TROUBLE, NULL, "%s", reply->error.text)->code = reply->error.code;
         return;
     }

@@ -41,6 +41,7 @@ enum role {
 /* A write that the contest has under way, or may try again later. */
 struct attempt {
     uint64_t ticket;   /* 0: none is under way */
+    uint64_t session;  /* that it is bound to; 0: none */
     int64_t retry_ms;  /* not before */
     uint64_t revision; /* at which it was answered: a view older than this does not show it */
     bool unknown;      /* an answer was UNKNOWN: it may still take effect */

@@ -64,6 +64,7 @@ struct action *todo_write(struct core *core, struct attempt *attempt, uint32_t o
 {
     struct action *action = todo_add(core, ACTION_WRITE);
     action->ticket = attempt->ticket = ticket_new(core, owner);
+    attempt->session = session;
     action->write =
         (struct baton_write){.kind = kind, .key = key, .value = value, .session = session, .if_revision = if_revision};
     return action;

@@ -71,8 +71,11 @@ static void do_action(struct cluster *cluster, int n, const struct action *actio
     default:
         break;
     }
-    if (node->cut)
+    if (node->cut) {
+        if (action->kind == ACTION_WRITE)
+            node->unanswered = action->ticket;
         return;
+    }
     switch (action->kind) {
     case ACTION_SESSION_OPEN:
         event.kind = EVENT_SESSION_OPENED;
@@ -201,6 +204,14 @@ void cluster_session_ended(struct cluster *cluster, int n)
     uint32_t ttl_ms;
     uint64_t session = core_session(cluster->nodes[n].core, &deadline_ms, &ttl_ms);
     step(cluster, n, &(struct event){.kind = EVENT_SESSION_ENDED, .session = session});
+}
+
+void cluster_answer_lost(struct cluster *cluster, int n)
+{
+    struct baton_reply reply = {.answer = BATON_ANSWER_REFUSED};
+    error_set(&reply.error, BATON_LOST, "the session is over");
+    step(cluster, n, &(struct event){.kind = EVENT_WRITTEN, .ticket = cluster->nodes[n].unanswered, .reply = &reply});
+    settle(cluster);
 }
 
 bool cluster_testament(struct cluster *cluster, int n, struct baton_write *ret)

@@ -19,6 +19,7 @@ struct cluster_node {
     struct update todo;
     bool cut; /* nothing gets through; requests are not answered */
     uint64_t watch, seen;
+    uint64_t unanswered; /* the ticket of the last write that was cut off */
     char told[64][BATON_ERROR_TEXT]; /* "LEAD 3", in order; CHANGED and RENEWED are left out */
     size_t told_count;
     int64_t stop_until_ms;
@@ -47,6 +48,8 @@ void cluster_wait(struct cluster *cluster, int64_t ms);
 void cluster_kill(struct cluster *cluster, int n);
 /* The engine says that node n's session is over, before its deadline; the views do not show it yet. */
 void cluster_session_ended(struct cluster *cluster, int n);
+/* The answer to the write of node n that was cut off comes at last: its session was over then. */
+void cluster_answer_lost(struct cluster *cluster, int n);
 /* What its guard would write for node n, now: the caller frees key and value. false: nothing. */
 bool cluster_testament(struct cluster *cluster, int n, struct baton_write *ret);
 /* A guard writes this (and key and value are freed). true: it took effect. */

@@ -330,6 +330,30 @@ static void test_each_is_told_to_stop_as_long_before_the_deadline_as_it_needs(vo
     assert_int_equal(c->nodes[0].stop_until_ms, deadline_ms);
 }
 
+/* A transfer is bound to the session of who asks. */
+static void test_an_answer_for_an_earlier_session_does_not_end_the_next_one(void **state)
+{
+    struct cluster *c = *state;
+    for (int n = 0; n < 2; n++)
+        cluster_stand(c, n, NULL);
+    struct cluster_node *node = &c->nodes[1];
+    int64_t deadline_ms;
+    uint32_t ttl_ms;
+    node->cut = true;
+    core_transfer(node->core, node->election, 1, "n1", c->now_ms + 60000);
+    cluster_event(c, 1, EVENT_TICK);
+    assert_true(node->unanswered != 0);
+    cluster_session_ended(c, 1);
+    node->cut = false;
+    cluster_wait(c, CLUSTER_TTL_MS);
+    uint64_t session = core_session(node->core, &deadline_ms, &ttl_ms);
+    assert_true(session != 0);
+    cluster_answer_lost(c, 1);
+    assert_int_equal(core_session(node->core, &deadline_ms, &ttl_ms), session);
+    cluster_wait(c, 2000);
+    assert_int_equal(cluster_leader(c), 1); /* it was asked again */
+}
+
 /* What was not stopped in one session is no matter of the next one. */
 static void test_a_stop_of_an_earlier_session_does_not_end_the_next_one(void **state)
 {
@@ -696,6 +720,7 @@ int main(void)
         STORY(test_a_long_stop_is_told_when_renewals_fail),
         STORY(test_a_session_is_not_ended_before_its_program_has_stopped),
         STORY(test_each_is_told_to_stop_as_long_before_the_deadline_as_it_needs),
+        STORY(test_an_answer_for_an_earlier_session_does_not_end_the_next_one),
         STORY(test_a_stop_of_an_earlier_session_does_not_end_the_next_one),
         STORY(test_a_transfer_goes_to_the_one_that_was_named),
         STORY(test_a_leader_that_does_not_answer_has_not_transferred),
