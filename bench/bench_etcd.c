@@ -64,7 +64,7 @@ static void raw_open(struct raw *raw, const char *url)
     struct baton_error err;
     uv_loop_init(&raw->loop);
     raw->ops = engine_find(url, &err);
-    if (raw->ops == NULL || raw->ops->open(url, &raw->loop, &callbacks, raw, &raw->engine, &err) < 0)
+    if (raw->ops == NULL || raw->ops->open(url, true, &raw->loop, &callbacks, raw, &raw->engine, &err) < 0)
         give_up("%s", err.text);
 }
 

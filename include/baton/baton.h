@@ -85,6 +85,9 @@ struct baton_options {
     uint32_t watchdog_ms;
     bool renewals; /* queue a BATON_RENEWED when the session's deadline has moved */
     enum baton_guard_use guard;
+    /* Make a state directory that is not there (engine local). Default true; who only looks sets false, so that a
+     * mistyped path is told (BATON_NOT_FOUND) and not made. */
+    bool create;
 };
 
 /* Defaults. Every field may then be changed. */

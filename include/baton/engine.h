@@ -79,9 +79,11 @@ struct baton_engine_ops {
 
     /* Check the URL and begin. Fails at once for what cannot become right by waiting (a malformed URL, a damaged or
      * read-only store); an engine that cannot be reached now opens, says so by `trouble`, and goes on trying.
-     * (local: opening may touch the disk: it is the one call that may block, before the loop runs.) */
-    int (*open)(const char *url, uv_loop_t *loop, const struct baton_engine_callbacks *callbacks, void *ctx,
-                struct baton_engine **ret, struct baton_error *err);
+     * (local: opening may touch the disk: it is the one call that may block, before the loop runs.)
+     * `create`: a store that is not there is made; else that is NOT_FOUND, and nothing is made. (An engine whose stores
+     * are always there, as those of a server are, need not look at it.) */
+    int (*open)(const char *url, bool create, uv_loop_t *loop, const struct baton_engine_callbacks *callbacks,
+                void *ctx, struct baton_engine **ret, struct baton_error *err);
     /* Give everything back; a session still open is left as it is (its process may be about to die: the ttl or the
      * guard ends it). `closed` follows, and nothing else. */
     void (*close)(struct baton_engine *engine);

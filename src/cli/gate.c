@@ -471,7 +471,7 @@ static int relay_all(struct gate *gate, int most)
     cli_print_begin();
     if (gate->options->json)
         cli_print_json(stderr, gate->options->name);
-    if (observer_open(&gate->observer, gate->options->url, gate->options->name, &err) < 0)
+    if (observer_open(&gate->observer, gate->options->url, gate->options->name, true, &err) < 0)
         return cli_fail(&err);
     tell_limit(gate, most); /* after what is wrong with the arguments */
     while (!gate->stopped)

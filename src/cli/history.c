@@ -99,7 +99,7 @@ static int run(int argc, char **argv)
     if (status != CLI_GO)
         return status;
     struct observer observer;
-    status = observer_begin(&observer, url, args.operands[0], timeout_ms);
+    status = observer_begin(&observer, url, args.operands[0], false, timeout_ms);
     if (status == CLI_GO)
         status = show(&observer, json);
     observer_close(&observer);

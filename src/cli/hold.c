@@ -112,7 +112,7 @@ static int run_hold(int argc, char **argv)
     if (why != NULL && strlen(why) > WHY_MAX)
         return cli_usage_error("hold", "--why is too long: %zu bytes, at most %d are allowed", strlen(why), WHY_MAX);
     struct observer observer;
-    status = observer_begin(&observer, url, args.operands[0], timeout_ms);
+    status = observer_begin(&observer, url, args.operands[0], true, timeout_ms);
     if (status == CLI_GO)
         status = hold(&observer, why);
     observer_close(&observer);
@@ -138,7 +138,7 @@ static int run_release(int argc, char **argv)
     if (status != CLI_GO)
         return status;
     struct observer observer;
-    status = observer_begin(&observer, url, args.operands[0], timeout_ms);
+    status = observer_begin(&observer, url, args.operands[0], false, timeout_ms);
     if (status == CLI_GO)
         status = release(&observer);
     observer_close(&observer);

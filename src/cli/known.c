@@ -30,13 +30,18 @@ static void note_trouble(const struct baton_event *event, struct baton_error *tr
         trouble->code = BATON_OK;
 }
 
+bool known_hopeless(const struct baton_error *trouble)
+{
+    return trouble->code == BATON_CORRUPT || trouble->code == BATON_NEWER;
+}
+
 int known_wait(struct baton *client, bool (*known)(const void *handle), const void *handle, int64_t until_ms,
                struct baton_error *err)
 {
     struct baton_error trouble = {.code = BATON_OK};
     struct baton_event event;
     while (!known(handle)) {
-        if (baton_now_ms() >= until_ms)
+        if (baton_now_ms() >= until_ms || known_hopeless(&trouble))
             return in_vain(client, &trouble, err);
         wait_for_event(client, until_ms);
         while (baton_next(client, &event))

@@ -11,4 +11,7 @@ int known_wait(struct baton *client, bool (*known)(const void *handle), const vo
 /* The answer to a request: 0, or -1 with what it says. */
 int known_reply(struct baton *client, uint64_t request, int64_t until_ms, struct baton_error *err);
 
+/* A trouble that does not pass by itself: a store that is damaged, or of a newer version. */
+bool known_hopeless(const struct baton_error *trouble);
+
 #endif

@@ -146,6 +146,7 @@ static int describe(const struct lock_options *options)
     size_t count = 0;
     baton_options_init(&client_options);
     client_options.url = options->candidate.url;
+    client_options.create = false;
     if (baton_open(&client_options, &client, &err) < 0 ||
         lock_view_get(client, options->name, baton_now_ms() + options->timeout_ms, &status, &count, &err) < 0) {
         baton_close(client);

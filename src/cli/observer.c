@@ -10,6 +10,7 @@
 
 #include "base/base.h"
 #include "cli/cli.h"
+#include "cli/known.h"
 
 /* A reply comes within the time that was given for it; this much later something is broken. */
 #define REPLY_SLACK_MS 2000
@@ -31,13 +32,14 @@ static void operator_id(char *id, size_t size)
              salt & 0xffff);
 }
 
-int observer_open(struct observer *observer, const char *url, const char *name, struct baton_error *err)
+int observer_open(struct observer *observer, const char *url, const char *name, bool create, struct baton_error *err)
 {
     char id[BATON_ID_MAX + 1];
     struct baton_options options;
     *observer = (struct observer){.name = name, .reader = -1};
     baton_options_init(&options);
     options.url = url;
+    options.create = create;
     operator_id(id, sizeof(id));
     /* A user or host name that no id can hold: the library's own choice. */
     options.id = baton_check_name("id", id, NULL) == 0 ? id : NULL;
@@ -113,7 +115,7 @@ int observer_first_view(struct observer *observer, uint32_t timeout_ms, struct b
         int got = observer_next(observer, until_ms, &event, err);
         if (got < 0)
             return -1;
-        if (got > 0)
+        if (got > 0 && !known_hopeless(&observer->trouble))
             continue;
         if (observer->trouble.code != BATON_OK)
             return error_set(err, observer->trouble.code, "%s", observer->trouble.text);
@@ -136,6 +138,8 @@ int observer_reply(struct observer *observer, uint64_t request, uint32_t timeout
             return error_set(err, BATON_TIMEOUT, "there was no answer from %s", baton_url(observer->client));
         if (event.kind != BATON_REPLY || event.request != request)
             continue;
+        if (event.code == BATON_TIMEOUT && observer->trouble.code != BATON_OK) /* that is why */
+            return error_set(err, observer->trouble.code, "%s", observer->trouble.text);
         return event.code == BATON_OK ? 0 : error_set(err, event.code, "%s", event.text);
     }
 }
@@ -145,11 +149,11 @@ bool observer_exists(const struct baton_status *status)
     return status->term > 0 || status->candidate_count > 0 || status->held || status->trouble != NULL;
 }
 
-int observer_begin(struct observer *observer, const char *url, const char *name, uint32_t timeout_ms)
+int observer_begin(struct observer *observer, const char *url, const char *name, bool create, uint32_t timeout_ms)
 {
     struct baton_error err;
     int64_t until_ms = baton_now_ms() + timeout_ms;
-    if (observer_open(observer, url, name, &err) < 0 || observer_first_view(observer, timeout_ms, &err) < 0)
+    if (observer_open(observer, url, name, create, &err) < 0 || observer_first_view(observer, timeout_ms, &err) < 0)
         return cli_fail(&err);
     observer->until_ms = until_ms;
     return CLI_GO;

@@ -1,7 +1,7 @@
 /* observer.h: a client that looks at one election, or at all of them, and asks things of it; never a candidate.
  *
  *     struct observer o;
- *     int status = observer_begin(&o, url, name, 5000);
+ *     int status = observer_begin(&o, url, name, false, 5000);
  *     if (status == CLI_GO)
  *         o.status[0].leader ...
  *     observer_close(&o);
@@ -23,8 +23,8 @@ struct observer {
     int reader; /* observer_next ends when nobody reads this descriptor any more; -1: it does not look */
 };
 
-/* Closing is allowed after a failed open, too. */
-int observer_open(struct observer *observer, const char *url, const char *name, struct baton_error *err);
+/* `create`: as baton_options has it. Closing is allowed after a failed open, too. */
+int observer_open(struct observer *observer, const char *url, const char *name, bool create, struct baton_error *err);
 void observer_close(struct observer *observer);
 
 /* Wait for the next event, until `until_ms` (NEVER_MS: for ever). 1: *ret is it, and when it is a BATON_CHANGED, status
@@ -32,7 +32,7 @@ void observer_close(struct observer *observer);
 int observer_next(struct observer *observer, int64_t until_ms, struct baton_event *ret, struct baton_error *err);
 /* Open, and wait for the first view. CLI_GO, or the exit status of an error that was told. `until_ms` is then when
  * `timeout_ms` is over. */
-int observer_begin(struct observer *observer, const char *url, const char *name, uint32_t timeout_ms);
+int observer_begin(struct observer *observer, const char *url, const char *name, bool create, uint32_t timeout_ms);
 /* What is left of it; at least 1. */
 uint32_t observer_left_ms(const struct observer *observer);
 

@@ -41,6 +41,7 @@ static int look(const struct once_view *view, const char *key, struct looking *r
     struct baton_error err;
     baton_options_init(&options);
     options.url = view->url;
+    options.create = false;
     *ret = (struct looking){.until_ms = baton_now_ms() + view->timeout_ms};
     if (baton_open(&options, &ret->client, &err) == 0 && baton_observe_task(ret->client, key, &ret->task, &err) == 0 &&
         known_wait(ret->client, is_known, ret->task, ret->until_ms, &err) == 0 &&

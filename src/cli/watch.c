@@ -231,7 +231,7 @@ static int run(int argc, char **argv)
         return status;
     struct baton_error err;
     struct observer observer;
-    if (observer_open(&observer, url, args.operands[0], &err) < 0)
+    if (observer_open(&observer, url, args.operands[0], false, &err) < 0)
         status = cli_fail(&err);
     else {
         observer.reader = STDOUT_FILENO; /* `baton watch | head -1` must not wait for the next change to end */

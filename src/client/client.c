@@ -59,7 +59,7 @@ int baton_check_name(const char *what, const char *name, struct baton_error *err
 
 void baton_options_init(struct baton_options *options)
 {
-    *options = (struct baton_options){.ttl_ms = BATON_TTL_DEFAULT_MS};
+    *options = (struct baton_options){.ttl_ms = BATON_TTL_DEFAULT_MS, .create = true};
 }
 
 void baton_stand_options_init(struct baton_stand_options *options)

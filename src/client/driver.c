@@ -596,7 +596,7 @@ static int start(struct baton *b, struct baton_error *err)
 {
     if (start_loop(b, err) < 0)
         return -1;
-    if (b->ops->open(b->url, &b->loop, &callbacks, b, &b->engine, err) < 0) {
+    if (b->ops->open(b->url, b->options.create, &b->loop, &callbacks, b, &b->engine, err) < 0) {
         on_closed(b);
         stop_loop(b);
         return -1;

@@ -312,7 +312,7 @@ static const struct baton_engine_callbacks heard = {.session_opened = on_session
 
 /* ---- to the engine ---- */
 
-static int faults_open(const char *url, uv_loop_t *loop, const struct baton_engine_callbacks *callbacks, void *ctx,
+static int faults_open(const char *url, bool create, uv_loop_t *loop, const struct baton_engine_callbacks *callbacks, void *ctx,
                        struct baton_engine **ret, struct baton_error *err)
 {
     struct baton_engine *engine = mem_new(sizeof(*engine));
@@ -322,7 +322,7 @@ static int faults_open(const char *url, uv_loop_t *loop, const struct baton_engi
     engine->last = &engine->first;
     const char *asked = environment_get("BATON_FAULTS");
     if (parse(asked != NULL ? asked : "delay=0", &engine->faults, err) < 0 ||
-        engine->inner_ops->open(url, loop, &heard, engine, &engine->inner, err) < 0) {
+        engine->inner_ops->open(url, create, loop, &heard, engine, &engine->inner, err) < 0) {
         free(engine);
         return -1;
     }

@@ -165,7 +165,7 @@ static const struct baton_engine_callbacks traced = {.session_opened = on_sessio
 
 /* ---- to the engine ---- */
 
-static int trace_open(const char *url, uv_loop_t *loop, const struct baton_engine_callbacks *callbacks, void *ctx,
+static int trace_open(const char *url, bool create, uv_loop_t *loop, const struct baton_engine_callbacks *callbacks, void *ctx,
                       struct baton_engine **ret, struct baton_error *err)
 {
     struct baton_engine *engine = mem_new(sizeof(*engine));
@@ -174,7 +174,7 @@ static int trace_open(const char *url, uv_loop_t *loop, const struct baton_engin
     engine->callbacks = *callbacks;
     engine->ctx = ctx;
     say("> open %s", url_shown(url, shown));
-    if (engine->inner_ops->open(url, loop, &traced, engine, &engine->inner, err) < 0) {
+    if (engine->inner_ops->open(url, create, loop, &traced, engine, &engine->inner, err) < 0) {
         free(engine);
         return -1;
     }

@@ -216,7 +216,7 @@ struct client *client_try(const char *url, uv_loop_t *loop, struct baton_error *
     client->ops = harness_ops(url);
     client->loop = loop;
     client->inside = true;
-    if (client->ops->open(url, loop, &callbacks, client, &client->engine, err) < 0) {
+    if (client->ops->open(url, true, loop, &callbacks, client, &client->engine, err) < 0) {
         free(client);
         return NULL;
     }

@@ -219,6 +219,7 @@ class World:
     def __init__(self, folder):
         self.folder = folder
         self.state = os.path.join(folder, "state")
+        os.mkdir(self.state, 0o700)  # who only looks does not make it
         self.mark = f"BATON_TEST_MARK={uuid.uuid4().hex}"
         name, value = self.mark.split("=")
         self.env = {key: os.environ[key] for key in ("PATH", "LANG", "USER", "ASAN_OPTIONS", "UBSAN_OPTIONS",

@@ -50,7 +50,7 @@ def usage(command, words):
 def test_run_without_what_it_needs(world, args, words):
     told = world.run("run", *args)
     assert (told.code, told.out, told.err) == (64, "", usage("run", words))
-    assert not os.path.exists(world.state)
+    assert os.listdir(world.state) == []
 
 
 NAMES = [
@@ -235,7 +235,7 @@ def test_a_ttl_that_does_not_fit_the_grace_shows_the_sum(world):
     assert (told.code, told.out) == (64, "")
     assert told.err == usage("run", "--grace 3s and 200ms for the kill make 3200ms; --ttl 4s leaves 2s for a stop: "
                              "choose a longer --ttl or a shorter --grace")
-    assert not os.path.exists(world.state)
+    assert os.listdir(world.state) == []
 
 
 # ---- the command that is run ----
@@ -262,15 +262,41 @@ def test_a_command_that_is_not_executable(world):
 # ---- the state directory ----
 
 def test_a_state_directory_whose_parent_is_missing(world):
-    told = world.run("status", "--url", f"local:{world.folder}/a/b")
+    told = world.run("hold", "--url", f"local:{world.folder}/a/b", "db")
     assert (told.code, told.out) == (66, "")
     assert told.err == (f"baton: local: the state directory {world.folder}/a/b does not exist, nor does the one above "
                         "it; create it\n")
 
 
 def test_a_state_directory_is_made_with_a_mode_that_keeps_others_out(world):
-    assert world.run("status").code == 0
+    os.rmdir(world.state)
+    assert world.run("hold", "db").code == 0
     assert stat.S_IMODE(os.stat(world.state).st_mode) & 0o007 == 0
+
+
+READERS = (["status"], ["status", "db"], ["watch"], ["history", "db"], ["transfer", "db"], ["release", "db"],
+           ["lock", "--describe", "l"], ["once", "list"], ["once", "show", "k"], ["once", "forget", "k"])
+
+
+@pytest.mark.parametrize("command", READERS, ids=" ".join)
+def test_who_only_looks_does_not_make_a_mistyped_directory(world, command):
+    for path in (f"{world.folder}/mistyped", f"{world.folder}/a/b"):
+        told = world.run(*command, env={"BATON_URL": f"local:{path}"})
+        assert (told.code, told.out) == (66, "")
+        assert told.err == (f"baton: local: there is no state directory {path}; is the path right? It is made when "
+                            "the first instance begins\n")
+    assert not {"mistyped", "a"} & set(os.listdir(world.folder))
+
+
+@pytest.mark.parametrize("command", READERS, ids=" ".join)
+def test_who_only_looks_makes_no_files_among_others(world, command):
+    with open(f"{world.state}/notes.txt", "w", encoding="utf-8") as file:
+        file.write("not of baton")
+    told = world.run(*command)
+    assert (told.code, told.out) == (66, "")
+    assert told.err == (f"baton: local: there is nothing of baton's in the directory {world.state}; is the path right? "
+                        "No instance has used it yet\n")
+    assert os.listdir(world.state) == ["notes.txt"]
 
 
 def as_nobody(world, *args):
@@ -280,7 +306,7 @@ def as_nobody(world, *args):
 
 @NEED_ROOT
 def test_a_state_directory_without_permission(open_world):
-    os.mkdir(open_world.state, 0o755)
+    os.chmod(open_world.state, 0o755)
     told = as_nobody(open_world, "status")
     assert (told.code, told.out) == (77, "")
     assert re.fullmatch(rf"baton: local: cannot open {open_world.state}/\S+ for writing: Permission denied\n", told.err)
@@ -289,17 +315,17 @@ def test_a_state_directory_without_permission(open_world):
 
 @NEED_ROOT
 def test_a_state_directory_that_cannot_be_made(open_world):
-    told = as_nobody(open_world, "status")
+    os.rmdir(open_world.state)
+    told = as_nobody(open_world, "hold", "db")
     assert (told.code, told.out) == (77, "")
     assert told.err == f"baton: local: cannot create the state directory {open_world.state}: Permission denied\n"
 
 
 def in_mount(world, options, script):
     """Run a shell script where the state directory is a file system of its own."""
-    os.makedirs(world.state, exist_ok=True)
     namespaces = ["--mount"] if ROOT else ["--mount", "--map-root-user"]
     return world.run_command(["unshare", *namespaces, "sh", "-c",
-                              f"mount -t tmpfs -o {options} none {world.state} && {script}"])
+                              f"mount -t tmpfs -o mode=700,{options} none {world.state} && {script}"])
 
 
 def test_a_read_only_state_directory(world):
@@ -309,7 +335,7 @@ def test_a_read_only_state_directory(world):
 
 
 def test_a_full_disk_before_the_first_use(world):
-    told = in_mount(world, "size=64k", f"{{ dd if=/dev/zero of={world.state}/fill status=none; {BATON} status; }}")
+    told = in_mount(world, "size=64k", f"{{ dd if=/dev/zero of={world.state}/fill status=none; {BATON} hold db; }}")
     assert (told.code, told.out) == (73, "")
     assert "No space left on device" in told.err and told.err.count("baton: ") == 1
     assert f"local: cannot make {world.state}/heartbeats." in told.err
@@ -325,7 +351,6 @@ def test_a_full_disk_later(world):
 
 @pytest.mark.skipif(not ROOT or not os.path.exists("/dev/fuse"), reason="needs root and /dev/fuse")
 def test_a_network_file_system(world):
-    os.mkdir(world.state)
     with FuseMount(world.state):
         told = world.run("status")
     assert (told.code, told.out) == (78, "")
@@ -358,7 +383,6 @@ def quiet(world):
 
 
 def test_a_database_that_is_something_else(world):
-    os.mkdir(world.state)
     path = f"{world.state}/baton.db"
     with open(path, "w", encoding="utf-8") as file:
         file.write("shopping list\n" * 100)

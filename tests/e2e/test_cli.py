@@ -90,7 +90,7 @@ def test_version(world):
 def test_a_wrong_word_is_named(world, args, message):
     told = world.run(*args)
     assert (told.code, told.out, told.err) == (64, "", message)
-    assert not os.path.exists(world.state)  # nothing was touched
+    assert os.listdir(world.state) == []  # nothing was touched
 
 
 def test_options_may_follow_the_name(world):

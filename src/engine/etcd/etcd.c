@@ -154,7 +154,7 @@ static const struct link_callbacks link_callbacks = {
 
 /* ---- open and close ---- */
 
-static int etcd_open(const char *url, uv_loop_t *loop, const struct baton_engine_callbacks *callbacks, void *ctx,
+static int etcd_open(const char *url, bool create, uv_loop_t *loop, const struct baton_engine_callbacks *callbacks, void *ctx,
                      struct baton_engine **ret, struct baton_error *err)
 {
     struct etcd_url parsed;

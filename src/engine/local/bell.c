@@ -80,7 +80,8 @@ enum bell_answer ear_wait(const struct ear *ear, bell_word *own, uint32_t own_he
         until.tv_sec++;
         until.tv_nsec -= 1000000000;
     }
-    while (is_silent(ear) && atomic_load(own) == own_heard) {
+    /* The own word first: the bells may have lost their memory since (pulse_look). */
+    while (atomic_load(own) == own_heard && is_silent(ear)) {
         if (wait_once(ear, own, own_heard, limit_ms >= 0 ? &until : NULL) >= 0)
             continue;
         if (errno == ETIMEDOUT)

@@ -13,17 +13,19 @@
 struct db;
 
 /* Open DIR/baton.db, created if it is missing. `writer_fd` is the descriptor of the writer's lock; `pulse`, of the same
- * DIR, tells which boot it is. Errors: DENIED, FULL, CORRUPT or NEWER (nothing is touched), UNSUPPORTED (in use by
- * strangers), SYSTEM. */
-struct db *db_open(const char *folder, int writer_fd, const struct pulse *pulse, struct baton_error *err);
-/* The same for who knows that a process that is alive has it open: it needs no check, and no preparation for a boot. */
-struct db *db_open_again(const char *folder, int writer_fd, const struct pulse *pulse, struct baton_error *err);
+ * DIR, tells which boot it is, and is good for as long. Errors: DENIED, FULL, CORRUPT or NEWER (nothing is touched),
+ * UNSUPPORTED (in use by strangers), SYSTEM. */
+struct db *db_open(int writer_fd, struct pulse *pulse, struct baton_error *err);
+/* The same for who knows that a process that is alive has it open. */
+struct db *db_open_again(int writer_fd, struct pulse *pulse, struct baton_error *err);
 /* What the first write that goes to the disk would have to do, done ahead of it: once, when there is time. */
 void db_warm(struct db *db);
 /* What db_write of this key and then db_session_end will look at is read ahead of them, and stays as long as nobody
  * writes. Outside of a transaction. */
 void db_warm_end(struct db *db, uint64_t session, const char *key);
 void db_close(struct db *db);
+/* Wait for other programs that have locked the database for as long as `*hurry` is false, not for BUSY_MS only. */
+void db_wait_until(struct db *db, const _Atomic bool *hurry);
 
 /* A transaction that writes: takes the writer's lock. db_commit or db_rollback gives it back. `durable`: wait for the
  * disk. 0 or -1 with err. */

@@ -2,34 +2,73 @@
  *
  *     baton.db     SQLite, WAL: records, sessions, the log of changes
  *     heartbeats.* a shared mapping: the bell, and one slot a session; the number is the boot's, so that no slot
- * outlives it
+ *                  outlives it
  *     sessions     one byte a session, locked by its processes (open file description lock); and one byte a boot
  *     writer       locked by who writes to baton.db
+ *
+ * The directory is opened once, and everything in it is opened by that descriptor. Whoever may write the directory may
+ * be hostile (docs/security.md): a file is used only if it is a regular file with one name, reached without a symbolic
+ * link, that nobody else may write; so nobody can make another user write outside of the directory. A directory that
+ * everybody may write, or that belongs to a stranger, is refused.
  */
 #ifndef LOCAL_FOLDER_H
 #define LOCAL_FOLDER_H
 
-#include <stdint.h>
+#include <stdbool.h>
+#include <sys/stat.h>
+#include <sys/types.h>
 
 #include "baton/error.h"
+
+#define FOLDER_FILES_MAX 8
+
+struct folder {
+    char *path; /* as it was given */
+    bool again; /* a process that is alive has it open: its files are there, and none is made */
+    int fd;
+    /* What was opened, for folder_look; and the root directory by which the path was found. */
+    dev_t device, root_device;
+    ino_t inode, root_inode;
+    uid_t owner;
+    mode_t group_bits; /* what its group may do */
+    struct folder_known {
+        char name[24];
+        ino_t inode;
+        off_t size; /* at least; 0: any */
+    } known[FOLDER_FILES_MAX];
+    size_t known_count;
+};
 
 /* The directory that a URL means, on the heap; it may not be there. NULL with err. */
 char *folder_name(const char *url, struct baton_error *err);
 
-/* The directory that a URL means, on the heap: "local:" is the user's state directory (root: /var/lib/baton; others:
- * $XDG_STATE_HOME/baton or ~/.local/state/baton), "local:/path" or "local:///path" is that path. It is created if only
- * the last part of the path is missing (for "local:", all of it). NULL with err. */
-char *folder_find(const char *url, struct baton_error *err);
+/* Open the directory that a URL means: "local:" is the user's state directory (root: /var/lib/baton; others:
+ * $XDG_STATE_HOME/baton or ~/.local/state/baton), "local:/path" or "local:///path" is that path. `create`: it is made
+ * if only the last part of the path is missing (for "local:", all of it); else there must be a namespace in it.
+ * 0, or -1 with err: INVALID, NOT_FOUND, DENIED (also: not safe), UNSUPPORTED. */
+int folder_open(struct folder *folder, const char *url, bool create, struct baton_error *err);
+/* The directory `path`, which is in use. */
+int folder_open_again(struct folder *folder, const char *path, struct baton_error *err);
+void folder_close(struct folder *folder);
 
 /* Open a file of the folder for reading and writing, created if it is missing; its mode follows the folder's: what a
- * group may do there, it may do with the file. A descriptor (close-on-exec), or -1 with err. */
-int folder_file(const char *folder, const char *name, struct baton_error *err);
-
-/* A number, not 0, for the present boot of the machine, from its boot_id, and for the clock that counts it: processes
- * in time namespaces with different offsets of CLOCK_BOOTTIME (time_namespaces(7)) have different ones. 0, or -1 with
- * err.
+ * group may do there, it may do with the file. folder_look knows it from now on. A descriptor (close-on-exec), or -1
+ * with err. */
+int folder_file(struct folder *folder, const char *name, struct baton_error *err);
+/* The same of one that must be there: -1 with errno ENOENT, and err untouched, if it is not. */
+int folder_existing(const struct folder *folder, const char *name, struct baton_error *err);
+/* A new file of this name; what has it is removed. It is to be renamed when it is whole. A descriptor, or -1 with err.
  */
-int boot_number(uint64_t *ret, struct baton_error *err);
+int folder_new(const struct folder *folder, const char *name, struct baton_error *err);
+/* Is this file, which somebody else (SQLite) is going to open, one that may be used? 1: there is none. -1 with err. */
+int folder_check(const struct folder *folder, const char *name, struct stat *ret, struct baton_error *err);
+/* From now on, folder_look expects what has this name now, with at least `size` bytes. 0, or -1 with err. */
+int folder_know(struct folder *folder, const char *name, off_t size, struct baton_error *err);
+
+/* Does the path still lead to this directory, and do the names in it still mean the files that are open? If not,
+ * whoever opens it now gets another namespace, and nothing in this one may count any more. 0, or -1 with err:
+ * UNAVAILABLE. Any thread. */
+int folder_look(const struct folder *folder, struct baton_error *err);
 
 /* Take and give back the writer's lock: an open file description lock on the whole file, waited for in the kernel. */
 int writer_lock(int fd, struct baton_error *err);

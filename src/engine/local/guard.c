@@ -17,6 +17,7 @@
 struct baton_engine_guard {
     uint64_t session;
     int slot, lock_fd, writer_fd;
+    struct folder folder;
     struct pulse pulse;
     struct db *db;
     struct baton_write testament; /* no key: none */
@@ -29,6 +30,7 @@ void local_guard_close(struct baton_engine_guard *guard)
     write_release(&guard->testament);
     db_close(guard->db);
     pulse_close(&guard->pulse);
+    folder_close(&guard->folder);
     if (guard->lock_fd >= 0)
         close(guard->lock_fd);
     if (guard->writer_fd >= 0)
@@ -40,22 +42,23 @@ int local_guard_open(const char *text, int fd, struct baton_engine_guard **ret, 
 {
     struct baton_engine_guard *guard = mem_new(sizeof(*guard));
     guard->lock_fd = fd;
-    guard->writer_fd = guard->pulse.lock_fd = -1;
+    guard->writer_fd = guard->pulse.lock_fd = guard->folder.fd = -1;
     unsigned long long session;
     int path_at = 0;
     if (sscanf(text, "1 %llu %d %n", &session, &guard->slot, &path_at) != 2 || path_at == 0 || text[path_at] != '/') {
         error_set(err, BATON_INVALID, "local: '%.100s' does not describe a session", text);
         goto fail;
     }
-    const char *folder = text + path_at;
     guard->session = session;
-    if (pulse_open(&guard->pulse, folder, err) < 0 || (guard->writer_fd = folder_file(folder, "writer", err)) < 0)
+    if (folder_open_again(&guard->folder, text + path_at, err) < 0 ||
+        pulse_open(&guard->pulse, &guard->folder, err) < 0 ||
+        (guard->writer_fd = folder_file(&guard->folder, "writer", err)) < 0)
         goto fail;
-    guard->db = db_open_again(folder, guard->writer_fd, &guard->pulse, err);
+    guard->db = db_open_again(guard->writer_fd, &guard->pulse, err);
     if (guard->db == NULL)
         goto fail;
     db_warm(guard->db);
-    pulse_warm(&guard->pulse, guard->slot, session);
+    pulse_warm(&guard->pulse, guard->slot);
     *ret = guard;
     return 0;
 fail:
@@ -66,7 +69,7 @@ fail:
 void local_guard_testament(struct baton_engine_guard *guard, const struct baton_write *write)
 {
     write_replace(&guard->testament, write);
-    if (write != NULL)
+    if (write != NULL && pulse_look(&guard->pulse, NULL) == 0)
         db_warm_end(guard->db, guard->session, write->key);
 }
 
@@ -88,12 +91,15 @@ static int write_store(struct baton_engine_guard *guard, struct baton_error *err
 
 int local_guard_end(struct baton_engine_guard *guard, uint32_t timeout_ms, struct baton_error *err)
 {
-    int result = write_store(guard, err);
+    bool whole = pulse_look(&guard->pulse, err) == 0;
+    int result = whole ? write_store(guard, err) : -1;
     /* Even if the disk is full: nobody holds it any more, so whoever can write may end it. */
-    pulse_end(&guard->pulse, guard->slot, guard->session);
+    if (whole)
+        pulse_end(&guard->pulse, guard->slot, guard->session);
     if (guard->lock_fd >= 0)
         pulse_unlock(guard->lock_fd, guard->session);
-    pulse_ring(&guard->pulse, db_changed_keys(guard->db), NULL);
+    if (whole)
+        pulse_ring(&guard->pulse, db_changed_keys(guard->db), NULL);
     return result;
 }
 
@@ -102,7 +108,7 @@ int local_guard_renew(struct baton_engine_guard *guard, uint32_t timeout_ms, uin
                       struct baton_error *err)
 {
     int64_t now_ms = clock_now_ms();
-    if (pulse_removed(&guard->pulse) || !pulse_renew(&guard->pulse, guard->slot, guard->session, now_ms))
+    if (pulse_look(&guard->pulse, NULL) < 0 || !pulse_renew(&guard->pulse, guard->slot, guard->session, now_ms))
         return error_set(err, BATON_LOST, "local: session %llu is over", (unsigned long long)guard->session);
     int64_t left_ms = pulse_expires_ms(&guard->pulse, guard->slot, guard->session) - now_ms;
     *ret_ttl_ms = left_ms > 0 ? (uint32_t)left_ms : 0;

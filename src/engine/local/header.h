@@ -2,13 +2,15 @@
 #ifndef LOCAL_HEADER_H
 #define LOCAL_HEADER_H
 
-#include <stdbool.h>
+#include "engine/local/folder.h"
 
-#include "baton/error.h"
+enum header {
+    HEADER_EMPTY,      /* there is nothing in the file yet, or no file */
+    HEADER_OURS,       /* it is baton's, of this version or an older one */
+    HEADER_WITHOUT_WAL /* the same, as some tools leave it that copy databases */
+};
 
-/* *ret_empty: there is nothing in the file yet, or no file. 0, or -1 with err: CORRUPT, NEWER. */
-int header_check(const char *path, bool *ret_empty, struct baton_error *err);
-/* The same of DIR/baton.db, before anything is made in DIR. */
-int header_look(const char *folder, struct baton_error *err);
+/* Look at DIR/baton.db. 0, or -1 with err: CORRUPT, NEWER, DENIED. */
+int header_check(const struct folder *folder, enum header *ret, struct baton_error *err);
 
 #endif

@@ -19,6 +19,7 @@
 #include "engine/local/folder.h"
 #include "engine/local/guard.h"
 #include "engine/local/header.h"
+#include "engine/local/holder.h"
 #include "engine/local/others.h"
 #include "engine/local/watches.h"
 #include "engine/local/worker.h"
@@ -27,6 +28,7 @@
 #define TTL_MAX_MS 86400000
 #define STEP_MS 30 /* candidates stagger their claims by this */
 #define TROUBLE_RETRY_MS 1000
+#define STUCK_MS 1000 /* who waits so long for others who write says so */
 
 struct own_session {
     uint64_t id;
@@ -37,7 +39,7 @@ struct baton_engine {
     const struct baton_engine_ops *ops;
     struct baton_engine_callbacks callbacks;
     void *ctx;
-    char *folder;
+    struct folder folder;
     struct pulse pulse;
     struct others others;
     struct watches watches;
@@ -53,22 +55,75 @@ struct baton_engine {
     uint32_t looked;     /* the bell, when it was last asked to look */
     int closing;         /* handles that are still to close */
     int64_t retry_ms;    /* look again after trouble */
+    bool gone;           /* the directory is another one now: the mapping is not touched */
+    size_t asked;        /* jobs of the worker's without an outcome */
+    int64_t ask_ms;      /* when to ask whether the worker waits for others; NEVER_MS */
+    bool stuck;          /* ... and it was told that it does */
+    int64_t armed_ms;    /* the timer */
     struct job *rewatch; /* watches that could not be read */
 };
 
 /* ---- when to wake ---- */
 
-static void set_due(struct baton_engine *engine, int64_t now_ms)
+static void arm(struct baton_engine *engine, int64_t wake_ms)
 {
-    int64_t wake_ms = others_wake_ms(&engine->others, now_ms);
-    if (engine->retry_ms < wake_ms)
-        wake_ms = engine->retry_ms;
     struct itimerspec when = {0};
     if (wake_ms != NEVER_MS) {
         when.it_value.tv_sec = wake_ms / 1000;
         when.it_value.tv_nsec = wake_ms % 1000 * 1000000;
     }
     timerfd_settime(engine->due_fd, TFD_TIMER_ABSTIME, &when, NULL);
+    engine->armed_ms = wake_ms;
+}
+
+static void set_due(struct baton_engine *engine, int64_t now_ms)
+{
+    int64_t wake_ms = engine->gone ? NEVER_MS : others_wake_ms(&engine->others, now_ms);
+    if (engine->retry_ms < wake_ms)
+        wake_ms = engine->retry_ms;
+    if (engine->ask_ms < wake_ms)
+        wake_ms = engine->ask_ms;
+    arm(engine, wake_ms);
+}
+
+/* Give the worker something to do. If it takes long, somebody may keep it from writing. */
+static void ask(struct baton_engine *engine, struct job *job)
+{
+    job->asked = true;
+    if (engine->asked++ == 0) {
+        engine->ask_ms = clock_now_ms() + STUCK_MS;
+        if (engine->ask_ms < engine->armed_ms)
+            arm(engine, engine->ask_ms);
+    }
+    worker_add(engine->worker, job);
+}
+
+static void answered(struct baton_engine *engine, const struct job *job)
+{
+    if (!job->asked || --engine->asked > 0)
+        return;
+    engine->ask_ms = NEVER_MS;
+    if (engine->stuck && !engine->gone)
+        engine->callbacks.trouble(engine->ctx, NULL);
+    engine->stuck = false;
+}
+
+static void tell_if_stuck(struct baton_engine *engine, int64_t now_ms)
+{
+    char who[128];
+    struct baton_error err;
+    int64_t since_ms = worker_waits_ms(engine->worker);
+    if (engine->ask_ms > now_ms)
+        return;
+    engine->ask_ms = now_ms + STUCK_MS;
+    if (engine->stuck || engine->gone || since_ms == 0 || now_ms - since_ms < STUCK_MS / 2)
+        return;
+    engine->stuck = true;
+    holder_describe(&engine->pulse, who, sizeof(who));
+    error_set(&err, BATON_UNAVAILABLE,
+              "local: nothing can be written in %s: %s holds a lock on the database; end it, or let it go on",
+              engine->folder.path, who);
+    engine->callbacks.trouble(engine->ctx, &err);
 }
 
 static void look(struct baton_engine *engine)
@@ -76,18 +131,29 @@ static void look(struct baton_engine *engine)
     if (engine->looking)
         return;
     engine->looking = true;
-    worker_add(engine->worker, job_new(JOB_LOOK));
+    ask(engine, job_new(JOB_LOOK));
+}
+
+/* Looked at each time before the mapping is touched. */
+static bool is_gone(struct baton_engine *engine)
+{
+    if (!engine->gone && pulse_look(&engine->pulse, NULL) < 0) {
+        engine->gone = true;
+        look(engine); /* the worker finds it, too, and tells */
+    }
+    return engine->gone;
 }
 
 static void reap_all(struct baton_engine *engine)
 {
     int64_t now_ms = clock_now_ms();
     const struct db_session *session;
-    while ((session = others_next(&engine->others, now_ms)) != NULL) {
+    bool gone = is_gone(engine);
+    while (!gone && (session = others_next(&engine->others, now_ms)) != NULL) {
         struct job *job = job_new(JOB_REAP);
         job->session = session->id;
         job->slot = session->slot;
-        worker_add(engine->worker, job);
+        ask(engine, job);
     }
     set_due(engine, now_ms);
 }
@@ -97,11 +163,14 @@ static void on_due(uv_poll_t *handle, int status, int events)
     struct baton_engine *engine = handle->data;
     uint64_t times;
     (void)!read(engine->due_fd, &times, sizeof(times));
-    if (engine->retry_ms <= clock_now_ms()) {
+    engine->armed_ms = NEVER_MS;
+    int64_t now_ms = clock_now_ms();
+    tell_if_stuck(engine, now_ms);
+    if (engine->retry_ms <= now_ms) {
         engine->retry_ms = NEVER_MS;
         for (struct job *job = engine->rewatch, *next; job != NULL; job = next) {
             next = job->next;
-            worker_add(engine->worker, job);
+            ask(engine, job);
         }
         engine->rewatch = NULL;
         look(engine);
@@ -160,7 +229,7 @@ static void follow_rest(struct baton_engine *engine)
         return;
     }
     engine->listens_to = job->listen_to;
-    worker_add(engine->worker, job);
+    ask(engine, job);
 }
 
 static bool is_looked_at(const struct watches *watches)
@@ -175,6 +244,8 @@ static bool is_looked_at(const struct watches *watches)
 /* At a renewal: has anything happened? */
 static void look_while_resting(struct baton_engine *engine)
 {
+    if (engine->gone)
+        return;
     uint32_t rings = atomic_load(&engine->pulse.header->bell);
     if (engine->listens_to != LISTEN_TO_KEYS || rings == engine->looked || !is_looked_at(&engine->watches))
         return;
@@ -249,7 +320,7 @@ static void rewatch_all(struct baton_engine *engine)
             struct job *job = job_new(JOB_WATCH);
             job->watch = watch->id;
             job->text = mem_text(watch->prefix);
-            worker_add(engine->worker, job);
+            ask(engine, job);
         }
     }
 }
@@ -257,12 +328,15 @@ static void rewatch_all(struct baton_engine *engine)
 static void trouble(struct baton_engine *engine, const struct job *job)
 {
     bool bad = job->reply.error.code != BATON_OK;
+    engine->gone = engine->gone && bad;
     engine->retry_ms = bad ? clock_now_ms() + TROUBLE_RETRY_MS : NEVER_MS;
     engine->callbacks.trouble(engine->ctx, bad ? &job->reply.error : NULL);
 }
 
 static void removed(struct baton_engine *engine, const struct job *job)
 {
+    engine->gone = true;
+    engine->retry_ms = clock_now_ms() + TROUBLE_RETRY_MS; /* it may be moved back */
     engine->callbacks.trouble(engine->ctx, &job->reply.error);
     for (size_t i = 0; i < COUNT_OF(engine->own); i++) {
         uint64_t id = engine->own[i].id;
@@ -278,6 +352,7 @@ static void tell(struct baton_engine *engine, struct job *job)
     switch (job->kind) {
     case JOB_LOOK:
         engine->looking = false;
+        engine->gone = engine->gone && !job->done; /* it may have been moved back before the worker looked */
         return;
     case JOB_LISTEN:
         return;
@@ -308,7 +383,8 @@ static void tell(struct baton_engine *engine, struct job *job)
         rewatch_all(engine);
         return;
     case JOB_RUNG:
-        others_rung(&engine->others, clock_now_ms());
+        if (!engine->gone)
+            others_rung(&engine->others, clock_now_ms());
         return;
     case JOB_REMOVED:
         removed(engine, job);
@@ -332,6 +408,8 @@ static void on_outcome(uv_async_t *handle)
         next = job->next;
         if (engine->closing == 0)
             tell(engine, job);
+        if (engine->closing == 0)
+            answered(engine, job);
         job_free(job);
     }
     engine->telling = false;
@@ -362,7 +440,7 @@ static void engine_free(struct baton_engine *engine)
     watches_release(&engine->watches);
     others_release(&engine->others);
     pulse_close(&engine->pulse);
-    free(engine->folder);
+    folder_close(&engine->folder);
     free(engine);
 }
 
@@ -406,22 +484,19 @@ static char *local_full_url(const char *url)
     return full;
 }
 
-static int local_open(const char *url, uv_loop_t *loop, const struct baton_engine_callbacks *callbacks, void *ctx,
-                      struct baton_engine **ret, struct baton_error *err)
+static int local_open(const char *url, bool create, uv_loop_t *loop, const struct baton_engine_callbacks *callbacks,
+                      void *ctx, struct baton_engine **ret, struct baton_error *err)
 {
-    char *folder = folder_find(url, err);
-    if (folder == NULL)
-        return -1;
     struct baton_engine *engine = mem_new(sizeof(*engine));
+    enum header header;
     engine->ops = &engine_local;
     engine->callbacks = *callbacks;
     engine->ctx = ctx;
-    engine->folder = folder;
     engine->due_fd = engine->others.poll_fd = engine->pulse.lock_fd = -1;
-    engine->retry_ms = NEVER_MS;
+    engine->retry_ms = engine->ask_ms = engine->armed_ms = NEVER_MS;
     watches_init(&engine->watches);
-    if (header_look(folder, err) < 0 || pulse_open(&engine->pulse, folder, err) < 0 ||
-        others_init(&engine->others, &engine->pulse, err) < 0)
+    if (folder_open(&engine->folder, url, create, err) < 0 || header_check(&engine->folder, &header, err) < 0 ||
+        pulse_open(&engine->pulse, &engine->folder, err) < 0 || others_init(&engine->others, &engine->pulse, err) < 0)
         goto fail;
     engine->due_fd = timerfd_create(CLOCK_BOOTTIME, TFD_CLOEXEC | TFD_NONBLOCK);
     if (engine->due_fd < 0) {
@@ -431,7 +506,7 @@ static int local_open(const char *url, uv_loop_t *loop, const struct baton_engin
     /* The async handle must be there before the worker can wake it. */
     uv_async_init(loop, &engine->outcome, on_outcome);
     engine->outcome.data = engine;
-    engine->worker = worker_start(folder, &engine->pulse, wake, engine, err);
+    engine->worker = worker_start(&engine->pulse, wake, engine, err);
     if (engine->worker == NULL)
         goto fail_async;
     start_handles(engine, loop);
@@ -452,7 +527,7 @@ static void local_session_open(struct baton_engine *engine, uint64_t ticket, uin
     struct job *job = job_new(JOB_OPEN);
     job->ticket = ticket;
     job->ttl_ms = ttl_ms < TTL_MIN_MS ? TTL_MIN_MS : ttl_ms;
-    worker_add(engine->worker, job);
+    ask(engine, job);
 }
 
 static void local_session_renew(struct baton_engine *engine, uint64_t ticket, uint64_t session)
@@ -460,10 +535,9 @@ static void local_session_renew(struct baton_engine *engine, uint64_t ticket, ui
     struct job *job = job_new(JOB_ANSWER);
     job->ticket = ticket;
     struct own_session *own = session != 0 ? own_session(engine, session) : NULL;
-    if (pulse_removed(&engine->pulse)) {
-        look(engine); /* the worker finds it, too, and tells */
+    if (is_gone(engine)) {
         job->reply.answer = BATON_ANSWER_REFUSED;
-        error_set(&job->reply.error, BATON_LOST, "local: session %llu is over: the state directory was removed",
+        error_set(&job->reply.error, BATON_LOST, "local: session %llu is over: the state directory is another one now",
                   (unsigned long long)session);
     } else if (own != NULL && pulse_renew(&engine->pulse, own->slot, session, clock_now_ms())) {
         job->reply.answer = BATON_ANSWER_DONE;
@@ -480,7 +554,7 @@ static void local_session_end(struct baton_engine *engine, uint64_t session)
 {
     struct job *job = job_new(JOB_END);
     job->session = session;
-    worker_add(engine->worker, job);
+    ask(engine, job);
 }
 
 static int local_session_export(struct baton_engine *engine, uint64_t session, char text[BATON_EXPORT_MAX], int *ret_fd,
@@ -490,7 +564,7 @@ static int local_session_export(struct baton_engine *engine, uint64_t session, c
     if (own == NULL)
         return error_set(err, BATON_LOST, "local: session %llu is over", (unsigned long long)session);
     int length =
-        snprintf(text, BATON_EXPORT_MAX, "1 %llu %d %s", (unsigned long long)session, own->slot, engine->folder);
+        snprintf(text, BATON_EXPORT_MAX, "1 %llu %d %s", (unsigned long long)session, own->slot, engine->folder.path);
     if (length >= BATON_EXPORT_MAX)
         return error_set(err, BATON_INVALID, "local: the path of the directory is too long for a guard");
     int fd = fcntl(own->fd, F_DUPFD_CLOEXEC, 3);
@@ -507,7 +581,7 @@ static void local_write(struct baton_engine *engine, uint64_t ticket, const stru
     job->write = *write;
     job->write.key = job->text = mem_text(write->key);
     job->write.value = job->value = mem_text(write->value);
-    worker_add(engine->worker, job);
+    ask(engine, job);
 }
 
 static void local_watch(struct baton_engine *engine, uint64_t watch, const char *prefix)
@@ -517,7 +591,7 @@ static void local_watch(struct baton_engine *engine, uint64_t watch, const char 
     struct job *job = job_new(JOB_WATCH);
     job->watch = watch;
     job->text = mem_text(prefix);
-    worker_add(engine->worker, job);
+    ask(engine, job);
 }
 
 static void local_unwatch(struct baton_engine *engine, uint64_t watch)

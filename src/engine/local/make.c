@@ -5,11 +5,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/base.h"
+#include "engine/local/vfs.h"
 
 /* The end is for others, who look at the header in the file before they open it: it must not be in the WAL only. */
 static const char *const statements[] = {
@@ -30,63 +29,60 @@ static const char *const statements[] = {
     "PRAGMA wal_checkpoint(TRUNCATE)",
 };
 
+#define NEW "baton.db.new"
+
 /* 0, or -1 with the connection, if there is one. */
-static int fill(const char *path, mode_t mode, sqlite3 **ret)
+static int fill(const struct folder *folder, sqlite3 **ret)
 {
-    int code = sqlite3_open_v2(path, ret, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL);
+    char path[64];
+    snprintf(path, sizeof(path), "/proc/self/fd/%d/" NEW, folder->fd);
+    int code = sqlite3_open_v2(path, ret, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, vfs_by_descriptor());
     if (code != SQLITE_OK)
         return -1;
     sqlite3_extended_result_codes(*ret, 1);
-    (void)chmod(path, mode); /* -wal and -shm follow it */
     for (size_t i = 0; i < COUNT_OF(statements); i++)
         if (sqlite3_exec(*ret, statements[i], NULL, NULL, NULL) != SQLITE_OK)
             return -1;
     return 0;
 }
 
-static void remove_all(const char *path)
+static void remove_all(const struct folder *folder)
 {
-    static const char *const ends[] = {"", "-wal", "-shm", "-journal"};
-    for (size_t i = 0; i < COUNT_OF(ends); i++) {
-        char *name = mem_format("%s%s", path, ends[i]);
-        (void)unlink(name);
-        free(name);
-    }
+    static const char *const names[] = {NEW, NEW "-wal", NEW "-shm", NEW "-journal"};
+    for (size_t i = 0; i < COUNT_OF(names); i++)
+        (void)unlinkat(folder->fd, names[i], 0);
 }
 
 /* The name is on the disk, too. */
-static void sync_folder(const char *folder)
+static void sync_folder(const struct folder *folder)
 {
-    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int fd = openat(folder->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
         return;
     (void)fsync(fd);
     close(fd);
 }
 
-int make_database(const char *folder, const char *path, sqlite3 **ret)
+int make_database(const struct folder *folder, sqlite3 **ret, struct baton_error *err)
 {
-    struct stat about;
-    mode_t mode = 0600;
-    if (stat(folder, &about) == 0)
-        mode |= about.st_mode & 0060;
-    char *new = mem_format("%s.new", path);
-    remove_all(new); /* of one who was killed */
     *ret = NULL;
-    errno = ENOMEM; /* without a connection that is what it was */
-    int result = fill(new, mode, ret);
+    remove_all(folder);                    /* of one who was killed */
+    int fd = folder_new(folder, NEW, err); /* its WAL gets the same mode and owner */
+    if (fd < 0)
+        return -1;
+    close(fd);
+    int result = fill(folder, ret);
     if (result == 0) {
         sqlite3_close(*ret); /* takes its WAL away */
         *ret = NULL;
-        result = rename(new, path);
+        if (renameat(folder->fd, NEW, folder->fd, "baton.db") < 0)
+            result = error_errno(err, errno, "local: cannot make %s/baton.db", folder->path);
+    } else if (*ret == NULL) {
+        error_set(err, BATON_SYSTEM, "local: out of memory");
     }
-    if (result < 0) {
-        int error = errno;
-        remove_all(new);
-        errno = error;
-    }
-    free(new);
     if (result == 0)
         sync_folder(folder);
+    else
+        remove_all(folder);
     return result;
 }

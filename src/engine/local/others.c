@@ -55,7 +55,8 @@ static void other_watch(struct others *others, struct other *other)
         return; /* it dies with us */
     int fd = (int)syscall(SYS_pidfd_open, other->session.pid, 0);
     bool gone = fd < 0 && errno == ESRCH;
-    if (fd >= 0 && process_start(other->session.pid) != other->session.pid_start) {
+    uint64_t start = fd >= 0 ? process_start(other->session.pid) : 0; /* 0: it is hidden from us (proc(5), hidepid) */
+    if (start != 0 && start != other->session.pid_start) {
         close(fd);
         fd = -1;
         gone = true;

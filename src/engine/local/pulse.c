@@ -12,12 +12,14 @@
 
 #include "base/base.h"
 #include "base/clock.h"
-#include "engine/local/folder.h"
+#include "engine/local/boot.h"
+#include "engine/local/process.h"
 
 #define PULSE_BYTES                                                                                                    \
-    (sizeof(struct pulse_header) + KEY_BELLS * sizeof(bell_word) + PULSE_SLOTS * sizeof(struct pulse_slot) +           \
+    (sizeof(struct pulse_header) + KEY_BELLS * sizeof(bell_word) + PULSE_SLOTS * sizeof(struct heartbeat) +            \
      LATCHES * sizeof(struct latch_place))
-#define BOOT_BYTES ((off_t)1 << 62) /* of `sessions`, above all sessions: one a boot */
+#define PULSE_MAGIC (UINT64_C(0x6261746f6e620000) | PULSE_LAYOUT) /* "batonb" */
+#define BOOT_BYTES ((off_t)1 << 62)                               /* of `sessions`, above all sessions: one a boot */
 
 /* ---- the boot ---- */
 
@@ -26,23 +28,41 @@ static off_t boot_byte(const struct pulse *pulse)
     return BOOT_BYTES + (off_t)(uint32_t)pulse->boot;
 }
 
-static char *heartbeats(const struct pulse *pulse)
+void pulse_name(uint64_t boot, char name[24])
 {
-    return mem_format("%s/heartbeats.%08x", pulse->folder, (unsigned)pulse->boot);
+    snprintf(name, 24, "heartbeats.%08x", (unsigned)boot);
+}
+
+static int missing(const struct folder *folder, const char *name, bool *ret, struct baton_error *err)
+{
+    struct stat about;
+    int found = folder_check(folder, name, &about, err);
+    *ret = found > 0;
+    return found < 0 ? -1 : 0;
 }
 
 static int enter_boot(struct pulse *pulse, struct baton_error *err)
 {
-    if (boot_number(&pulse->boot, err) < 0 || (pulse->lock_fd = folder_file(pulse->folder, "sessions", err)) < 0)
+    bool no_mapping, no_sessions;
+    if (boot_number(PULSE_LAYOUT, &pulse->boot, err) < 0)
+        return -1;
+    pulse_name(pulse->boot, pulse->name);
+    if (missing(pulse->folder, "sessions", &no_sessions, err) < 0 ||
+        missing(pulse->folder, pulse->name, &no_mapping, err) < 0)
+        return -1;
+    if (no_sessions && !no_mapping) /* a new one would show everybody as dead */
+        return error_set(err, BATON_UNAVAILABLE,
+                         "local: %s/sessions was removed, by which it is told who is alive; end what uses the "
+                         "directory, then remove %s, too",
+                         pulse->folder->path, pulse->name);
+    pulse->lock_fd = folder_file(pulse->folder, "sessions", err);
+    if (pulse->lock_fd < 0)
         return -1;
     struct flock lock = {.l_type = F_RDLCK, .l_whence = SEEK_SET, .l_start = boot_byte(pulse), .l_len = 1};
     if (fcntl(pulse->lock_fd, F_OFD_SETLK, &lock) < 0)
-        return error_errno(err, errno, "local: cannot lock a byte of %s/sessions", pulse->folder);
+        return error_errno(err, errno, "local: cannot lock a byte of %s/sessions", pulse->folder->path);
     /* The first of this boot leaves nothing behind if it is the wrong one. */
-    char *path = heartbeats(pulse);
-    bool strange = access(path, F_OK) < 0 && pulse_strangers(pulse);
-    free(path);
-    return strange ? pulse_refuse_strangers(pulse, err) : 0;
+    return no_mapping && pulse_strangers(pulse) ? pulse_refuse_strangers(pulse, err) : 0;
 }
 
 static bool locked(const struct pulse *pulse, off_t start, off_t length)
@@ -61,59 +81,95 @@ int pulse_refuse_strangers(const struct pulse *pulse, struct baton_error *err)
 {
     return error_set(err, BATON_UNSUPPORTED,
                      "local: %s is in use by processes with another boot id or boot clock than here (a container may "
-                     "have its own), so nobody could tell who is alive; nothing was changed; give each side a "
+                     "have its own), or of a version of baton that shares memory in another way, so nobody could tell "
+                     "who is alive; nothing was changed; give each side a "
                      "directory of its own, or use an engine such as etcd",
-                     pulse->folder);
-}
-
-bool pulse_current(const struct pulse *pulse)
-{
-    struct stat about;
-    char *path = heartbeats(pulse);
-    bool current = stat(path, &about) == 0 && about.st_ino == pulse->file;
-    free(path);
-    return current;
+                     pulse->folder->path);
 }
 
 /* ---- the mapping ---- */
 
-int pulse_open(struct pulse *pulse, const char *folder, struct baton_error *err)
+/* Space is taken now: a mapping without space behind it would kill the process when the disk is full. */
+static int fill(int fd)
 {
-    *pulse = (struct pulse){.lock_fd = -1, .folder = mem_text(folder)};
-    int fd = -1;
-    if (enter_boot(pulse, err) < 0)
-        goto fail;
-    char name[32];
-    snprintf(name, sizeof(name), "heartbeats.%08x", (unsigned)pulse->boot);
-    fd = folder_file(folder, name, err);
-    if (fd < 0)
-        goto fail;
+    const struct pulse_header header = {.magic = PULSE_MAGIC};
+    int error = posix_fallocate(fd, 0, PULSE_BYTES);
+    if (error == 0 && pwrite(fd, &header, sizeof(header), 0) != (ssize_t)sizeof(header))
+        error = EIO;
+    return error;
+}
+
+/* It gets its name when it is whole: one that is too short was shortened. With the writer's lock. */
+static int make(struct pulse *pulse, struct baton_error *err)
+{
+    static const char new[] = "heartbeats.new";
     struct stat about;
-    /* Space is taken now: a mapping without space behind it would kill the process when the disk is full. */
-    int error = fstat(fd, &about) < 0 ? errno : 0;
-    if (error == 0 && about.st_size < (off_t)PULSE_BYTES)
-        error = posix_fallocate(fd, 0, PULSE_BYTES);
-    if (error != 0) {
-        error_errno(err, error, "local: cannot make %s/%s %zu KiB long", folder, name, PULSE_BYTES / 1024);
-        goto fail;
-    }
-    void *memory = mmap(NULL, PULSE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    if (memory == MAP_FAILED) {
-        error_errno(err, errno, "local: cannot map %s/%s", folder, name);
-        goto fail;
-    }
-    pulse->header = memory;
-    pulse->key_bells = (bell_word *)(void *)(pulse->header + 1);
-    pulse->slots = (struct pulse_slot *)(void *)(pulse->key_bells + KEY_BELLS);
-    pulse->latches = (struct latch_place *)(void *)(pulse->slots + PULSE_SLOTS);
-    pulse->file = about.st_ino;
+    int folder = pulse->folder->fd;
+    if (folder_check(pulse->folder, pulse->name, &about, err) <= 0)
+        return 0; /* somebody else was first, or it is told when it is opened */
+    int fd = folder_new(pulse->folder, new, err);
+    if (fd < 0)
+        return -1;
+    int error = fill(fd);
     close(fd);
-    return 0;
-fail:
+    if (error == 0 && renameat(folder, new, folder, pulse->name) < 0)
+        error = errno;
+    if (error == 0)
+        return 0;
+    (void)unlinkat(folder, new, 0);
+    return error_errno(err, error, "local: cannot make %s/%s, of %zu KiB", pulse->folder->path, pulse->name,
+                       PULSE_BYTES / 1024);
+}
+
+static int make_locked(struct pulse *pulse, struct baton_error *err)
+{
+    int fd = folder_file(pulse->folder, "writer", err);
+    if (fd < 0)
+        return -1;
+    int result = writer_lock(fd, err) < 0 ? -1 : make(pulse, err);
+    close(fd); /* and unlock */
+    return result;
+}
+
+static int map(struct pulse *pulse, int fd, struct baton_error *err)
+{
+    struct stat about;
+    const char *folder = pulse->folder->path;
+    if (fstat(fd, &about) < 0)
+        return error_errno(err, errno, "local: cannot look at %s/%s", folder, pulse->name);
+    void *memory = MAP_FAILED;
+    if (about.st_size == (off_t)PULSE_BYTES) {
+        memory = mmap(NULL, PULSE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+        if (memory == MAP_FAILED)
+            return error_errno(err, errno, "local: cannot map %s/%s", folder, pulse->name);
+        pulse->header = memory;
+    }
+    if (memory == MAP_FAILED || atomic_load(&pulse->header->magic) != PULSE_MAGIC)
+        return error_set(err, BATON_CORRUPT,
+                         "local: %s/%s is damaged, or is not baton's; nothing was changed; end what uses the "
+                         "directory, then remove this file",
+                         folder, pulse->name);
+    pulse->key_bells = (bell_word *)(void *)(pulse->header + 1);
+    pulse->slots = (struct heartbeat *)(void *)(pulse->key_bells + KEY_BELLS);
+    pulse->latches = (struct latch_place *)(void *)(pulse->slots + PULSE_SLOTS);
+    return folder_know(pulse->folder, pulse->name, PULSE_BYTES, err);
+}
+
+int pulse_open(struct pulse *pulse, struct folder *folder, struct baton_error *err)
+{
+    *pulse = (struct pulse){.lock_fd = -1, .folder = folder, .self = process_namespace() << 32 | (uint32_t)getpid()};
+    int fd = -1, result = enter_boot(pulse, err);
+    if (result == 0) {
+        fd = folder_existing(folder, pulse->name, err);
+        if (fd < 0 && errno == ENOENT && make_locked(pulse, err) == 0)
+            fd = folder_file(folder, pulse->name, err);
+        result = fd >= 0 ? map(pulse, fd, err) : -1;
+    }
     if (fd >= 0)
         close(fd);
-    pulse_close(pulse);
-    return -1;
+    if (result < 0)
+        pulse_close(pulse);
+    return result;
 }
 
 void pulse_close(struct pulse *pulse)
@@ -122,7 +178,6 @@ void pulse_close(struct pulse *pulse)
         munmap(pulse->header, PULSE_BYTES);
     if (pulse->lock_fd >= 0)
         close(pulse->lock_fd);
-    free(pulse->folder);
     *pulse = (struct pulse){.lock_fd = -1};
 }
 
@@ -144,10 +199,15 @@ void pulse_ring(struct pulse *pulse, const uint64_t keys[KEY_BELLS / 64], struct
         ear_ignore(own, &pulse->header->bell, before);
 }
 
-bool pulse_removed(const struct pulse *pulse)
+int pulse_look(const struct pulse *pulse, struct baton_error *err)
 {
-    struct stat about;
-    return fstat(pulse->lock_fd, &about) == 0 && about.st_nlink == 0;
+    if (folder_look(pulse->folder, err) < 0)
+        return -1;
+    if (atomic_load(&pulse->header->magic) == PULSE_MAGIC)
+        return 0;
+    return error_set(err, BATON_UNAVAILABLE,
+                     "local: the file %s of the state directory %s was overwritten; restart what uses it", pulse->name,
+                     pulse->folder->path);
 }
 
 static struct flock lock_of(uint64_t session, short type)
@@ -155,40 +215,31 @@ static struct flock lock_of(uint64_t session, short type)
     return (struct flock){.l_type = type, .l_whence = SEEK_SET, .l_start = (off_t)session, .l_len = 1};
 }
 
-static struct pulse_slot *slot_of(const struct pulse *pulse, int slot, uint64_t session)
+static struct heartbeat *slot_of(const struct pulse *pulse, int slot)
 {
-    if (slot < 0 || slot >= PULSE_SLOTS || atomic_load(&pulse->slots[slot].session) != session)
-        return NULL;
-    return &pulse->slots[slot];
+    static struct heartbeat nobodys; /* session 0 */
+    return slot >= 0 && slot < PULSE_SLOTS ? &pulse->slots[slot] : &nobodys;
 }
 
-void pulse_warm(struct pulse *pulse, int slot, uint64_t session)
+void pulse_warm(struct pulse *pulse, int slot)
 {
-    const struct pulse_slot *at = slot_of(pulse, slot, session);
     mem_warm(pulse->header, sizeof(*pulse->header) + KEY_BELLS * sizeof(bell_word));
-    if (at != NULL)
-        mem_warm(at, sizeof(*at));
+    mem_warm(slot_of(pulse, slot), sizeof(struct heartbeat));
 }
 
 void pulse_end(struct pulse *pulse, int slot, uint64_t session)
 {
-    struct pulse_slot *at = slot_of(pulse, slot, session);
-    if (at == NULL)
-        return;
-    atomic_store(&at->beat_ms, PULSE_DEAD);
-    atomic_store(&at->session, 0);
+    heartbeat_end(slot_of(pulse, slot), session);
 }
 
 bool pulse_renew(struct pulse *pulse, int slot, uint64_t session, int64_t now_ms)
 {
-    struct pulse_slot *at = slot_of(pulse, slot, session);
-    if (at == NULL)
-        return false;
-    int64_t was_ms = atomic_load(&at->beat_ms);
-    while (was_ms != PULSE_DEAD)
-        if (atomic_compare_exchange_weak(&at->beat_ms, &was_ms, now_ms))
-            return true;
-    return false;
+    return heartbeat_renew(slot_of(pulse, slot), session, now_ms);
+}
+
+void pulse_writes(struct pulse *pulse, bool writes)
+{
+    atomic_store_explicit(&pulse->header->writer, writes ? pulse->self : 0, memory_order_relaxed);
 }
 
 bool pulse_unlocked(const struct pulse *pulse, uint64_t session)
@@ -199,11 +250,7 @@ bool pulse_unlocked(const struct pulse *pulse, uint64_t session)
 
 int64_t pulse_expires_ms(const struct pulse *pulse, int slot, uint64_t session)
 {
-    const struct pulse_slot *at = slot_of(pulse, slot, session);
-    if (at == NULL)
-        return 0;
-    int64_t beat_ms = atomic_load(&((struct pulse_slot *)at)->beat_ms);
-    return beat_ms == PULSE_DEAD ? 0 : beat_ms + atomic_load(&((struct pulse_slot *)at)->ttl_ms);
+    return heartbeat_expires_ms(slot_of(pulse, slot), session);
 }
 
 /* Free, or left behind by a process that was killed between taking it and storing its session. */
@@ -227,7 +274,7 @@ int pulse_begin(struct pulse *pulse, uint64_t session, uint32_t ttl_ms, int *ret
 {
     int slot = free_slot(pulse);
     if (slot == PULSE_SLOTS)
-        return error_set(err, BATON_FULL, "local: %s has %d sessions, and room for no more", pulse->folder,
+        return error_set(err, BATON_FULL, "local: %s has %d sessions, and room for no more", pulse->folder->path,
                          PULSE_SLOTS);
     int fd = folder_file(pulse->folder, "sessions", err);
     if (fd < 0)
@@ -235,28 +282,18 @@ int pulse_begin(struct pulse *pulse, uint64_t session, uint32_t ttl_ms, int *ret
     struct flock lock = lock_of(session, F_WRLCK);
     if (fcntl(fd, F_OFD_SETLK, &lock) < 0) {
         error_errno(err, errno, "local: cannot lock byte %llu of %s/sessions", (unsigned long long)session,
-                    pulse->folder);
+                    pulse->folder->path);
         close(fd);
         return -1;
     }
-    atomic_store(&pulse->slots[slot].ttl_ms, ttl_ms);
-    atomic_store(&pulse->slots[slot].beat_ms, clock_now_ms());
-    atomic_store(&pulse->slots[slot].session, session);
+    heartbeat_begin(&pulse->slots[slot], session, ttl_ms, clock_now_ms());
     *ret_fd = fd;
     return slot;
 }
 
 bool pulse_expire(struct pulse *pulse, int slot, uint64_t session, int64_t now_ms)
 {
-    struct pulse_slot *at = slot_of(pulse, slot, session);
-    if (at == NULL)
-        return true;
-    int64_t beat_ms = atomic_load(&at->beat_ms);
-    if (beat_ms == PULSE_DEAD)
-        return true;
-    if (now_ms < beat_ms + (int64_t)atomic_load(&at->ttl_ms))
-        return false;
-    return atomic_compare_exchange_strong(&at->beat_ms, &beat_ms, PULSE_DEAD);
+    return heartbeat_expire(slot_of(pulse, slot), session, now_ms);
 }
 
 void pulse_unlock(int fd, uint64_t session)

@@ -2,7 +2,7 @@
  *
  * The heartbeat is a word in a mapping that all processes share: CLOCK_BOOTTIME of the last renewal, one clock for all.
  * To renew is a compare-and-swap, and so is to find it dead; so a renewal either comes before the finding, or is
- * refused.
+ * refused (heartbeat.h).
  */
 #ifndef LOCAL_PULSE_H
 #define LOCAL_PULSE_H
@@ -13,53 +13,55 @@
 
 #include "baton/error.h"
 #include "engine/local/bell.h"
+#include "engine/local/folder.h"
+#include "engine/local/heartbeat.h"
 #include "engine/local/latches.h"
 
 #define PULSE_SLOTS 8192 /* sessions alive in one namespace */
-#define PULSE_DEAD (-1)
-
-struct pulse_slot {
-    _Atomic uint64_t session; /* 0: free */
-    _Atomic int64_t beat_ms;  /* of the last renewal, or PULSE_DEAD */
-    _Atomic uint32_t ttl_ms;
-    uint32_t unused;
-};
+/* Another number for each change of what is in the mapping: processes with different ones refuse each other. */
+#define PULSE_LAYOUT 2
 
 /* At the beginning of the mapping. */
 struct pulse_header {
     bell_word bell;
-    uint32_t unused[15];
+    uint32_t unused;
+    _Atomic uint64_t magic;  /* what the file is, and its layout; 0: it is new */
+    _Atomic uint64_t writer; /* who has the lock `writer`: its pid, and (in the upper half) pid namespace; 0: nobody */
+    uint32_t reserved[10];
 };
 
 struct pulse {
     struct pulse_header *header;
     bell_word *key_bells; /* KEY_BELLS */
-    struct pulse_slot *slots;
+    struct heartbeat *slots;
     struct latch_place *latches; /* LATCHES */
     int lock_fd;                 /* for looking at locks; locks nothing but the byte of the boot */
-    char *folder;
-    uint64_t boot, file; /* the number of the boot; the mapping's inode */
+    struct folder *folder;       /* the caller's */
+    char name[24];               /* of the mapping's file */
+    uint64_t boot, self;         /* self: as in header->writer */
 };
 
 /* Who has a pulse locks a byte for its boot, shared, for as long. UNSUPPORTED: see pulse_strangers. */
-int pulse_open(struct pulse *pulse, const char *folder, struct baton_error *err);
+int pulse_open(struct pulse *pulse, struct folder *folder, struct baton_error *err);
 void pulse_close(struct pulse *pulse);
+/* The name of the file of a boot. */
+void pulse_name(uint64_t boot, char name[24]);
 /* So that the first ring, and the end of this session, take no page faults. */
-void pulse_warm(struct pulse *pulse, int slot, uint64_t session);
+void pulse_warm(struct pulse *pulse, int slot);
 
 /* Tell the others: the bell, and each key bell that is set in `keys`. What `own` (may be NULL) listens to is no news to
  * it. */
 void pulse_ring(struct pulse *pulse, const uint64_t keys[KEY_BELLS / 64], struct ear *own);
 
-/* The directory's files were deleted: whoever opens it now begins a namespace of its own. */
-bool pulse_removed(const struct pulse *pulse);
+/* Is the directory still the one that its path leads to (folder_look), and the mapping whole? 0, or -1 with err: then
+ * nothing in it counts any more, and the mapping must not be touched: where a file was shortened, there is no memory
+ * behind it, which ends the process (SIGBUS). */
+int pulse_look(const struct pulse *pulse, struct baton_error *err);
 
 /* Somebody is alive who counts another boot, or has another clock: no heartbeat means the same to both. (A container
  * may have a boot_id of its own, or a time namespace.) */
 bool pulse_strangers(const struct pulse *pulse);
 int pulse_refuse_strangers(const struct pulse *pulse, struct baton_error *err); /* -1, in words */
-/* The mapping is the one that whoever opens the directory now gets, too. */
-bool pulse_current(const struct pulse *pulse);
 
 /* With the writer's lock held: take a free slot for a new session, and its kernel lock. *ret_fd is the lock's open file
  * description: the lock is there while any descriptor of it is open. The slot's number, or -1 with err. */
@@ -69,6 +71,9 @@ void pulse_end(struct pulse *pulse, int slot, uint64_t session);
 
 /* false: the session is over. */
 bool pulse_renew(struct pulse *pulse, int slot, uint64_t session, int64_t now_ms);
+
+/* For the words of those who wait: this process has the writer's lock, or has it no more. */
+void pulse_writes(struct pulse *pulse, bool writes);
 
 /* Nobody holds the session's lock. */
 bool pulse_unlocked(const struct pulse *pulse, uint64_t session);

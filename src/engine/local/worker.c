@@ -32,10 +32,13 @@ struct worker {
     pthread_mutex_t mutex;
     struct queue jobs, outcomes; /* under the mutex */
     bool quit, ended;
-    pthread_cond_t moved; /* it has ended */
+    _Atomic bool hurry;       /* it is to quit */
+    _Atomic int64_t waits_ms; /* since when it waits for its turn to write; 0: it does not */
+    pthread_cond_t moved;     /* it has ended */
     /* the worker's own */
     uint64_t seen; /* every watch has been told up to this revision */
     bool seen_any, troubled;
+    bool removed;   /* the directory was, or is another one now */
     struct ear ear; /* the bell, or the bells of some keys */
     uint64_t sessions_version;
     int pid;
@@ -128,6 +131,11 @@ struct job *worker_take(struct worker *worker)
     struct job *outcomes = queue_take(&worker->outcomes);
     pthread_mutex_unlock(&worker->mutex);
     return outcomes;
+}
+
+int64_t worker_waits_ms(const struct worker *worker)
+{
+    return atomic_load(&((struct worker *)worker)->waits_ms); /* (C11's atomic_load takes no const) */
 }
 
 /* ---- writing ---- */
@@ -232,7 +240,10 @@ static bool do_writes(struct worker *worker, struct job *jobs)
     if (!any)
         return false;
     struct baton_error err = {0};
-    if (db_begin(worker->db, to_disk, &err) < 0) {
+    atomic_store(&worker->waits_ms, clock_now_ms());
+    int begun = db_begin(worker->db, to_disk, &err);
+    atomic_store(&worker->waits_ms, 0);
+    if (begun < 0) {
         fail_writes(worker, jobs, BATON_ANSWER_REFUSED, &err);
         return false;
     }
@@ -265,18 +276,19 @@ static void hand_out(struct worker *worker, struct queue *out)
     worker->wake(worker->ctx);
 }
 
-/* The directory was removed: whoever opens it now begins a namespace of its own, so nothing of this one may count. */
-static void refuse(struct worker *worker, struct job *jobs)
+/* The directory is another one now: whoever opens it begins a namespace of its own, so nothing of this one may count.
+ */
+static void refuse(struct worker *worker, struct job *jobs, const struct baton_error *err)
 {
-    struct baton_error err;
-    error_set(&err, BATON_UNAVAILABLE, "local: the state directory %s was removed; restart what uses it",
-              worker->pulse->folder);
-    fail_writes(worker, jobs, BATON_ANSWER_REFUSED, &err);
     struct queue out;
     queue_init(&out);
-    struct job *removed = job_new(JOB_REMOVED);
-    removed->reply.error = err;
-    queue_add(&out, removed);
+    fail_writes(worker, jobs, BATON_ANSWER_REFUSED, err);
+    if (!worker->removed) { /* told once */
+        struct job *removed = job_new(JOB_REMOVED);
+        removed->reply.error = *err;
+        queue_add(&out, removed);
+    }
+    worker->removed = worker->troubled = true;
     queue_add_all(&out, jobs);
     hand_out(worker, &out);
 }
@@ -355,6 +367,7 @@ static void listen_to_what_was_asked(struct worker *worker, const struct job *jo
 
 static void work(struct worker *worker, struct job *jobs, bool rung)
 {
+    worker->removed = false;
     if (do_writes(worker, jobs))
         pulse_ring(worker->pulse, db_changed_keys(worker->db), &worker->ear);
     listen_to_what_was_asked(worker, jobs); /* before the look: so nothing falls in between */
@@ -367,7 +380,7 @@ static void work(struct worker *worker, struct job *jobs, bool rung)
     /* Changes before the new watches' first states, which are as of the same revision. */
     queue_add_all(&out, queue_take(&read));
     for (struct job *job = jobs; job != NULL; job = job->next)
-        if (job->kind == JOB_WATCH)
+        if (job->kind == JOB_WATCH || job->kind == JOB_LOOK)
             job->done = readable;
     queue_add_all(&out, jobs);
     if (rung)
@@ -403,39 +416,51 @@ static void reap_unseen(struct worker *worker)
 }
 
 /* Until there is something to do. The first time that it takes longer, the disk is made ready: a command that is over
- * at once does not pay for that. */
-static void rest(struct worker *worker, uint32_t works)
+ * at once does not pay for that. Without the mapping (see pulse_look) no bell is listened to. */
+static void rest(struct worker *worker, uint32_t works, bool whole)
 {
-    if (!worker->warm && ear_wait(&worker->ear, &worker->work, works, WARM_AFTER_MS) == BELL_SILENT) {
-        mem_warm_heap();
-        db_warm(worker->db);
-        worker->warm = true;
-    }
-    (void)ear_wait(&worker->ear, &worker->work, works, -1);
+    static const struct ear none;
+    bool warming = whole && !worker->warm;
+    if (ear_wait(whole ? &worker->ear : &none, &worker->work, works, warming ? WARM_AFTER_MS : -1) != BELL_SILENT)
+        return;
+    mem_warm_heap();
+    db_warm(worker->db);
+    worker->warm = true;
+}
+
+/* NULL and true: it is to quit. */
+static struct job *take_jobs(struct worker *worker, bool *ret_quit)
+{
+    pthread_mutex_lock(&worker->mutex);
+    bool quit = worker->quit;
+    struct job *jobs = quit ? NULL : queue_take(&worker->jobs);
+    worker->ended = quit;
+    if (quit)
+        pthread_cond_signal(&worker->moved);
+    pthread_mutex_unlock(&worker->mutex);
+    *ret_quit = quit;
+    return jobs;
 }
 
 static void *run(void *context)
 {
     struct worker *worker = context;
+    struct baton_error err;
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL); /* but while it waits for the writer's lock */
-    reap_unseen(worker);
+    if (pulse_look(worker->pulse, &err) == 0)
+        reap_unseen(worker);
     for (;;) {
-        /* What is heard before the look is part of the look. */
-        bool rung = ear_listen(&worker->ear);
+        /* The bell is heard before the records are read: a ring in between is for the next round. */
+        bool whole = pulse_look(worker->pulse, &err) == 0, quit;
+        bool rung = whole && ear_listen(&worker->ear);
         uint32_t works = atomic_load(&worker->work);
-        pthread_mutex_lock(&worker->mutex);
-        bool quit = worker->quit;
-        struct job *jobs = quit ? NULL : queue_take(&worker->jobs);
-        worker->ended = quit;
-        if (quit)
-            pthread_cond_signal(&worker->moved);
-        pthread_mutex_unlock(&worker->mutex);
+        struct job *jobs = take_jobs(worker, &quit);
         if (quit)
             return NULL;
-        if (jobs == NULL && !rung)
-            rest(worker, works);
-        else if (pulse_removed(worker->pulse))
-            refuse(worker, jobs);
+        if (!whole && (jobs != NULL || !worker->removed))
+            refuse(worker, jobs, &err);
+        else if (jobs == NULL && !rung)
+            rest(worker, works, whole);
         else
             work(worker, jobs, rung);
     }
@@ -469,6 +494,12 @@ static int start_thread(struct worker *worker, struct baton_error *err)
     return error == 0 ? 0 : error_errno(err, error, "local: cannot start a thread");
 }
 
+static int begin(struct worker *worker, struct baton_error *err)
+{
+    db_wait_until(worker->db, &worker->hurry);
+    return start_thread(worker, err);
+}
+
 /* Wait for what has happened already: it returns at once, unless the kernel cannot wait for two words. */
 static int check_kernel(struct worker *worker, struct baton_error *err)
 {
@@ -481,8 +512,7 @@ static int check_kernel(struct worker *worker, struct baton_error *err)
     return 0;
 }
 
-struct worker *worker_start(const char *folder, struct pulse *pulse, void (*wake)(void *ctx), void *ctx,
-                            struct baton_error *err)
+struct worker *worker_start(struct pulse *pulse, void (*wake)(void *ctx), void *ctx, struct baton_error *err)
 {
     struct worker *worker = mem_new(sizeof(*worker));
     worker->pulse = pulse;
@@ -495,9 +525,9 @@ struct worker *worker_start(const char *folder, struct pulse *pulse, void (*wake
     worker->pid = getpid();
     worker->pid_start = process_start(worker->pid);
     worker->pid_namespace = process_namespace();
-    worker->writer_fd = folder_file(folder, "writer", err);
+    worker->writer_fd = folder_file(pulse->folder, "writer", err);
     if (worker->writer_fd < 0 || check_kernel(worker, err) < 0 ||
-        (worker->db = db_open(folder, worker->writer_fd, pulse, err)) == NULL || start_thread(worker, err) < 0) {
+        (worker->db = db_open(worker->writer_fd, pulse, err)) == NULL || begin(worker, err) < 0) {
         worker_free(worker);
         return NULL;
     }
@@ -508,6 +538,7 @@ void worker_stop(struct worker *worker)
 {
     pthread_mutex_lock(&worker->mutex);
     worker->quit = true;
+    atomic_store(&worker->hurry, true);
     wake_worker(worker);
     struct timespec until;
     clock_gettime(CLOCK_MONOTONIC, &until);

@@ -24,7 +24,7 @@ enum job_kind {
     JOB_RESET,   /* outcome only: every watch is asked for again */
     JOB_OTHERS,  /* outcome only: the sessions there are */
     JOB_RUNG,    /* outcome only: the bell has rung */
-    JOB_REMOVED, /* outcome only: the directory's files were deleted: nothing in it counts any more */
+    JOB_REMOVED, /* outcome only: the directory is another one now (pulse_look): nothing in it counts any more */
     JOB_TROUBLE  /* outcome only: reply.error: reading failed; OK: it works again */
 };
 
@@ -36,6 +36,7 @@ struct job {
     int slot;
     char *text, *value;
     struct baton_write write;
+    bool asked; /* by the loop, and counted there */
     enum { LISTEN_TO_ALL, LISTEN_TO_KEYS, LISTEN_TO_NOTHING } listen_to;
     unsigned keys[EAR_BELLS_MAX];
     size_t key_count;
@@ -44,7 +45,7 @@ struct job {
     struct baton_batch batch;
     int fd;    /* of a new session's lock */
     bool idle; /* of JOB_REAP: it was over already */
-    bool done; /* of JOB_REAP: it has ended; of JOB_WATCH: it was read */
+    bool done; /* of JOB_REAP: it has ended; of JOB_WATCH, JOB_LOOK: it was read */
     struct db_session *sessions;
     size_t session_count;
 };
@@ -53,8 +54,7 @@ struct worker;
 
 /* Opens the database in the caller's thread; `wake(ctx)` is called from the worker's thread when there are outcomes.
  * The worker hears the bell itself: a change of another process is read without a detour by the loop. */
-struct worker *worker_start(const char *folder, struct pulse *pulse, void (*wake)(void *ctx), void *ctx,
-                            struct baton_error *err);
+struct worker *worker_start(struct pulse *pulse, void (*wake)(void *ctx), void *ctx, struct baton_error *err);
 /* Waits for the job that is being done; the rest is dropped. A worker that waits for the writer's lock (its holder is
  * stopped in the middle of a write) is given up after STOP_LIMIT_MS. */
 void worker_stop(struct worker *worker);
@@ -64,6 +64,8 @@ void job_free(struct job *job);
 void worker_add(struct worker *worker, struct job *job);
 /* An outcome of the loop's own, behind those that are there. */
 void worker_answer(struct worker *worker, struct job *job);
+/* Since when it waits for its turn to write; 0: it does not. Any thread. */
+int64_t worker_waits_ms(const struct worker *worker);
 /* All outcomes, in order; the caller frees each. */
 struct job *worker_take(struct worker *worker);
 

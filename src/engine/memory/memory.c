@@ -292,7 +292,7 @@ static const char *name_of(const char *url, struct baton_error *err)
     return NULL;
 }
 
-static int memory_open(const char *url, uv_loop_t *loop, const struct baton_engine_callbacks *callbacks, void *ctx,
+static int memory_open(const char *url, bool create, uv_loop_t *loop, const struct baton_engine_callbacks *callbacks, void *ctx,
                        struct baton_engine **ret, struct baton_error *err)
 {
     const char *name = name_of(url, err);

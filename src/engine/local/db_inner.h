@@ -1,0 +1,77 @@
+/* db_inner.h: what the files of the database share: db.c (statements, transactions, reading), db_open.c, db_write.c. */
+#ifndef LOCAL_DB_INNER_H
+#define LOCAL_DB_INNER_H
+
+#include <sqlite3.h>
+
+#include "engine/local/db.h"
+
+#define BUSY_MS 5000 /* baton's own wait for the writer's lock, not for this: it is for other programs */
+
+/* Statements that are kept. */
+enum statement {
+    GET,
+    GET_SESSION,
+    PUT,
+    REMOVE,
+    LOG,
+    PRUNE,
+    OLDEST,
+    META_GET,
+    META_ALL,
+    META_SET,
+    SESSION_ADD,
+    SESSION_GET,
+    SESSION_REMOVE,
+    SESSIONS,
+    BOUND,
+    BOUND_REMOVE,
+    IN_QUEUE,
+    LAST_CHANGE,
+    LAST_REVISION,
+    VERSION,
+    CHANGES,
+    SNAPSHOT,
+    BEGIN_READ,
+    BEGIN_WRITE,
+    COMMIT,
+    ROLLBACK,
+    STATEMENTS
+};
+
+struct db {
+    sqlite3 *handle;
+    sqlite3_stmt *statements[STATEMENTS];
+    char *path;
+    int writer_fd;
+    struct pulse *pulse;
+    _Atomic bool *hurry; /* see db_wait_until */
+    int64_t busy_ms;     /* since when another program is waited for */
+    bool durable;        /* the present setting of synchronous */
+    bool found_wal;      /* there was one before we came */
+    uint64_t revision, sessions_version, last_session;
+    int64_t warm_version;                      /* db_warm_end has read as of this one */
+    bool wrote, moved_sessions, added_session; /* in this transaction */
+    uint64_t changed[KEY_BELLS / 64];          /* ... the bells of what was */
+    struct latch_changes latches;              /* ... */
+    int64_t first_row, last_row;               /* ... of the log: the one before it, and its last; 0: none */
+};
+
+/* The error that SQLite has told last, in words. -1. */
+int db_error(struct db *db, const char *what, struct baton_error *err);
+/* The statement, prepared; NULL: it cannot be. */
+sqlite3_stmt *db_get(struct db *db, enum statement which);
+/* Run a statement that gives no rows. */
+int db_run(struct db *db, enum statement which, struct baton_error *err);
+void db_bind_number(struct db *db, enum statement which, int at, uint64_t number);
+void db_bind_text(struct db *db, enum statement which, int at, const char *text);
+/* Run these statements, which are not kept. */
+int db_execute(struct db *db, const char *text, struct baton_error *err);
+int db_set_durable(struct db *db, bool durable, struct baton_error *err);
+/* A number of the table `meta`; untouched if it is not there. */
+int db_meta_get(struct db *db, const char *name, uint64_t *ret, struct baton_error *err);
+int db_meta_set(struct db *db, const char *name, uint64_t value, struct baton_error *err);
+/* Read those that struct db has. */
+int db_meta_load(struct db *db, struct baton_error *err);
+
+#endif

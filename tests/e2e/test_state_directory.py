@@ -1,0 +1,158 @@
+"""The state directory of the local engine becomes another one while it is used: whoever has it open finds that out when
+its session is renewed, and stops; so that there is no second leader in the new one for longer than that."""
+
+import os
+import re
+import shutil
+
+import pytest
+
+from conftest import BATON, dead, wait_dead
+
+ROOT = os.geteuid() == 0
+
+WORDS = {
+    "moved": r"local: the state directory \S+ was moved away; restart what uses it",
+    "another": r"local: the path \S+ leads to another directory than before \(it was moved, something was mounted over "
+               r"it, or a link was changed\); restart what uses it",
+    "removed": r"local: the state directory \S+ was removed; restart what uses it",
+    "file": r"local: the file %s of the state directory \S+ was %s; restart what uses it",
+}
+
+
+def lead(world, *options):
+    """An instance whose command says its process."""
+    leader = world.stand("db", "old", "--ttl=2s", *options, command=("sh", "-c", "echo $$; exec sleep 1000"))
+    leader.command_pid = int(leader.wait_line(r"^(\d+)$")[0][1])
+    return leader
+
+
+def moved(world):
+    os.rename(world.state, world.state + ".old")
+
+
+def replaced(world):
+    moved(world)
+    os.mkdir(world.state)
+
+
+def removed_and_made(world):
+    shutil.rmtree(world.state)
+    os.mkdir(world.state)
+
+
+def restored(world):
+    """As from a backup."""
+    moved(world)
+    shutil.copytree(world.state + ".old", world.state)
+
+
+def above_moved(world):
+    os.rename(os.path.dirname(world.state), os.path.dirname(world.state) + ".old")
+
+
+@pytest.mark.parametrize("what, words", [(moved, "moved"), (replaced, "another"), (restored, "another"),
+                                         (removed_and_made, "another")])
+def test_a_leader_stops_when_its_directory_is_another_one(world, what, words):
+    leader = lead(world)
+    what(world)
+    wait_dead(leader.command_pid)
+    world.wait_error(leader, WORDS["removed" if what is removed_and_made else words])
+    if what is not moved:
+        other = world.stand("db", "new", command=("sh", "-c", "echo new leads; exec sleep 1000"))
+        other.wait_line("new leads")
+    leader.stop()
+
+
+def test_a_leader_stops_when_a_directory_above_is_moved(world):
+    above = os.path.join(world.folder, "above")
+    os.mkdir(above)
+    world.env["BATON_URL"] = f"local:{above}/state"
+    leader = lead(world)
+    os.rename(above, above + ".old")
+    wait_dead(leader.command_pid)
+    world.wait_error(leader, WORDS["moved"])
+
+
+def test_a_leader_stops_when_the_link_leads_elsewhere(world):
+    link = os.path.join(world.folder, "link")
+    os.symlink(world.state, link)
+    os.mkdir(os.path.join(world.folder, "elsewhere"))
+    world.env["BATON_URL"] = f"local:{link}"
+    leader = lead(world)
+    os.symlink(os.path.join(world.folder, "elsewhere"), link + ".new")
+    os.rename(link + ".new", link)
+    wait_dead(leader.command_pid)
+    world.wait_error(leader, WORDS["another"])
+
+
+@pytest.mark.skipif(not ROOT, reason="needs root")
+def test_a_leader_stops_when_something_is_mounted_over_its_directory(world):
+    script = (f"{BATON} run --id old --ttl 2s db -- sh -c 'echo $$; exec sleep 1000' & "
+              f"read go && mount -t tmpfs -o mode=700 none {world.state}; wait")
+    read, write = os.pipe()
+    leader = world.start_command(["unshare", "--mount", "bash", "-c", script], stdin=read)
+    os.close(read)
+    command = int(leader.wait_line(r"^(\d+)$")[0][1])
+    os.write(write, b"go\n")
+    wait_dead(command)
+    world.wait_error(leader, WORDS["another"])
+    os.close(write)
+
+
+@pytest.mark.parametrize("name", ["baton.db", "baton.db-wal", "baton.db-shm", "sessions", "writer", "heartbeats"])
+@pytest.mark.parametrize("how", ["removed", "replaced by another one"])
+def test_a_leader_stops_when_a_file_is_another_one(world, name, how):
+    leader = lead(world)
+    [path] = [entry.path for entry in os.scandir(world.state) if entry.name.split(".0")[0] == name
+              or name == "heartbeats" and entry.name.startswith(name)]
+    if how == "removed":
+        os.unlink(path)
+    else:
+        shutil.copy(path, path + ".new")
+        os.rename(path + ".new", path)
+    wait_dead(leader.command_pid)
+    world.wait_error(leader, WORDS["file"] % (re.escape(os.path.basename(path)), how))
+
+
+def test_a_mapping_that_is_shortened_ends_leadership_not_processes(world):
+    leader = lead(world)
+    follower = world.stand("db", "second", "--ttl=2s")
+    changes = world.watch("db")
+    changes.wait_object(change="join", id="second")
+    [path] = [entry.path for entry in os.scandir(world.state) if entry.name.startswith("heartbeats")]
+    os.truncate(path, 0)  # as cp(1) over it begins
+    wait_dead(leader.command_pid)
+    for process in (leader, follower):
+        world.wait_error(process, WORDS["file"] % (re.escape(os.path.basename(path)), "overwritten"))
+        assert not dead(process.pid)
+        process.stop()
+    told = world.run("status")
+    assert told.code == 65 and "is damaged, or is not baton's" in told.err
+
+
+def test_who_looks_is_told_too(world):
+    lead(world)
+    watching = world.watch("db")
+    watching.wait_object(change="lead", id="old")
+    replaced(world)
+    world.wait_error(watching, WORDS["another"])
+
+
+def test_a_directory_that_is_moved_back_is_used_again(world):
+    leader = lead(world)
+    moved(world)
+    wait_dead(leader.command_pid)
+    world.wait_error(leader, WORDS["moved"])
+    os.rename(world.state + ".old", world.state)
+    leader.wait_line(r"^\d+$", after=1)
+    leader.stop()
+
+
+def test_nobody_is_taken_for_dead_because_a_file_is_missing(world):
+    lead(world)
+    os.unlink(f"{world.state}/sessions")
+    told = world.run("run", "--id", "new", "db", "--", "echo", "new leads")
+    assert (told.code, told.out) == (69, "")
+    assert re.match(rf"baton: local: {world.state}/sessions was removed, by which it is told who is alive; end what "
+                    r"uses the directory, then remove heartbeats\.\S+, too\n", told.err)
