@@ -2,6 +2,7 @@
 #include "base/base.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -163,14 +164,24 @@ char *mem_format(const char *format, ...)
     return or_stop(length < 0 ? NULL : text, 0);
 }
 
+/* The words are worth a second, not more: when nobody reads them, the process must die all the same. */
 void impossible(const char *file, int line, const char *format, ...)
 {
+    char text[1024];
+    sigset_t alarmed;
     va_list args;
+    int at = snprintf(text, sizeof(text), "baton: %s:%d: ", file, line);
     va_start(args, format);
-    fprintf(stderr, "baton: %s:%d: ", file, line);
-    vfprintf(stderr, format, args);
-    fputc('\n', stderr);
+    vsnprintf(text + at, sizeof(text) - (size_t)at, format, args);
     va_end(args);
+    size_t size = strlen(text);
+    text[size < sizeof(text) - 1 ? size++ : size - 1] = '\n';
+    sigemptyset(&alarmed);
+    sigaddset(&alarmed, SIGALRM);
+    signal(SIGALRM, SIG_DFL);
+    pthread_sigmask(SIG_UNBLOCK, &alarmed, NULL);
+    alarm(1);
+    (void)!write(STDERR_FILENO, text, size);
     abort();
 }
 
