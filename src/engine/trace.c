@@ -3,7 +3,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -46,6 +48,25 @@ static double now_ms(void)
     return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
 }
 
+/* A pipe or a terminal that takes nothing now is not waited for: this is the client's thread, or its program's. (A file
+ * is, and so is a terminal that has room for a part of the line.) */
+static void write_line(const char *line, size_t size)
+{
+    static atomic_uint left_out;
+    char note[80];
+    struct pollfd room = {.fd = trace_fd, .events = POLLOUT};
+    if (poll(&room, 1, 0) <= 0) {
+        atomic_fetch_add(&left_out, 1);
+        return;
+    }
+    unsigned lost = atomic_exchange(&left_out, 0);
+    if (lost > 0) {
+        snprintf(note, sizeof(note), "%d (%u lines were left out: nobody read them)\n", (int)getpid(), lost);
+        (void)!write(trace_fd, note, strlen(note));
+    }
+    (void)!write(trace_fd, line, size);
+}
+
 static void __attribute__((format(printf, 1, 2))) say(const char *format, ...)
 {
     char line[LINE_MAX_BYTES];
@@ -56,7 +77,7 @@ static void __attribute__((format(printf, 1, 2))) say(const char *format, ...)
     va_end(args);
     at += more < (int)sizeof(line) - at - 2 ? more : (int)sizeof(line) - at - 2;
     line[at++] = '\n';
-    (void)!write(trace_fd, line, (size_t)at);
+    write_line(line, (size_t)at);
 }
 
 static void sent(struct baton_engine *engine, uint64_t ticket)
@@ -165,8 +186,8 @@ static const struct baton_engine_callbacks traced = {.session_opened = on_sessio
 
 /* ---- to the engine ---- */
 
-static int trace_open(const char *url, bool create, uv_loop_t *loop, const struct baton_engine_callbacks *callbacks, void *ctx,
-                      struct baton_engine **ret, struct baton_error *err)
+static int trace_open(const char *url, bool create, uv_loop_t *loop, const struct baton_engine_callbacks *callbacks,
+                      void *ctx, struct baton_engine **ret, struct baton_error *err)
 {
     struct baton_engine *engine = mem_new(sizeof(*engine));
     char shown[URL_SHOWN_MAX];

@@ -5,7 +5,9 @@
  *     1234 +1.913 < write #3 done at 18, after 1.431 ms
  *
  * The process, milliseconds since its trace began, towards the engine (>) or from it (<). One line is one write(2), so
- * processes may share a file. No URL's parameters are shown, and of a value only its beginning.
+ * processes may share a file. What nobody reads is left out, and the number is told; but a file on a disk that hangs
+ * makes the client's thread hang: this is for the search of faults, not for every day. No URL's parameters are shown,
+ * and of a value only its beginning.
  */
 #ifndef ENGINE_TRACE_H
 #define ENGINE_TRACE_H

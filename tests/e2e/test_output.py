@@ -236,3 +236,14 @@ def test_the_descriptor_of_others_still_waits(world, unread):
     assert not fcntl.fcntl(unread.writer, fcntl.F_GETFL) & os.O_NONBLOCK
     a.signal(signal.SIGTERM)
     assert a.wait_exit() == 143
+
+
+def test_a_trace_that_nobody_reads_delays_nothing(world, unread):
+    unread.fill()
+    changes = world.watch("web")
+    a = started(world, run_of("a"), stderr=unread.writer, env={"BATON_TRACE": "engine"})
+    a.wait_line("a runs")
+    assert "lines were left out: nobody read them" in unread.wait_read(b"left out")
+    a.signal(signal.SIGTERM)
+    assert a.wait_exit() == 143
+    changes.wait_object(change="leave", id="a")
