@@ -2,11 +2,13 @@
  * compiled into this. */
 #include <inttypes.h>
 #include <libpq-fe.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/base.h"
+#include "base/clock.h"
 #include "fence/fence.h"
 #include "fence/postgresql_sql.h"
 
@@ -24,11 +26,12 @@ static enum baton_code code_of(const char *state)
     static const struct {
         const char *begins;
         enum baton_code code;
-    } codes[] = {{"42501", BATON_DENIED},    {"28", BATON_DENIED},      {"25006", BATON_DENIED}, /* read only */
-                 {"42P01", BATON_NOT_FOUND}, {"3D", BATON_NOT_FOUND},   {"3F", BATON_NOT_FOUND},
-                 {"57014", BATON_TIMEOUT},   {"55P03", BATON_TIMEOUT},  {"40", BATON_CONFLICT},
-                 {"2BP01", BATON_CONFLICT},  {"BT005", BATON_CONFLICT}, {"53", BATON_FULL},
-                 {"08", BATON_UNAVAILABLE},  {"57P", BATON_UNAVAILABLE}};
+    } codes[] = {
+        {"42501", BATON_DENIED},    {"28", BATON_DENIED},      {"25006", BATON_DENIED}, /* read only */
+        {"42P01", BATON_NOT_FOUND}, {"3D", BATON_NOT_FOUND},   {"3F", BATON_NOT_FOUND},
+        {"57014", BATON_TIMEOUT},   {"55P03", BATON_TIMEOUT},  {"40", BATON_CONFLICT},
+        {"2BP01", BATON_CONFLICT},  {"BT005", BATON_CONFLICT}, {"53300", BATON_UNAVAILABLE}, /* too many clients */
+        {"53", BATON_FULL},         {"08", BATON_UNAVAILABLE}, {"57P", BATON_UNAVAILABLE}};
     for (size_t i = 0; state != NULL && i < COUNT_OF(codes); i++)
         if (text_starts(state, codes[i].begins))
             return codes[i].code;
@@ -113,27 +116,99 @@ static void quiet(void *context, const char *message)
     (void)message;
 }
 
+/* The seconds that the URL gives a connection, or else we. */
+static int64_t connect_limit_ms(PGconn *connection)
+{
+    int64_t limit_ms = 0;
+    PQconninfoOption *options = PQconninfo(connection);
+    for (const PQconninfoOption *at = options; at != NULL && at->keyword != NULL; at++)
+        if (strcmp(at->keyword, "connect_timeout") == 0 && at->val != NULL)
+            limit_ms = 1000 * (int64_t)atoi(at->val);
+    PQconninfoFree(options);
+    return limit_ms;
+}
+
+/* False: it came to nothing. *ret_late: within its time. */
+static bool wait_connected(PGconn *connection, bool *ret_late)
+{
+    int64_t limit_ms = connect_limit_ms(connection), until_ms = clock_now_ms() + limit_ms;
+    PostgresPollingStatusType state =
+        PQstatus(connection) == CONNECTION_BAD ? PGRES_POLLING_FAILED : PGRES_POLLING_WRITING;
+    *ret_late = false;
+    while (state == PGRES_POLLING_READING || state == PGRES_POLLING_WRITING) {
+        struct pollfd ready = {.fd = PQsocket(connection), .events = state == PGRES_POLLING_READING ? POLLIN : POLLOUT};
+        int64_t left_ms = limit_ms > 0 ? until_ms - clock_now_ms() : -1; /* 0: no limit */
+        *ret_late = limit_ms > 0 && left_ms <= 0;
+        if (*ret_late)
+            return false;
+        if (poll(&ready, 1, (int)left_ms) > 0)
+            state = PQconnectPoll(connection);
+    }
+    return state == PGRES_POLLING_OK;
+}
+
+/* libpq has no field for the SQLSTATE of a refused connection, but its verbose words have it before the server's own,
+ * which may be in any language: "FATAL:  28P01: ...". It is taken out of them; NULL: there is none. */
+static const char *take_state(char *words, char state[6])
+{
+    for (char *at = strstr(words, ":  "); at != NULL; at = strstr(at + 1, ":  ")) {
+        char *code = at + 3, *location = strstr(code, " LOCATION:  ");
+        if (strspn(code, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ") != 5 || strncmp(code + 5, ": ", 2) != 0)
+            continue;
+        text_copy(state, 6, code);
+        if (location != NULL)
+            *location = '\0';
+        memmove(code, code + 7, strlen(code + 7) + 1);
+        return state;
+    }
+    return NULL;
+}
+
+static int not_connected(PGconn *connection, bool late, struct baton_error *err)
+{
+    char words[600], text[6];
+    one_line(words, sizeof(words), PQerrorMessage(connection));
+    if (late)
+        return error_set(err, BATON_UNAVAILABLE, "PostgreSQL: %s did not answer in time",
+                         PQhost(connection) != NULL ? PQhost(connection) : "the server");
+    const char *state = take_state(words, text);
+    enum baton_code code = PQconnectionNeedsPassword(connection) ? BATON_DENIED : code_of(state);
+    return error_set(err, code, "PostgreSQL: %s%s%s", words, state != NULL ? ", SQLSTATE " : "",
+                     state != NULL ? state : "");
+}
+
+static int check_url(const char *url, struct baton_error *err)
+{
+    char *words = NULL, line[500];
+    PQconninfoOption *options = PQconninfoParse(url, &words);
+    if (options == NULL) {
+        one_line(line, sizeof(line), words != NULL ? words : "it cannot be read");
+        PQfreemem(words);
+        return error_set(err, BATON_INVALID, "PostgreSQL: %s", line);
+    }
+    PQconninfoFree(options);
+    return 0;
+}
+
 static int postgresql_open(const char *url, uint32_t limit_ms, struct fence **ret, struct baton_error *err)
 {
-    char seconds[24], limits[128], words[500];
+    char seconds[24], limits[128];
+    bool late;
+    if (check_url(url, err) < 0)
+        return -1;
     struct postgresql_fence *own = mem_new(sizeof(*own));
     snprintf(seconds, sizeof(seconds), "%" PRIu32, limit_ms / 1000 + 1);
     /* What the URL says comes after, and wins. */
     const char *const names[] = {"connect_timeout", "application_name", "dbname", NULL};
     const char *const values[] = {seconds, "baton fence", url, NULL};
-    own->connection = PQconnectdbParams(names, values, 1);
-    if (PQstatus(own->connection) != CONNECTION_OK) {
-        one_line(words, sizeof(words), PQerrorMessage(own->connection));
-        enum baton_code code = strstr(words, "authentication") != NULL || strstr(words, "no password") != NULL ||
-                                       strstr(words, "pg_hba") != NULL
-                                   ? BATON_DENIED
-                               : strstr(words, "does not exist") != NULL ? BATON_NOT_FOUND
-                               : PQhost(own->connection) == NULL         ? BATON_INVALID
-                                                                         : BATON_UNAVAILABLE;
-        error_set(err, code, "PostgreSQL: %s", words);
+    own->connection = PQconnectStartParams(names, values, 1);
+    PQsetErrorVerbosity(own->connection, PQERRORS_VERBOSE);
+    if (!wait_connected(own->connection, &late)) {
+        not_connected(own->connection, late, err);
         postgresql_close(&own->fence);
         return -1;
     }
+    PQsetErrorVerbosity(own->connection, PQERRORS_DEFAULT);
     PQsetNoticeProcessor(own->connection, quiet, NULL);
     own->description =
         mem_format("PostgreSQL's database %.100s on %.200s", PQdb(own->connection), PQhost(own->connection));

@@ -173,7 +173,11 @@ def test_databases_that_cannot_be_used(world, tmp_path, postgres):
             (f"sqlite:{tmp_path}/none.db", 66, "there is no database"),
             (f"sqlite:{BATON}", 65, "file is not a database"),
             ("postgresql://127.0.0.1:1/x", 69, "Connection refused"),
-            (there.url.replace("/test?", "/none?"), 66, 'database "none" does not exist')):
+            ("postgresql://127.0.0.1:1/x?nonsense=1", 64, "nonsense"),
+            (there.url.replace("/test?", "/none?"), 66, 'database "none" does not exist'),
+            # Its code counts, not its words.
+            (there.url.replace("/test?", "/authentication?"), 66, "SQLSTATE 3D000"),
+            (re.sub("user=.*", "user=stranger", there.url), 77, "SQLSTATE 28000")):
         told = fence(world, "status", "--engine-timeout=2s", url)
         assert told.code == code and words in told.err, told
     there.sql("DROP ROLE IF EXISTS nobody", "CREATE ROLE nobody LOGIN")
