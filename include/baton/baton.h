@@ -226,15 +226,17 @@ BATON_API const char *baton_election_name(const struct baton_election *e); /* ""
  */
 struct baton_lock_options {
     uint32_t slots;   /* how many may hold it at once: 1 (default), up to BATON_SLOTS_MAX, or BATON_SHARED */
-    bool try_only;    /* give up when it is held by others (after at most 10 s, if the engine does not answer) */
-    uint32_t wait_ms; /* give up after so long; 0: never */
+    bool try_only;    /* give up when it is held by others */
+    uint32_t wait_ms; /* give up when it is still held by others after so long; 0: never */
     /* What a stop may take, in ms, when the session is about to be lost (BATON_STOP); as in baton_stand_options. */
     uint32_t stop_ms;
 };
 BATON_API void baton_lock_options_init(struct baton_lock_options *options);
 
 /* Stand in the queue of the lock `name`. options NULL: defaults. Answered by BATON_ACQUIRED, or by BATON_RELEASED:
- * BATON_CONFLICT (try_only), BATON_TIMEOUT (wait_ms), BATON_INVALID (others disagree about the slots). After ACQUIRED:
+ * BATON_CONFLICT (try_only: others have it), BATON_TIMEOUT (wait_ms: others still have it), BATON_UNAVAILABLE or what
+ * troubles the engine (nobody can tell who has it: with try_only at once, or after 10 s of silence; with wait_ms after
+ * that time, or 3 s of silence if that is longer), BATON_INVALID (others disagree about the slots). After ACQUIRED:
  * BATON_STOP when the session may be lost (answer by baton_unlock() when you have stopped), then BATON_RELEASED with
  * BATON_LOST. Who waits keeps waiting when the session is lost, at the end of the queue. A client has one attempt at a
  * lock at a time (BATON_CONFLICT), from here to baton_unlock(); the next one need not wait for BATON_RELEASED. 0 and
@@ -314,12 +316,13 @@ BATON_API void baton_task_options_init(struct baton_task_options *options);
 /* Want the task `key` (1..BATON_NAME_MAX bytes of UTF-8 without control characters) done. options NULL: defaults. If it
  * is this client that is to do it: BATON_BEGIN; do it, and answer by baton_done(), or by baton_give_up() when
  * BATON_STOP comes (the session may be lost) and you have stopped. In the end, for everybody, BATON_OUTCOME: BATON_OK
- * (it is settled: baton_task_status tells how), BATON_CONFLICT (try_only: others do it), BATON_TIMEOUT (wait_ms),
- * BATON_INVALID (others mean something else by this key), BATON_LOST (this client did it, and the session was lost or
- * the claim removed before the result was recorded), BATON_CLOSED (given up), BATON_CORRUPT or BATON_NEWER (a record
- * that cannot be used). A failure that is taken up again may bring another BATON_BEGIN before. A client wants a task
- * once at a time (BATON_CONFLICT). 0 and *ret (until baton_task_free, or close), or -1 with BATON_INVALID,
- * BATON_CONFLICT, BATON_FULL. */
+ * (it is settled: baton_task_status tells how), BATON_CONFLICT (try_only: others do it), BATON_TIMEOUT (wait_ms:
+ * others still do it), BATON_UNAVAILABLE or what troubles the engine (nobody can tell, as with a lock), BATON_INVALID
+ * (others mean something else by this key), BATON_LOST (this client did it, and the session was lost or the claim
+ * removed before the result was recorded), BATON_CLOSED (given up), BATON_CORRUPT or BATON_NEWER (a record that cannot
+ * be used). A failure that is taken up again may bring another BATON_BEGIN before. A client wants a task once at a time
+ * (BATON_CONFLICT). 0 and *ret (until baton_task_free, or close), or -1 with BATON_INVALID, BATON_CONFLICT, BATON_FULL.
+ */
 BATON_API int baton_once(struct baton *b, const char *key, const struct baton_task_options *options,
                          struct baton_task **ret, struct baton_error *err);
 
@@ -394,7 +397,7 @@ BATON_API void baton_task_status_free(struct baton_task_status *status, size_t c
 
 /* Forget what is recorded of one task, so that it may be done once more. Answered by a BATON_REPLY as a transfer is:
  * BATON_OK, BATON_NOT_FOUND, BATON_CONFLICT (it is being done; with `force`, its worker is told to stop, and may have
- * some time for that), BATON_TIMEOUT. */
+ * some time for that), BATON_UNAVAILABLE. */
 BATON_API uint64_t baton_forget(struct baton_task *task, bool force, uint32_t timeout_ms);
 
 /* ---- elections: what an operator asks ---- */
@@ -403,8 +406,9 @@ BATON_API uint64_t baton_forget(struct baton_task *task, bool force, uint32_t ti
  * number in `request` (never 0, but in a forked child; it arrives after at most timeout_ms): BATON_OK (it has stopped,
  * and another one leads), BATON_LOST (another one leads, but the session of the leader has ended without its answer:
  * whether it has stopped is not known), BATON_NOT_FOUND (nobody else stands, no such candidate, no leader),
- * BATON_CONFLICT (it leads already; another transfer is under way; the election is on hold), BATON_TIMEOUT. `e` may be
- * a candidacy or an observation of that election. */
+ * BATON_CONFLICT (it leads already; another transfer is under way; the election is on hold), BATON_TIMEOUT (the
+ * leader has not), BATON_UNAVAILABLE or what troubles the engine (nobody can tell). `e` may be a candidacy or an
+ * observation of that election. */
 BATON_API uint64_t baton_transfer(struct baton_election *e, const char *to_id, uint32_t timeout_ms);
 
 /* Put the election on hold: its leader stops and nobody leads, until the release. Answered by a BATON_REPLY when it is

@@ -56,7 +56,8 @@ struct baton_engine_callbacks {
     void (*written)(void *ctx, uint64_t ticket, const struct baton_reply *reply);
     /* A view moved. */
     void (*changed)(void *ctx, uint64_t watch, const struct baton_batch *batch);
-    /* For people: the engine cannot be used now (err), or it can again (NULL). Decides nothing. */
+    /* The engine cannot be used now (err), or it can again (NULL). Told to people, and it ends the wait of those who
+     * would not wait for an answer; nothing else depends on it. */
     void (*trouble)(void *ctx, const struct baton_error *err);
     /* The answer to close; the engine is gone. */
     void (*closed)(void *ctx);

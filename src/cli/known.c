@@ -17,8 +17,8 @@ static int in_vain(struct baton *client, const struct baton_error *trouble, stru
 {
     if (trouble->code != BATON_OK)
         return error_set(err, trouble->code, "%s", trouble->text);
-    return error_set(err, BATON_TIMEOUT, "%s has not answered in time; is it running? --engine-timeout gives it longer",
-                     baton_url(client));
+    return error_set(err, BATON_UNAVAILABLE,
+                     "%s has not answered in time; is it running? --engine-timeout gives it longer", baton_url(client));
 }
 
 /* What the client as a whole is told of trouble. */

@@ -119,7 +119,7 @@ int observer_first_view(struct observer *observer, uint32_t timeout_ms, struct b
             continue;
         if (observer->trouble.code != BATON_OK)
             return error_set(err, observer->trouble.code, "%s", observer->trouble.text);
-        return error_set(err, BATON_TIMEOUT,
+        return error_set(err, BATON_UNAVAILABLE,
                          "%s has not answered within %s; is it running? --engine-timeout gives it longer",
                          baton_url(observer->client), cli_duration_text(timeout_ms, limit));
     }
@@ -135,7 +135,7 @@ int observer_reply(struct observer *observer, uint64_t request, uint32_t timeout
         if (got < 0)
             return -1;
         if (got == 0)
-            return error_set(err, BATON_TIMEOUT, "there was no answer from %s", baton_url(observer->client));
+            return error_set(err, BATON_UNAVAILABLE, "there was no answer from %s", baton_url(observer->client));
         if (event.kind != BATON_REPLY || event.request != request)
             continue;
         if (event.code == BATON_TIMEOUT && observer->trouble.code != BATON_OK) /* that is why */

@@ -36,7 +36,7 @@ int observer_begin(struct observer *observer, const char *url, const char *name,
 /* What is left of it; at least 1. */
 uint32_t observer_left_ms(const struct observer *observer);
 
-/* Wait for the first view: BATON_TIMEOUT, or what troubles the engine, when it does not come in time. */
+/* Wait for the first view: BATON_UNAVAILABLE, or what troubles the engine, when it does not come in time. */
 int observer_first_view(struct observer *observer, uint32_t timeout_ms, struct baton_error *err);
 /* Read the newest status, also without an event. */
 int observer_refresh(struct observer *observer, struct baton_error *err);

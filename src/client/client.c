@@ -40,6 +40,16 @@ int client_check_open(const struct baton *b, struct baton_error *err)
     return b->state == CLIENT_OPEN ? 0 : error_set(err, BATON_CLOSED, "this client is being closed");
 }
 
+void client_wait(struct queue_options *queue, uint32_t wait_ms)
+{
+    queue->until_ms = queue->answer_ms = NEVER_MS;
+    if (wait_ms == 0 && !queue->try_only)
+        return;
+    int64_t now_ms = clock_now_ms();
+    queue->until_ms = now_ms + (wait_ms > 0 ? wait_ms : TRY_LIMIT_MS);
+    queue->answer_ms = now_ms + (wait_ms == 0 ? TRY_LIMIT_MS : wait_ms > ANSWER_LEAST_MS ? wait_ms : ANSWER_LEAST_MS);
+}
+
 void client_wake(struct baton *b)
 {
     uv_async_send(&b->asked);

@@ -24,7 +24,8 @@ struct shared_page {
 
 struct queued;
 
-#define TRY_LIMIT_MS 10000 /* a try on an engine that does not answer ends, too */
+#define TRY_LIMIT_MS 10000   /* a try on an engine that does not answer ends, too; */
+#define ANSWER_LEAST_MS 3000 /* ... and a shorter wait leaves the engine so much to answer, on a busy machine */
 
 /* What the queue still holds of an election, or of the client, by kind: see queue.c. */
 enum queue_place {
@@ -47,6 +48,7 @@ struct baton_election {
     struct baton *client;
     struct contest *core;
     enum contest_kind kind;
+    bool over;             /* of a lock: it was not to be had, and the program knows */
     bool unlocked;         /* of a lock or task: the program has stopped by itself, so it need not be told to */
     char *name;            /* "": every election */
     _Atomic uint64_t term; /* that it leads with; 0: it does not */
@@ -183,6 +185,8 @@ bool client_is_ours(const struct baton *b); /* false in a forked child */
 int client_check(const struct baton *b, struct baton_error *err);
 int client_check_open(const struct baton *b, struct baton_error *err); /* with the mutex held: it is not closing */
 void client_wake(struct baton *b);
+/* Until when others and the engine are waited for; `wait_ms` as in baton_lock_options, queue->try_only is set. */
+void client_wait(struct queue_options *queue, uint32_t wait_ms);
 
 /* driver.c */
 int driver_start(struct baton *b, struct baton_error *err);

@@ -112,7 +112,7 @@ static bool is_told(const struct baton_election *handle, enum tell_kind tell)
     if (handle->kind == CONTEST_ELECTION)
         return true;
     return tell != TELL_FOLLOW && !(tell == TELL_STOP && handle->unlocked) &&
-           !(tell == TELL_RESIGNED && handle->kind == CONTEST_TASK);
+           !(tell == TELL_RESIGNED && (handle->kind == CONTEST_TASK || handle->over));
 }
 
 static enum baton_event_kind event_kind(const struct baton_election *handle, enum tell_kind tell)
@@ -121,7 +121,7 @@ static enum baton_event_kind event_kind(const struct baton_election *handle, enu
         return BATON_BEGIN;
     if (handle != NULL && handle->kind == CONTEST_LOCK && tell == TELL_LEAD)
         return BATON_ACQUIRED;
-    if (handle != NULL && handle->kind == CONTEST_LOCK && tell == TELL_RESIGNED)
+    if (handle != NULL && handle->kind == CONTEST_LOCK && (tell == TELL_RESIGNED || tell == TELL_OUTCOME))
         return BATON_RELEASED;
     return event_of_tell[tell];
 }
@@ -155,6 +155,9 @@ static void told(struct baton *b, const struct action *tell)
         assert(handle != NULL);
         handle->unlocked = true; /* what is left of it may go with the session */
         handle->recording = false;
+        handle->over = handle->kind == CONTEST_LOCK;
+        if (handle->over)
+            election_withdrawn(handle);
         break;
     case TELL_RESIGNED:
         assert(handle != NULL);
@@ -381,7 +384,9 @@ static void on_trouble(void *ctx, const struct baton_error *err)
     else
         maybe_recovered(b);
     pthread_mutex_unlock(&b->mutex);
-    queue_ring(b);
+    struct baton_reply reply = {.error = err != NULL ? *err : (struct baton_error){.code = BATON_OK}};
+    step(b, &(struct event){.kind = EVENT_TROUBLE, .reply = &reply});
+    finish(b);
 }
 
 static void on_closed(void *ctx)

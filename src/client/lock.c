@@ -77,10 +77,8 @@ int baton_lock(struct baton *b, const char *name, const struct baton_lock_option
         options = &defaults;
     if (client_check(b, err) < 0 || name_check("name", name, err) < 0 || check(b, options, err) < 0)
         return -1;
-    struct queue_options queue = {
-        .slots = options->slots, .try_only = options->try_only, .until_ms = NEVER_MS, .stop_ms = options->stop_ms};
-    if (options->wait_ms > 0 || options->try_only)
-        queue.until_ms = clock_now_ms() + (options->wait_ms > 0 ? options->wait_ms : TRY_LIMIT_MS);
+    struct queue_options queue = {.slots = options->slots, .try_only = options->try_only, .stop_ms = options->stop_ms};
+    client_wait(&queue, options->wait_ms);
     bool held = false;
     pthread_mutex_lock(&b->mutex);
     struct baton_election *handle = want(b, name, &queue, &held, err);

@@ -38,15 +38,13 @@ int baton_once(struct baton *b, const char *key, const struct baton_task_options
         options = &defaults;
     if (client_check(b, err) < 0 || task_key_check(key, err) < 0 || check(b, options, err) < 0)
         return -1;
-    struct task_options task = {
-        .what = options->what != NULL ? options->what : "",
-        .again = options->at_least_once,
-        .retries = options->retries,
-        .retry_after_ms = options->retry_after_ms,
-        .keep_ms = (int64_t)options->expire_ms,
-        .queue = {.try_only = options->try_only, .until_ms = NEVER_MS, .stop_ms = options->stop_ms}};
-    if (options->wait_ms > 0 || options->try_only)
-        task.queue.until_ms = clock_now_ms() + (options->wait_ms > 0 ? options->wait_ms : TRY_LIMIT_MS);
+    struct task_options task = {.what = options->what != NULL ? options->what : "",
+                                .again = options->at_least_once,
+                                .retries = options->retries,
+                                .retry_after_ms = options->retry_after_ms,
+                                .keep_ms = (int64_t)options->expire_ms,
+                                .queue = {.try_only = options->try_only, .stop_ms = options->stop_ms}};
+    client_wait(&task.queue, options->wait_ms);
     struct baton_election *handle = NULL;
     pthread_mutex_lock(&b->mutex);
     if (election_check_standing(b, CONTEST_TASK, key, err) == 0 &&

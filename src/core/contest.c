@@ -84,7 +84,9 @@ void contest_end(struct core *core, struct contest *contest, enum baton_code cod
     vsnprintf(text, sizeof(text), format, args);
     va_end(args);
     contest->end_text = mem_text(text);
-    if (contest->kind == CONTEST_TASK)
+    /* A lock that will not be had is told at once, as a task's outcome is: what is left of the entry, which may need an
+     * engine that is away, is nobody's concern. */
+    if (contest->kind == CONTEST_TASK || (contest->kind == CONTEST_LOCK && code != BATON_OK && code != BATON_LOST))
         todo_tell(core, TELL_OUTCOME, contest, "%s", text)->code = code;
     contest_mark(core, contest);
 }

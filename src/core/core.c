@@ -44,6 +44,7 @@ static void contest_free(struct core *core, struct contest *contest)
     roster_release(&contest->roster);
     entries_release(&contest->queue.entries);
     task_release(contest);
+    wait_refused(contest, NULL);
     free(contest->end_text);
     view_release(&contest->view);
     free(contest->name);
@@ -154,6 +155,8 @@ int core_queue(struct core *core, struct contest *lock, const struct queue_optio
     lock->queue.slots = options->slots;
     lock->queue.try_only = options->try_only;
     lock->queue.until_ms = options->until_ms;
+    lock->queue.answer_ms = options->answer_ms;
+    wait_refused(lock, NULL);
     return core_stand(core, lock, &stand, err);
 }
 
@@ -328,6 +331,10 @@ static void written(struct core *core, const struct event *happened)
         attempt_answered(core, &contest->removal, happened->reply);
     else
         return;
+    if (happened->reply->answer == BATON_ANSWER_REFUSED)
+        wait_refused(contest, &happened->reply->error);
+    else if (happened->reply->answer == BATON_ANSWER_DONE)
+        wait_refused(contest, NULL);
     /* The view may have moved before the answer came. */
     attempt_seen(&contest->presence, &contest->view);
     attempt_seen(&contest->decision, &contest->view);
@@ -353,6 +360,10 @@ static void take_in(struct core *core, const struct event *happened)
         return;
     case EVENT_ALIVE:
         core->session.alive_ms = core->now_ms;
+        return;
+    case EVENT_TROUBLE:
+        core->away = happened->reply->error;
+        contests_mark_all(core);
         return;
     case EVENT_STOPPED:
         contest_stopped(core, happened->contest);

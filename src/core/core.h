@@ -49,6 +49,7 @@ enum event_kind {
     EVENT_WRITTEN,         /* ticket; reply */
     EVENT_CHANGED,         /* watch; batch */
     EVENT_ALIVE,           /* the program makes progress */
+    EVENT_TROUBLE,         /* reply->error: the engine cannot be asked now; its code BATON_OK: it can again */
     EVENT_STOPPED,         /* contest: the program answers that it has stopped */
     EVENT_RESIGN           /* contest: the program ends its candidacy, releases the lock, does not want the task */
 };
@@ -84,7 +85,8 @@ enum tell_kind {
     TELL_FOLLOW,       /* term: the stop is over */
     TELL_CHANGED,      /* the roster is new, or the queue */
     TELL_RESIGNED,     /* the candidacy, or the attempt, is over: code, text (locks); the contest observes on */
-    TELL_OUTCOME,      /* code, text: of a task: see core_once; TELL_RESIGNED follows, when its entry is gone */
+    TELL_OUTCOME,      /* code, text: of a task, see core_once; of a lock that will not be had. TELL_RESIGNED follows,
+                          when its entry is gone */
     TELL_DUPLICATE,    /* another live candidate has our id */
     TELL_REPLY,        /* request, code, text */
     TELL_SESSION,      /* session, until_ms: a session began */
@@ -147,15 +149,17 @@ int core_stand(struct core *core, struct contest *election, const struct stand_o
                struct baton_error *err);
 
 struct queue_options {
-    uint32_t slots;   /* how many may hold it at once: 1, 2..SLOTS_MAX, SLOTS_SHARED */
-    bool try_only;    /* give up when it cannot be had at once */
-    int64_t until_ms; /* give up at this time; NEVER_MS */
-    uint32_t stop_ms; /* as above */
+    uint32_t slots;    /* how many may hold it at once: 1, 2..SLOTS_MAX, SLOTS_SHARED */
+    bool try_only;     /* give up when it cannot be had at once */
+    int64_t until_ms;  /* give up when others have it at this time; NEVER_MS */
+    int64_t answer_ms; /* ... and when it is not known by then whether they have; not before until_ms */
+    uint32_t stop_ms;  /* as above */
 };
 
 /* Stand in the queue of a lock that is observed. -1: it stands already (BATON_CONFLICT). One attempt: it ends with
- * TELL_RESIGNED (BATON_OK: it was held and released; BATON_CONFLICT: try_only; BATON_TIMEOUT; BATON_INVALID: others say
- * another number of slots; BATON_LOST: it was held, and the session is over). */
+ * TELL_RESIGNED (BATON_OK: it was held and released; BATON_CONFLICT: try_only, others have it; BATON_TIMEOUT: they
+ * still have it at until_ms; BATON_UNAVAILABLE, or what the engine says: it cannot tell who has it; BATON_INVALID:
+ * others say another number of slots; BATON_LOST: it was held, and the session is over). */
 int core_queue(struct core *core, struct contest *lock, const struct queue_options *options, struct baton_error *err);
 
 /* A lock that a client releases and takes again, with nobody else in between, need not be written: see keep.c. After
@@ -190,9 +194,10 @@ struct task_options {
 
 /* Want a task that is observed to be done. -1: it is wanted already (BATON_CONFLICT). Whoever is the first in the queue
  * claims it and is told TELL_LEAD; it answers by core_ended. It is over with TELL_OUTCOME: BATON_OK (it is settled: the
- * view shows how), BATON_CONFLICT (try_only: others do it), BATON_TIMEOUT, BATON_INVALID (others mean something else by
- * this key), BATON_LOST (this one did it, and its result could not be recorded), BATON_CORRUPT, BATON_NEWER,
- * BATON_CLOSED (it was resigned). Of a task that is settled nothing is written, and no session is opened. */
+ * view shows how), BATON_CONFLICT (try_only: others do it), BATON_TIMEOUT (others still do it), BATON_UNAVAILABLE or
+ * what the engine says (it cannot tell), BATON_INVALID (others mean something else by this key), BATON_LOST (this one
+ * did it, and its result could not be recorded), BATON_CORRUPT, BATON_NEWER, BATON_CLOSED (it was resigned). Of a task
+ * that is settled nothing is written, and no session is opened. */
 int core_once(struct core *core, struct contest *task, const struct task_options *options, struct baton_error *err);
 
 /* How the work on a task has ended. */

@@ -29,21 +29,14 @@ static void slots_text(const struct lock_entry *entry, char text[64])
         snprintf(text, 64, "of %u slots", (unsigned)entry->slots);
 }
 
-/* The limit of the wait counts also while the engine cannot be reached. */
 void lock_check_wait(struct core *core, struct contest *lock)
 {
     const struct order *order = &lock->queue.entries.order;
+    bool others = lock->view.ready && order->count > 0 && strcmp(order->records[0]->cid, lock->cid) != 0;
     char who[BATON_ERROR_TEXT];
-    if (lock->role != ROLE_FOLLOWING || lock->resigning || lock->queue.until_ms == NEVER_MS)
-        return;
-    if (core->now_ms < lock->queue.until_ms)
-        contest_wake(core, lock, lock->queue.until_ms);
-    else if (lock->view.ready && order->count > 0 && strcmp(order->records[0]->cid, lock->cid) != 0)
+    if (lock->role == ROLE_FOLLOWING && !lock->resigning && wait_is_over(core, lock, others))
         contest_end(core, lock, BATON_TIMEOUT, "the lock '%s' is still held by %s", lock->name,
                     name_of(order->records[0], who));
-    else
-        contest_end(core, lock, BATON_TIMEOUT, "the lock '%s' was not to be had in time: the engine does not answer",
-                    lock->name);
 }
 
 /* Where in the queue; false: the view does not show it. */

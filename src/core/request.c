@@ -320,14 +320,26 @@ void request_answered(struct core *core, struct request *request, const struct b
     attempt_answered(core, &request->attempt, reply);
 }
 
+/* Its time is over. That the engine cannot tell is not that somebody would not. */
+static void in_vain(struct core *core, struct request *request)
+{
+    const char *what = !request->election->view.ready      ? "the engine has not answered"
+                       : request->kind != REQUEST_TRANSFER ? "the engine has not confirmed it"
+                       : request->term == 0                ? "no session could be opened"
+                                                           : NULL;
+    if (core->away.code != BATON_OK)
+        answer(core, request, core->away.code == BATON_TIMEOUT ? BATON_UNAVAILABLE : core->away.code, "%s",
+               core->away.text);
+    else if (what != NULL)
+        answer(core, request, BATON_UNAVAILABLE, "in the time given, %s", what);
+    else
+        answer(core, request, BATON_TIMEOUT, "in the time given, the leader has not handed over");
+}
+
 static void request_step(struct core *core, struct request *request)
 {
     if (core->now_ms >= request->until_ms) {
-        const char *what = !request->election->view.ready      ? "the engine has not answered"
-                           : request->kind != REQUEST_TRANSFER ? "the engine has not confirmed it"
-                           : request->term == 0                ? "no session could be opened"
-                                                               : "the leader has not handed over";
-        answer(core, request, BATON_TIMEOUT, "in the time given, %s", what);
+        in_vain(core, request);
         return;
     }
     if (!request->election->view.ready)

@@ -97,9 +97,12 @@ static void opened(struct core *core, const struct event *happened)
         unsigned doubled = session->failures < 5 ? session->failures : 5;
         session->failures++;
         session->next_ms = core->now_ms + (retry_ms(core, core->options.ttl_ms) << doubled);
-        struct action *tell = todo_tell(core, TELL_TROUBLE, NULL, "%s",
-                                        happened->reply != NULL ? happened->reply->error.text : "no session");
-        tell->code = happened->reply != NULL ? happened->reply->error.code : BATON_UNAVAILABLE;
+        if (happened->reply != NULL)
+            session->failure = happened->reply->error;
+        else
+            error_set(&session->failure, BATON_UNAVAILABLE, "no session");
+        todo_tell(core, TELL_TROUBLE, NULL, "%s", session->failure.text)->code = session->failure.code;
+        contests_mark_all(core);
         return;
     }
     session->state = SESSION_VALID;

@@ -24,9 +24,10 @@ struct session {
         int64_t sent_ms;
     } renewals[RENEWALS_KEPT];
     unsigned renewal_at;
-    unsigned failures; /* openings that failed in a row */
-    bool condemned;    /* not renewed any more: somebody did not answer a stop in time */
-    int64_t alive_ms;  /* the program's last sign of progress */
+    unsigned failures;          /* openings that failed in a row; */
+    struct baton_error failure; /* ... and why the last one did */
+    bool condemned;             /* not renewed any more: somebody did not answer a stop in time */
+    int64_t alive_ms;           /* the program's last sign of progress */
 };
 
 /* ---- contest (contest.c) ---- */
@@ -105,7 +106,9 @@ struct contest {
 
     struct { /* of a lock, and of a task */
         struct entries entries;
-        int64_t until_ms; /* of the wait; NEVER_MS */
+        int64_t until_ms, answer_ms; /* of the wait, for others and for the engine; NEVER_MS */
+        struct baton_error
+            *refused; /* by the engine, the last time that it was asked for something; NULL: it was done */
         uint32_t slots;
         bool try_only;
     } queue;
@@ -149,6 +152,7 @@ struct core {
     uint32_t next_sequence;
     uint32_t cid_count;
     struct session session;
+    struct baton_error away;   /* why the engine cannot be asked now; code BATON_OK: it can */
     struct contest **contests; /* by index; NULL: a free place */
     size_t contest_count, contest_room;
     size_t standing_count;
@@ -201,6 +205,13 @@ int64_t session_wake(const struct core *core);
 void session_over(struct core *core, const char *why);
 void session_condemn(struct core *core);
 void session_leave(struct core *core, uint64_t id); /* end one that is over, unless a program has not stopped */
+
+/* wait.c: what a contest in a queue waits for */
+/* The engine has refused what the contest needs (NULL: has done it). */
+void wait_refused(struct contest *contest, const struct baton_error *why);
+/* Is its time over, and others have it? (`others`: the view says so now.) When it is over and nobody can tell, it is
+ * ended here; when it is not, it is woken at its end. */
+bool wait_is_over(struct core *core, struct contest *contest, bool others);
 
 /* contest.c */
 void contest_mark(struct core *core, struct contest *contest); /* step it in this turn */

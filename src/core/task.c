@@ -267,21 +267,18 @@ static const char *worker_text(const struct contest *contest, char text[BATON_ER
 static void check_wait(struct core *core, struct contest *contest)
 {
     char who[BATON_ERROR_TEXT];
+    const struct task *task = &contest->task;
     const struct order *order = &contest->queue.entries.order;
     bool others = contest->view.ready && order->count > 0 && strcmp(order->records[0]->cid, contest->cid) != 0;
-    if (contest->queue.until_ms == NEVER_MS)
+    bool not_due = contest->view.ready && task->claim != NULL && task->claim->state == CLAIM_FAILED;
+    if (!wait_is_over(core, contest, others || not_due))
         return;
-    if (core->now_ms < contest->queue.until_ms)
-        contest_wake(core, contest, contest->queue.until_ms);
-    else if (others)
+    if (others)
         contest_end(core, contest, BATON_TIMEOUT, "the task '%s' is still being done by %s", contest->name,
                     worker_text(contest, who));
-    else if (contest->view.ready && contest->task.claim != NULL && contest->task.claim->state == CLAIM_FAILED)
+    else
         contest_end(core, contest, BATON_TIMEOUT, "the task '%s' has failed, and its next attempt is not due yet",
                     contest->name);
-    else
-        contest_end(core, contest, BATON_TIMEOUT,
-                    "the task '%s' could not be begun in time: the engine does not answer", contest->name);
 }
 
 /* A claim that cannot be read, or that means something else, is not for us. */
@@ -321,14 +318,14 @@ void task_look(struct core *core, struct contest *contest)
         report(core, contest);
     if (task->ended || contest->role != ROLE_FOLLOWING || contest->resigning)
         return;
-    if (contest->view.ready && (refused(core, contest) || (task->looking && tried(core, contest))))
+    if (contest->view.ready && refused(core, contest))
         return;
     if (contest->view.ready && is_settled(core, contest)) {
         contest_end(core, contest, BATON_OK, "%s", "");
         return;
     }
     check_wait(core, contest);
-    if (contest->resigning || !contest->view.ready || !task->looking)
+    if (contest->resigning || !contest->view.ready || !task->looking || tried(core, contest))
         return;
     task->looking = false;
     core->standing_count++;

@@ -206,11 +206,6 @@ def test_a_wrong_use(world, args, words):
     assert told.code == 64 and words in told.err, told
 
 
-def test_an_engine_that_does_not_answer(world):
-    told = world.run("lock", "--verbose", "-w", "0.5", "-E", "9", "--url", "etcd://127.0.0.1:1/x", "report", "--", "true")
-    assert told.code == 9 and "the engine does not answer" in told.err, told
-
-
 def test_a_record_that_is_not_ours_holds_its_place(etcd_world):
     key = etcd_world.url.rsplit("/", 1)[1] + "/locks/report/stranger"
     etcd_world.etcd.ctl("put", key, "not json")

@@ -431,16 +431,7 @@ def test_unknown_fields_of_a_claim_are_kept(etcd_world):
     assert claim["colour"] == "green" and claim["state"] == "failed"
 
 
-def test_an_engine_that_cannot_be_reached(world):
-    env = {"BATON_URL": "etcd://127.0.0.1:1/x"}
-    told = world.run("once", "-w", "300ms", "migrate", "--", "true", env=env)
-    assert told.code == 75 and "the engine does not answer" in told.err
-    told = world.run("once", "list", "--engine-timeout=300ms", env=env)
-    assert told.code in (69, 75) and "127.0.0.1:1" in told.err
-
-
 # ---- an engine that loses writes and answers
-
 
 @pytest.mark.parametrize("faults", ["lose=0.4", "drop=0.4", "lose=0.3,drop=0.3,delay=5,jitter=20"])
 def test_at_most_once_whatever_is_lost(place, faults):

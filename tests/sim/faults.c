@@ -165,6 +165,7 @@ static void one_fault(struct world *world, enum fault fault)
         world_note(world, "n%d is cut off", n);
         world->nodes[n].cut_until_us = world->now_us + rng_range(rng, 100000, 30 * SECOND_US);
         engine_break_watches(world, n);
+        node_trouble(world, n, BATON_UNAVAILABLE);
         return;
     case FAULT_BREAK:
         engine_break_watches(world, n);

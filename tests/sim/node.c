@@ -130,8 +130,9 @@ static void program_told(struct world *world, int n, const struct action *tell)
     case TELL_FOLLOW:
         node->program = PROGRAM_IDLE;
         break;
-    case TELL_OUTCOME:
-        check_outcome(world, n, tell->code);
+    case TELL_OUTCOME: /* of a lock: RESIGNED follows */
+        if (world->config.kind == SIM_TASK)
+            check_outcome(world, n, tell->code);
         break;
     case TELL_RESIGNED:
         node->standing = false;
@@ -229,6 +230,22 @@ static uint32_t pick_slots(struct world *world)
 
 static void program_told(struct world *world, int n, const struct action *tell);
 
+void node_waits(struct world *world, int n, struct queue_options *options)
+{
+    options->until_ms = node_clock_ms(world, &world->nodes[n]) + rng_range(&world->rng, 0, 10000);
+    options->answer_ms = options->until_ms + rng_range(&world->rng, 0, 3000);
+}
+
+void node_trouble(struct world *world, int n, enum baton_code code)
+{
+    struct sim_node *node = &world->nodes[n];
+    struct baton_reply reply = {.error = {.code = code, .text = "sim: the engine cannot be reached"}};
+    if (!node->up || node->paused_until_us > world->now_us || node->away == (code != BATON_OK))
+        return;
+    node->away = code != BATON_OK;
+    node_step(world, n, &(struct event){.kind = EVENT_TROUBLE, .reply = &reply});
+}
+
 static int enter_queue(struct world *world, int n, struct baton_error *err)
 {
     struct sim_node *node = &world->nodes[n];
@@ -237,8 +254,8 @@ static int enter_queue(struct world *world, int n, struct baton_error *err)
                                     .try_only = rng_chance(rng, 100),
                                     .until_ms = NEVER_MS,
                                     .stop_ms = node->options.stop_ms};
-    if (rng_chance(rng, 150))
-        options.until_ms = node_clock_ms(world, node) + rng_range(rng, 0, 10000);
+    if (options.try_only || rng_chance(rng, 150))
+        node_waits(world, n, &options);
     node->waits_since_us = world->now_us;
     uint64_t token;
     if (node_goes_on(world, n, &options, &token)) {
@@ -305,7 +322,7 @@ void node_start(struct world *world, int n)
     node->up = true;
     node->incarnation++;
     node_forget_testament(node);
-    node->standing = node->task_wanted = false;
+    node->standing = node->task_wanted = node->away = false;
     node->program = PROGRAM_IDLE;
     node->session = 0;
     node->paused_until_us = 0;
@@ -359,6 +376,8 @@ void node_happen(struct world *world, struct happening *happening)
         return;
     case HAPPEN_BATCH:
         engine_wake_watch(world, n, happening->watch);
+        if (happening->copy->batch.reset)
+            node_trouble(world, n, BATON_OK);
         node_step(world, n,
                   &(struct event){.kind = EVENT_CHANGED, .watch = happening->watch, .batch = &happening->copy->batch});
         return;

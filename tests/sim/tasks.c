@@ -50,8 +50,8 @@ int task_enter(struct world *world, int n, struct baton_error *err)
         .keep_ms = policy.keep_ms,
         .retry_after_ms = rng_range(rng, 0, RETRY_MAX_MS),
         .queue = {.try_only = rng_chance(rng, 100), .until_ms = NEVER_MS, .stop_ms = node->options.stop_ms}};
-    if (rng_chance(rng, 150))
-        options.queue.until_ms = node_clock_ms(world, node) + rng_range(rng, 0, 10000);
+    if (options.queue.try_only || rng_chance(rng, 150))
+        node_waits(world, n, &options.queue);
     node->waits_since_us = world->now_us;
     node->task_wanted = true;
     return core_once(node->core, node->election, &options, err);

@@ -183,6 +183,7 @@ struct sim_node {
     struct baton_write testament; /* what its guard was told last; no key: nothing */
     struct sim_watch watches[WATCHES_MAX];
     int64_t cut_until_us;   /* the network to the engine is cut */
+    bool away;              /* ... and the core was told so */
     int64_t idle_us;        /* between two candidacies, or attempts: at most */
     uint32_t slots;         /* of its present attempt at a lock */
     int64_t waits_since_us; /* ... NEVER_MS: it does not wait */
@@ -249,6 +250,10 @@ void node_start(struct world *world, int n);
 void node_crash(struct world *world, int n);
 void node_happen(struct world *world, struct happening *happening);
 void node_step(struct world *world, int n, struct event *event);
+/* The engine tells that it cannot be asked; BATON_OK: that it can again. */
+void node_trouble(struct world *world, int n, enum baton_code code);
+/* It waits in a queue for some time only. */
+void node_waits(struct world *world, int n, struct queue_options *options);
 void node_forget_testament(struct sim_node *node);
 bool node_active(const struct world *world, const struct sim_node *node); /* the program works as a leader, now */
 

@@ -1,0 +1,59 @@
+/* wait.c: how long an entry waits in the queue of a lock or a task, and what its end means.
+ *
+ * That others have it is known from a view, and only while the engine can be asked: a view that stands still says what
+ * was. So "others have it" (BATON_CONFLICT, BATON_TIMEOUT) and "nobody can tell" (BATON_UNAVAILABLE, or what the engine
+ * says) are never taken for each other. Who would not wait for others does not wait for an engine that is away either.
+ */
+#include <stdlib.h>
+
+#include "core/state.h"
+
+void wait_refused(struct contest *contest, const struct baton_error *why)
+{
+    if (why == NULL) {
+        free(contest->queue.refused);
+        contest->queue.refused = NULL;
+        return;
+    }
+    if (contest->queue.refused == NULL)
+        contest->queue.refused = mem_new(sizeof(*contest->queue.refused));
+    *contest->queue.refused = *why;
+}
+
+/* Why the engine cannot tell now; NULL: nothing is known to be wrong. */
+static const struct baton_error *trouble_of(const struct core *core, const struct contest *contest)
+{
+    if (core->away.code != BATON_OK)
+        return &core->away;
+    if (core->session.failures > 0 && !contest->task.looking)
+        return &core->session.failure;
+    return contest->queue.refused;
+}
+
+static int64_t limit_ms(const struct core *core, const struct contest *contest, bool others, bool trouble)
+{
+    if (trouble)
+        return contest->queue.try_only ? core->now_ms : contest->queue.until_ms;
+    return others ? contest->queue.until_ms : contest->queue.answer_ms;
+}
+
+bool wait_is_over(struct core *core, struct contest *contest, bool others)
+{
+    if (contest->queue.until_ms == NEVER_MS)
+        return false;
+    const struct baton_error *trouble = trouble_of(core, contest);
+    int64_t at_ms = limit_ms(core, contest, others, trouble != NULL);
+    if (core->now_ms < at_ms) {
+        contest_wake(core, contest, at_ms);
+        return false;
+    }
+    if (others && trouble == NULL)
+        return true;
+    enum baton_code code = trouble != NULL ? trouble->code : BATON_UNAVAILABLE;
+    if (code == BATON_CONFLICT || code == BATON_TIMEOUT || code == BATON_LOST) /* they would mean something else here */
+        code = BATON_UNAVAILABLE;
+    contest_end(core, contest, code, "nobody can tell who has the %s '%s': %s",
+                contest->kind == CONTEST_LOCK ? "lock" : "task", contest->name,
+                trouble != NULL ? trouble->text : "the engine does not answer");
+    return false;
+}
