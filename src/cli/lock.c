@@ -92,8 +92,6 @@ static void on_event(struct supervisor *supervisor, const struct baton_event *ev
         on_acquired(locking, event);
     else if (event->kind == BATON_RELEASED)
         on_released(locking, event);
-    else if (event->kind == BATON_TROUBLE)
-        cli_error("%s", event->text);
 }
 
 static const struct supervisor_kind a_lock = {.verb = "lock",

@@ -179,8 +179,6 @@ static void on_event(struct supervisor *supervisor, const struct baton_event *ev
         supervise_want(&supervisor->command, 0);
     } else if (event->kind == BATON_OUTCOME) {
         on_outcome(once, event);
-    } else if (event->kind == BATON_TROUBLE) {
-        cli_error("%s", event->text);
     }
 }
 

@@ -124,9 +124,12 @@ static int begin(struct run *run)
 {
     struct baton_error err;
     int status = supervisor_begin(&run->supervisor, NULL);
-    if (status == CLI_GO && run_follow_begin(run, &err) < 0)
-        status = cli_fail(&err);
+    int begun = status == CLI_GO ? run_follow_begin(run, &err) : 0;
     cli_print_begin();
+    if (run->options->candidate.json)
+        cli_print_json(stderr, run->options->name);
+    if (begun < 0)
+        status = cli_fail(&err);
     if (status == CLI_GO && run_well_begin(run, &err) < 0)
         status = cli_fail(&err);
     return status;

@@ -226,12 +226,6 @@ void run_event(struct supervisor *supervisor, const struct baton_event *event)
     case BATON_LOST_SESSION:
         run_say(run, "lost", "%s: the session is over: %s", run->options->name, event->text);
         return;
-    case BATON_TROUBLE:
-        run_say(run, "trouble", "%s", event->text);
-        return;
-    case BATON_RECOVERED:
-        run_say(run, "recovered", "%s: the engine can be used again", run->options->name);
-        return;
     default:
         return;
     }

@@ -18,7 +18,7 @@ static void say_json(const struct run *run, const char *event, const char *words
 
 void run_say(const struct run *run, const char *event, const char *format, ...)
 {
-    char words[BATON_ERROR_TEXT + 200];
+    char words[TROUBLE_TEXT];
     va_list args;
     va_start(args, format);
     vsnprintf(words, sizeof(words), format, args);

@@ -208,6 +208,17 @@ static void on_stop(struct supervisor *supervisor, const struct baton_event *eve
                    event->until_ms - candidate->slack_ms, candidate_limit_ms(candidate, event->until_ms));
 }
 
+static void on_trouble(struct supervisor *supervisor, const struct baton_event *event)
+{
+    char text[TROUBLE_TEXT];
+    bool of_client = event->election == NULL && event->lock == NULL && event->task == NULL;
+    const char *words = event->text;
+    if (of_client)
+        words = trouble_event(&supervisor->trouble, baton_url(supervisor->client), event, text);
+    if (words != NULL)
+        say(supervisor, event->kind == BATON_TROUBLE ? "trouble" : "recovered", words);
+}
+
 static void on_event(struct supervisor *supervisor, const struct baton_event *event)
 {
     switch (event->kind) {
@@ -225,6 +236,10 @@ static void on_event(struct supervisor *supervisor, const struct baton_event *ev
         return;
     case BATON_STOP:
         on_stop(supervisor, event);
+        return;
+    case BATON_TROUBLE:
+    case BATON_RECOVERED:
+        on_trouble(supervisor, event);
         return;
     default:
         supervisor->kind->event(supervisor, event);
@@ -301,7 +316,9 @@ static int wait_ms(const struct supervisor *supervisor)
 {
     const struct supervisor_kind *kind = supervisor->kind;
     /* The library renews only while this loop turns; a renewal makes it turn, so this is for when there is none. */
-    const int64_t times[] = {supervise_wake_ms(&supervisor->command), supervisor->end_ms,
+    const int64_t times[] = {supervise_wake_ms(&supervisor->command),
+                             supervisor->end_ms,
+                             trouble_wake_ms(&supervisor->trouble),
                              supervise_lasts(&supervisor->command) ? supervisor->takes_ms : NEVER_MS,
                              supervisor->turn_ms + (int64_t)supervisor->candidate->ttl_ms * 3 / 8,
                              kind->wake_ms != NULL ? kind->wake_ms(supervisor) : NEVER_MS};
@@ -317,6 +334,7 @@ static void turn(struct supervisor *supervisor)
 {
     const struct supervisor_kind *kind = supervisor->kind;
     struct baton_event event;
+    char text[TROUBLE_TEXT];
     struct pollfd polled[3 + SUPERVISOR_POLLED_MAX] = {{.fd = baton_fd(supervisor->client), .events = POLLIN},
                                                        {.fd = supervisor->command.guard.fd, .events = POLLIN},
                                                        {.fd = supervisor->signal_fd, .events = POLLIN}};
@@ -329,6 +347,9 @@ static void turn(struct supervisor *supervisor)
     supervise_step(&supervisor->command, supervisor->turn_ms, false);
     while (!supervisor->over && baton_next(supervisor->client, &event))
         on_event(supervisor, &event);
+    const char *still = trouble_due(&supervisor->trouble, baton_url(supervisor->client), text);
+    if (still != NULL)
+        say(supervisor, "trouble", still);
     bool children = polled[2].revents != 0 && on_signals(supervisor);
     int64_t now_ms = baton_now_ms();
     supervise_step(&supervisor->command, now_ms, children);
@@ -373,5 +394,8 @@ int supervisor_begin(struct supervisor *supervisor, const int *outputs)
     if (supervisor->signal_fd < 0)
         return EX_OSERR;
     supervisor_guard_options(supervisor, &options);
-    return supervise_begin(&supervisor->command, &options, &err) < 0 ? cli_fail(&err) : CLI_GO;
+    if (supervise_begin(&supervisor->command, &options, &err) == 0)
+        return CLI_GO;
+    cli_print_begin(); /* the signals are blocked already */
+    return cli_fail(&err);
 }

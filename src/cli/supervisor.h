@@ -9,6 +9,7 @@
 
 #include "cli/candidate.h"
 #include "cli/supervise.h"
+#include "cli/trouble.h"
 
 /* Of one that leaves, when its command is gone: how long the engine may take to hear of it. Then the process ends, and
  * its guard ends the session as that of a dead one. */
@@ -55,17 +56,18 @@ struct supervisor {
     struct supervised command;
     sigset_t ignored; /* by whoever started us */
     int signal_fd;
-    int64_t deadline_ms;   /* of the session, as it was told last; NEVER_MS */
-    int64_t stop_until_ms; /* of a stop that was told and is not answered; NEVER_MS */
-    int64_t takes_ms;      /* when to say again that the stop takes longer */
-    int64_t turn_ms;       /* when the loop has turned last */
-    int64_t end_ms;        /* then the engine has had its time; NEVER_MS */
-    int stop_signal;       /* that was taken; 0: none */
-    bool leaving;          /* for good */
-    bool hurried;          /* ... and at once: a second signal has come */
-    bool over;             /* there is nothing more to wait for */
-    bool lost;             /* what the command ran under was lost before it had ended */
-    bool exited;           /* the command has ended, with wait_status */
+    struct trouble trouble; /* of the engine */
+    int64_t deadline_ms;    /* of the session, as it was told last; NEVER_MS */
+    int64_t stop_until_ms;  /* of a stop that was told and is not answered; NEVER_MS */
+    int64_t takes_ms;       /* when to say again that the stop takes longer */
+    int64_t turn_ms;        /* when the loop has turned last */
+    int64_t end_ms;         /* then the engine has had its time; NEVER_MS */
+    int stop_signal;        /* that was taken; 0: none */
+    bool leaving;           /* for good */
+    bool hurried;           /* ... and at once: a second signal has come */
+    bool over;              /* there is nothing more to wait for */
+    bool lost;              /* what the command ran under was lost before it had ended */
+    bool exited;            /* the command has ended, with wait_status */
     int wait_status;
     int status; /* to exit with; -1: the command's */
 };

@@ -1,6 +1,7 @@
 """What is printed delays nothing: a full pipe, Ctrl-S, a reader that is gone, a full disk."""
 
 import fcntl
+import json
 import os
 import pty
 import select
@@ -247,3 +248,10 @@ def test_a_trace_that_nobody_reads_delays_nothing(world, unread):
     a.signal(signal.SIGTERM)
     assert a.wait_exit() == 143
     changes.wait_object(change="leave", id="a")
+
+
+def test_with_json_errors_are_objects_too(world):
+    told = world.run("run", "--json", "web", "--", "./none")
+    said = [json.loads(line) for line in told.err.splitlines()]
+    assert told.code == 127 and said[-1]["event"] == "error"
+    assert said[-1]["text"] == "web: cannot run './none': No such file or directory"
