@@ -102,7 +102,9 @@ static int run(sqlite3 *db, const char *sql, sqlite3_value *first, sqlite3_int64
 static void baton_term_of(sqlite3_context *context, int count, sqlite3_value **values)
 {
     const char *election = (const char *)sqlite3_value_text(values[0]), *name = secure_getenv("BATON_NAME");
-    if (election != NULL && name != NULL && name[0] != '\0' && strcmp(election, name) != 0)
+    if (name != NULL && name[0] == '\0') /* of a variable that was not set: whose term it is must be known */
+        fail(context, "baton: %s is set, and empty; it names the election that the term is of", "BATON_NAME");
+    else if (election != NULL && name != NULL && strcmp(election, name) != 0)
         fail(context, "baton: the term of this process is of another election: '%s'", name);
     else
         baton_term(context, 0, NULL);

@@ -180,6 +180,8 @@ def test_there_is_no_moment_without_a_guard_while_it_is_changed(shells):
 def test_the_term_of_another_election_is_refused(shells):
     assert shells(7, election="db").do("INSERT INTO \"my rows\" VALUES ('x')") == "ok"
     assert "is of another election: 'other'" in shells(900, election="other").do("INSERT INTO \"my rows\" VALUES ('x')")
+    empty = shells(901, election="").do("INSERT INTO \"my rows\" VALUES ('x')")
+    assert "BATON_NAME is set, and empty" in empty, empty
     assert shells(8, election="db").do("INSERT INTO \"my rows\" VALUES ('x')") == "ok"
     assert shells(8).do("SELECT * FROM baton_terms") == "ok ('db', 8)"
 
