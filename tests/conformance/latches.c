@@ -1,13 +1,8 @@
 /* latches.c: what an engine promises about latches (baton/engine.h, `latch`). An engine whose clients share no memory
  * has none, and passes. */
 #include <pthread.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
-
-#include <cmocka.h>
 
 #include "base/base.h"
 #include "base/latch.h"
@@ -41,7 +36,7 @@ static struct baton_latch *must_have(struct client *client, const char *key, uin
     return latch;
 }
 
-void test_an_entry_that_was_freed_is_taken_back_without_a_write(void **state)
+static void test_an_entry_that_was_freed_is_taken_back_without_a_write(void **state)
 {
     struct world *w = *state;
     if (!has_latches(w))
@@ -61,7 +56,7 @@ void test_an_entry_that_was_freed_is_taken_back_without_a_write(void **state)
     assert_int_equal(w->b->reply.revision, created + 1); /* no revision was spent */
 }
 
-void test_who_stands_beside_an_entry_that_is_free_removes_it(void **state)
+static void test_who_stands_beside_an_entry_that_is_free_removes_it(void **state)
 {
     struct world *w = *state;
     if (!has_latches(w))
@@ -85,7 +80,7 @@ void test_who_stands_beside_an_entry_that_is_free_removes_it(void **state)
     must_have(w->b, "q/b", next);
 }
 
-void test_who_stands_beside_an_entry_in_use_ends_its_tokens(void **state)
+static void test_who_stands_beside_an_entry_in_use_ends_its_tokens(void **state)
 {
     struct world *w = *state;
     if (!has_latches(w))
@@ -152,7 +147,7 @@ static void end_by_guard(struct world *w, uint64_t session, const char *key)
     w->a->ops->guard_close(guard);
 }
 
-void test_what_comes_after_an_entry_is_above_its_last_token(void **state)
+static void test_what_comes_after_an_entry_is_above_its_last_token(void **state)
 {
     struct world *w = *state;
     if (!has_latches(w))
@@ -163,7 +158,7 @@ void test_what_comes_after_an_entry_is_above_its_last_token(void **state)
     expect_above(w, session_new(w->a, TTL_MS), "q/x", end_by_guard);
 }
 
-void test_each_queue_has_a_latch_of_its_own(void **state)
+static void test_each_queue_has_a_latch_of_its_own(void **state)
 {
     struct world *w = *state;
     if (!has_latches(w))
@@ -223,7 +218,7 @@ static void *free_and_take(void *context)
     return NULL;
 }
 
-void test_an_entry_is_taken_back_or_removed_never_both(void **state)
+static void test_an_entry_is_taken_back_or_removed_never_both(void **state)
 {
     struct world *w = *state;
     if (!has_latches(w))
@@ -250,3 +245,14 @@ void test_an_entry_is_taken_back_or_removed_never_both(void **state)
         expect_done(latched_removal(w->b, "q/b"));
     }
 }
+
+static const struct CMUnitTest tests[] = {
+    T(test_an_entry_that_was_freed_is_taken_back_without_a_write),
+    T(test_who_stands_beside_an_entry_that_is_free_removes_it),
+    T(test_who_stands_beside_an_entry_in_use_ends_its_tokens),
+    T(test_what_comes_after_an_entry_is_above_its_last_token),
+    T(test_each_queue_has_a_latch_of_its_own),
+    T(test_an_entry_is_taken_back_or_removed_never_both),
+};
+
+const struct part part_latches = PART(tests, NEEDS_NOTHING);
