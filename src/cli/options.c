@@ -6,6 +6,7 @@
 #include <sysexits.h>
 
 #include "base/base.h"
+#include "base/environment.h"
 #include "baton/baton.h"
 #include "cli/cli.h"
 #include "cli/nearest.h"
@@ -315,6 +316,25 @@ static int check_operands(const struct cli_form *form, const struct cli_args *ar
     return CLI_GO;
 }
 
+/* The engine of tests and of programs that compete with themselves: two commands would hold one lock at once. */
+static int check_engine(const struct cli_form *form)
+{
+    const char *url = environment_get("BATON_URL");
+    bool used = false;
+    for (size_t i = 0; i < form->option_count; i++) {
+        if (form->options[i].kind != CLI_URL)
+            continue;
+        const char *asked = *(const char **)form->options[i].into;
+        url = asked != NULL ? asked : url;
+        used = true;
+    }
+    if (!used || url == NULL || !text_starts(url, "memory:"))
+        return CLI_GO;
+    return cli_usage_error(form->command,
+                           "the engine 'memory' is within one process, so nobody else would know of this command; on "
+                           "one machine it is local:");
+}
+
 /* Does the command begin here, at an operand or, `separated`, behind a "--"? */
 static bool begins_command(const struct cli_form *form, const struct cli_args *args, bool separated)
 {
@@ -393,5 +413,6 @@ int cli_parse(const struct cli_form *form, int argc, char **argv, struct cli_arg
     }
     if (ret->command == NULL)
         argv[1 + ret->operand_count] = NULL;
-    return check_operands(form, ret);
+    int status = check_operands(form, ret);
+    return status != CLI_GO ? status : check_engine(form);
 }

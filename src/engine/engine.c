@@ -42,7 +42,7 @@ static char *find_file(const char *scheme)
 
 static void tell_missing(const char *scheme, const char *path, struct baton_error *err)
 {
-    const char *from = "this baton knows: local, memory, etcd";
+    const char *from = "this baton knows: local, etcd";
     for (size_t i = 0; i < COUNT_OF(known); i++)
         if (strcmp(known[i].scheme, scheme) == 0)
             from = known[i].from;

@@ -28,6 +28,25 @@ def usage(command, words):
     return f"baton {command}: {words}; see baton {command} --help\n"
 
 
+# ---- the engine ----
+
+@pytest.mark.parametrize("args", ["run db -- true", "elect db", "lock db -- true", "once db -- true", "status", "watch db",
+                                  "hold db", "release db", "transfer db", "history db", "once list", "lock --describe db",
+                                  "gate --listen 127.0.0.1:0 db"])
+def test_the_engine_of_one_process_is_for_no_command(world, args):
+    """Two would hold one lock at once."""
+    words = "the engine 'memory' is within one process, so nobody else would know of this command"
+    for told in (world.run(args.split()[0], "--url", "memory:x", *args.split()[1:]),
+                 world.run(*args.split(), env={"BATON_URL": "memory:x"})):
+        assert told.code == 64 and told.out == "" and words in told.err, told
+    assert world.run("version", env={"BATON_URL": "memory:x"}).code == 0
+
+
+def test_an_engine_that_does_not_exist_is_told_which_do(world):
+    told = world.run("status", "--url", "etdc://h/x")
+    assert told.code == 78 and "this baton knows: local, etcd" in told.err and "memory" not in told.err, told
+
+
 # ---- the command line ----
 
 @pytest.mark.parametrize("args, words", [
