@@ -63,20 +63,20 @@ _baton() {
         ;;
     --listen | -l | --hold | --connect-timeout | --blind | --idle-timeout | --max-connections) return ;;
     --wait | -w | --timeout | --conflict-exit-code | -E | --slots | --retries | --retry-after | --expire) return ;;
-    --id | --address | --priority | --ttl | --grace | --watchdog | --health-every | --engine-timeout | --why)
+    --id | --address | --priority | --ttl | --grace | --slack | --watchdog | --health-every | --start-period | --engine-timeout | --why)
         return
         ;;
     esac
 
     local options
     case $command in
-    run) options="$stand --restart --fence --follow --watchdog --health --health-every" ;;
+    run) options="$stand --restart --fence --follow --watchdog --health --health-every --start-period --slack" ;;
     elect) options="$stand --on-lead --on-follow" ;;
     lock) options='--url --id --ttl --nonblock --nb --nonblocking --wait --timeout --conflict-exit-code --exclusive'
-        options+=' --shared --slots --command --grace --describe --verbose --close --no-fork --engine-timeout --json'
+        options+=' --shared --slots --command --grace --slack --describe --verbose --close --no-fork --engine-timeout --json'
         options+=' --version --help' ;;
     once) options='--url --id --ttl --no-wait --wait --conflict-exit-code --at-least-once --retries --retry-after'
-        options+=' --expire --output --any-command --grace --force --expired --engine-timeout --json --help' ;;
+        options+=' --expire --output --any-command --grace --slack --force --expired --engine-timeout --json --help' ;;
     gate) options='--url --listen --to --hold --connect-timeout --blind --idle-timeout --max-connections --json'
         options+=' --help' ;;
     fence) options='--engine-timeout --json --help' ;;

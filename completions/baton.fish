@@ -57,6 +57,7 @@ complete -c baton -n '__baton_in run elect' -l priority -x -d 'at a vacancy the 
 complete -c baton -n '__baton_in run elect' -l preempt -d 'ask a leader of lower priority to hand over'
 complete -c baton -n '__baton_in run elect lock once' -l ttl -x -d 'after how long a lost instance loses its place'
 complete -c baton -n '__baton_in run elect lock once' -l grace -x -d 'how long a stop may take'
+complete -c baton -n '__baton_in run lock once' -l slack -x -d 'how long the kernel may take to end it'
 
 complete -c baton -n '__baton_in run' -l restart -x -a 'never on-failure always' -d 'when the command ends by itself'
 complete -c baton -n '__baton_in run' -l fence -x -a pg -d 'give the term to its connections'
@@ -64,6 +65,7 @@ complete -c baton -n '__baton_in run' -l follow -r -d 'run this while the instan
 complete -c baton -n '__baton_in run' -l watchdog -x -d 'the command must say WATCHDOG=1 this often'
 complete -c baton -n '__baton_in run' -l health -r -d 'ask this command whether the leader is well'
 complete -c baton -n '__baton_in run' -l health-every -x -d 'how often to ask'
+complete -c baton -n '__baton_in run' -l start-period -x -d 'until when neither counts'
 
 complete -c baton -n '__baton_in elect' -l on-lead -r -d 'run when this instance begins to lead'
 complete -c baton -n '__baton_in elect' -l on-follow -r -d 'run when it leads no more'

@@ -12,14 +12,16 @@
 
 void candidate_init(struct candidate *candidate)
 {
-    *candidate = (struct candidate){.ttl_ms = BATON_TTL_DEFAULT_MS, .grace_ms = UINT32_MAX};
+    *candidate = (struct candidate){.ttl_ms = BATON_TTL_DEFAULT_MS, .grace_ms = UINT32_MAX, .slack_ms = UINT32_MAX};
 }
 
 int candidate_fit(struct candidate *candidate, const char *command)
 {
     char grace[32], ttl[32], sum[32], slack[32], half[32];
     uint32_t ttl_ms = candidate->ttl_ms;
-    candidate->slack_ms = ttl_ms / 10 < CANDIDATE_SLACK_MS ? ttl_ms / 10 : CANDIDATE_SLACK_MS;
+    bool slack_given = candidate->slack_ms != UINT32_MAX;
+    if (!slack_given)
+        candidate->slack_ms = ttl_ms / 10 < CANDIDATE_SLACK_MS ? ttl_ms / 10 : CANDIDATE_SLACK_MS;
     if (candidate->grace_ms == UINT32_MAX)
         candidate->grace_ms = ttl_ms / 3 < CANDIDATE_GRACE_MS ? ttl_ms / 3 : CANDIDATE_GRACE_MS;
     uint64_t sum_ms = (uint64_t)candidate->grace_ms + candidate->slack_ms;
@@ -27,10 +29,10 @@ int candidate_fit(struct candidate *candidate, const char *command)
         return CLI_GO;
     return cli_usage_error(command,
                            "--grace %s and %s for the kill make %s; --ttl %s leaves %s for a stop: choose a "
-                           "longer --ttl or a shorter --grace",
+                           "longer --ttl or a shorter --grace%s",
                            cli_duration_text(candidate->grace_ms, grace), cli_duration_text(candidate->slack_ms, slack),
                            cli_duration_text((int64_t)sum_ms, sum), cli_duration_text(ttl_ms, ttl),
-                           cli_duration_text(ttl_ms / 2, half));
+                           cli_duration_text(ttl_ms / 2, half), slack_given ? " or --slack" : "");
 }
 
 int candidate_open(const struct candidate *candidate, bool supervised, struct baton **ret, struct baton_error *err)

@@ -21,7 +21,7 @@ struct candidate {
     bool attentive; /* it tells each change */
     uint32_t ttl_ms;
     uint32_t grace_ms; /* UINT32_MAX: not given */
-    uint32_t slack_ms;
+    uint32_t slack_ms; /* UINT32_MAX: not given */
 };
 
 /* Rows of a table of options. */
@@ -29,6 +29,13 @@ struct candidate {
     CLI_OPTION_URL(&(place)->url), CLI_OPTION_ID(&(place)->id), CLI_OPTION_ADDRESS(&(place)->address),                 \
         CLI_OPTION_PRIORITY(&(place)->priority), CLI_OPTION_PREEMPT(&(place)->preempt),                                \
         CLI_OPTION_TTL(&(place)->ttl_ms), CLI_OPTION_JSON(&(place)->json)
+
+#define CANDIDATE_OPTION_SLACK(place)                                                                                  \
+    {                                                                                                                  \
+        .name = "slack", .kind = CLI_DURATION, .into = (place), .value = "DURATION", .min = 1,                         \
+        .help = "from SIGKILL to the end of the lease: what the kernel may take to\nend it all (default: 200ms, or a " \
+                "tenth of --ttl if that is less)"                                                                      \
+    }
 
 /* The defaults before options are parsed. */
 void candidate_init(struct candidate *candidate);

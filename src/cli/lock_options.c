@@ -80,6 +80,7 @@ static const struct cli_option options[] = {
      .into = &asked.candidate.grace_ms,
      .value = "DURATION",
      .help = "from SIGTERM to SIGKILL when the lock is about to be lost\n(default: 3s, at most a third of --ttl)"},
+    CANDIDATE_OPTION_SLACK(&asked.candidate.slack_ms),
     {.name = "describe",
      .kind = CLI_FLAG,
      .into = &asked.describe,

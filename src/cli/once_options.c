@@ -83,6 +83,7 @@ static const struct cli_option options[] = {
      .into = &asked.candidate.grace_ms,
      .value = "DURATION",
      .help = "from SIGTERM to SIGKILL when it must end\n(default: 3s, at most a third of --ttl)"},
+    CANDIDATE_OPTION_SLACK(&asked.candidate.slack_ms),
     {.name = "force",
      .kind = CLI_FLAG,
      .into = &asked.view.force,

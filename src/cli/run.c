@@ -162,8 +162,6 @@ static int run_command(int argc, char **argv)
     run.supervisor.candidate = &options->candidate;
     run.supervisor.name = options->name;
     run.supervisor.argv = options->command;
-    if (options->candidate.json)
-        cli_print_json(stderr, options->name);
     run.alive_every_ms = notify_init();
     if (run.alive_every_ms > 0)
         run.alive_ms = 0;

@@ -17,6 +17,7 @@ static const struct cli_option options[] = {
      .into = &asked.candidate.grace_ms,
      .value = "DURATION",
      .help = "from SIGTERM to SIGKILL when the command must stop\n(default: 3s, or a third of --ttl if that is less)"},
+    CANDIDATE_OPTION_SLACK(&asked.candidate.slack_ms),
     {.name = "restart",
      .kind = CLI_CHOICE,
      .into = &asked_restart,
@@ -50,6 +51,12 @@ static const struct cli_option options[] = {
      .value = "DURATION",
      .min = 10,
      .help = "how often --health asks, and how long it may take (default: 5s)"},
+    {.name = "start-period",
+     .kind = CLI_DURATION,
+     .into = &asked.start_period_ms,
+     .value = "DURATION",
+     .help = "after each start, until READY=1 but no longer than this, neither\n--watchdog nor --health counts "
+             "(default: 0)"},
 };
 
 static const struct cli_form form = {.command = "run",

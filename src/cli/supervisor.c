@@ -59,10 +59,11 @@ static void check_end(struct supervisor *supervisor, int64_t now_ms)
 {
     if (!supervisor->leaving || supervisor->over || !is_idle(supervisor))
         return;
-    if (supervisor->end_ms == NEVER_MS)
-        supervisor->end_ms = now_ms + SUPERVISOR_END_MS;
-    if (supervisor->hurried || now_ms >= supervisor->end_ms) {
-        supervisor->hurried = true;
+    int64_t limit_ms = now_ms + (supervisor->hurried ? SUPERVISOR_HURRY_MS : SUPERVISOR_END_MS);
+    if (limit_ms < supervisor->end_ms)
+        supervisor->end_ms = limit_ms;
+    if (now_ms >= supervisor->end_ms) {
+        supervisor->unanswered = true;
         supervisor->over = true;
         cli_error("%s: ends without an answer of the engine; what is left of the %s is over when the session is",
                   supervisor->name, supervisor->kind->what);
@@ -73,7 +74,7 @@ static void check_end(struct supervisor *supervisor, int64_t now_ms)
 
 void supervisor_end(struct supervisor *supervisor)
 {
-    if (supervisor->hurried) {
+    if (supervisor->unanswered) {
         (void)cli_print_end();
         _exit(supervisor_status(supervisor));
     }
@@ -270,6 +271,8 @@ static void on_ending_signal(struct supervisor *supervisor, int number)
         return;
     }
     /* A second one: no more patience, neither with the command nor with the engine. */
+    if (supervisor->hurried)
+        supervisor->end_ms = now_ms;
     supervisor->hurried = true;
     supervise_stop(&supervisor->command, 0, now_ms, now_ms + GUARD_LATE_MS);
     if (supervisor->kind->hurry != NULL)

@@ -11,9 +11,10 @@
 #include "cli/supervise.h"
 #include "cli/trouble.h"
 
-/* Of one that leaves, when its command is gone: how long the engine may take to hear of it. Then the process ends, and
- * its guard ends the session as that of a dead one. */
+/* Of one that leaves, when its command is gone: how long the engine may take to hear of it; and after a second signal.
+ * Then the process ends (at a third one at once), and its guard ends the session as that of a dead one. */
 #define SUPERVISOR_END_MS 5000
+#define SUPERVISOR_HURRY_MS 1000
 #define SUPERVISOR_POLLED_MAX 4 /* descriptors of a kind */
 
 struct supervisor;
@@ -65,6 +66,7 @@ struct supervisor {
     int stop_signal;        /* that was taken; 0: none */
     bool leaving;           /* for good */
     bool hurried;           /* ... and at once: a second signal has come */
+    bool unanswered;        /* the engine was not waited for any longer */
     bool over;              /* there is nothing more to wait for */
     bool lost;              /* what the command ran under was lost before it had ended */
     bool exited;            /* the command has ended, with wait_status */

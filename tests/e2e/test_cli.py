@@ -70,7 +70,7 @@ def test_version(world):
     (["status", "-x"], "baton status: unknown option '-x'; see baton status --help\n"),
     (["status", "--json=yes"], "baton status: the option '--json' takes no value; see baton status --help\n"),
     (["status", "--url"], "baton status: the option '--url' needs a value; see baton status --help\n"),
-    (["lock", "--s", "db"], "baton lock: ambiguous option '--s': --shared, --slots; see baton lock --help\n"),
+    (["lock", "--s", "db"], "baton lock: ambiguous option '--s': --shared, --slots, --slack; see baton lock --help\n"),
     (["status", "a", "b"], "baton status: 'b' is one argument too many; see baton status --help\n"),
     (["transfer"], "baton transfer: NAME is missing; see baton transfer --help\n"),
     (["history"], "baton history: NAME is missing; see baton history --help\n"),

@@ -220,3 +220,16 @@ def test_never_both_and_always_one(place):
         gaps = [(begin - end) / 1e9 for end, begin in zip(times[1::2], times[2::2])]
         assert all(gap < LIMIT_S / 2 for gap in gaps), gaps  # always one
     assert len([line for line in lines if line[1:3] == ["begin", "leads"]]) >= 6
+
+
+@pytest.mark.parametrize("name", ["HUP", "USR1", "USR2", "WINCH"])
+def test_signals_reach_the_command_of_a_follower(world, name):
+    catch = f"trap 'echo got {name}; exit' {name}; echo follows; while :; do sleep 0.05; done"
+    leader = world.stand("db", "a")
+    changes = world.watch("db")
+    changes.wait_object(change="lead", id="a")
+    process = world.start("run", "--id", "b", "--follow", catch, "db", "--", "true")
+    process.wait_line("^follows$")
+    process.signal(signal.Signals[f"SIG{name}"])
+    process.wait_line(f"^got {name}$")
+    assert leader.popen.poll() is None

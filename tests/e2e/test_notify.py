@@ -156,3 +156,33 @@ def test_a_command_of_a_follower_is_not_heard(world):
     follower.wait_line("^sent$")
     world.wait_error(process, "is dropped")
     assert not dead(children(guard_of(process))[0])
+
+
+def test_a_start_period_ends_with_ready(world):
+    """Before that, neither silence nor a health check counts; it begins anew with each start."""
+    script = "sleep .5; test ! -e asked && echo quiet; " + PYTHON + " -c \"$SAY\" READY=1; exec sleep 1000"
+    process, _ = up(world, "--start-period", "1000s", "--health", "echo >asked; false", "--health-every", "50ms",
+                    script=UP + script, env={"SAY": SAY_AND_GO})
+    process.wait_line("^quiet$")
+    assert process.wait_exit() == 124
+    assert "has failed its health check 3 times in a row" in process.stderr
+    process, _ = up(world, "--start-period", "1000s", "--watchdog", "100ms", script=UP + script, env={"SAY": SAY_AND_GO})
+    assert process.wait_exit() == 124
+    assert "the command is ready" in process.stderr and "has not said WATCHDOG=1 in time" in process.stderr
+
+
+def test_a_start_period_ends_when_it_is_over(world):
+    began = time.monotonic()
+    process, _ = up(world, "--start-period", "600ms", "--watchdog", "100ms")
+    assert process.wait_exit() == 124
+    assert time.monotonic() - began >= 0.7
+
+
+def test_a_start_period_begins_with_each_start(world):
+    script = ("echo >>starts; test $(wc -l <starts) = 1 || { sleep .5; echo slow; }; " + PYTHON + " -c \"$SAY\" READY=1;"
+              "test $(wc -l <starts) = 2 && exec sleep 1000")
+    process, _ = up(world, "--restart", "always", "--start-period", "1000s", "--watchdog", "200ms", "--json",
+                    script=UP + script, env={"SAY": SAY_AND_GO})
+    process.wait_line("^slow$")
+    world.wait_error(process, "has not said WATCHDOG=1 in time")
+    assert [event["event"] for event in events(process)].count("ready") == 2
