@@ -108,6 +108,16 @@ static void answer_stop(struct supervisor *supervisor)
     supervisor->kind->give_back(supervisor);
 }
 
+static void tell_cannot_run(const struct supervisor *supervisor, int error)
+{
+    const char *command = supervisor->argv[0];
+    if (error == ENOENT && supervisor->argv[1] == NULL && strpbrk(command, " \t|&;<>") != NULL)
+        cli_error("%s: cannot run '%s': %s; a line for the shell is: sh -c '%s'", supervisor->name, command,
+                  strerror(error), command);
+    else
+        cli_error("%s: cannot run '%s': %s", supervisor->name, command, strerror(error));
+}
+
 static void gone(void *ctx, const struct supervise_outcome *outcome)
 {
     struct supervisor *supervisor = ctx;
@@ -116,7 +126,7 @@ static void gone(void *ctx, const struct supervise_outcome *outcome)
     if (outcome->by_guard)
         supervisor->lost = true;
     if (outcome->error != 0)
-        cli_error("%s: cannot run '%s': %s", supervisor->name, supervisor->argv[0], strerror(outcome->error));
+        tell_cannot_run(supervisor, outcome->error);
     supervisor->kind->gone(supervisor, outcome);
     if (supervisor->stop_until_ms != NEVER_MS || supervisor->leaving)
         answer_stop(supervisor);
