@@ -45,7 +45,7 @@ extern "C" {
 #define BATON_URL_MAX 960     /* bytes of a URL: a guard is told it, and so is the command, in one message each */
 #define BATON_TTL_DEFAULT_MS 10000
 #define BATON_TERMS_KEPT 16         /* terms that an election's history keeps */
-#define BATON_CANDIDATES_MAX 4096   /* candidates of one election that are looked at; more are told as an error */
+#define BATON_RECORDS_MAX 262144    /* records of one election, lock or task that are looked at; more: BATON_TROUBLE */
 #define BATON_ELECTIONS_MAX 65536   /* elections, locks and tasks of one client */
 #define BATON_SLOTS_MAX 1000000     /* of a lock */
 #define BATON_SHARED UINT32_MAX     /* ... of a shared lock: as many as there are */

@@ -18,6 +18,10 @@
 
 #define DESCRIPTORS_NEEDED 20 /* by the loop and an engine */
 
+static_assert(BATON_NAME_MAX == NAME_MAX_BYTES && BATON_ID_MAX == NAME_MAX_BYTES && BATON_TERMS_KEPT == TERMS_KEPT &&
+                  BATON_RECORDS_MAX == VIEW_RECORDS_MAX && BATON_ELECTIONS_MAX == CONTESTS_MAX,
+              "the core's numbers are the public ones");
+
 /* ---- what is ours ---- */
 
 bool client_is_ours(const struct baton *b)
