@@ -43,6 +43,9 @@ void mem_warm_heap(void);
 /* An impossible state: say where and stop. Stays on in every build. */
 #define IMPOSSIBLE(...) impossible(__FILE__, __LINE__, __VA_ARGS__)
 void impossible(const char *file, int line, const char *format, ...) __attribute__((noreturn, format(printf, 3, 4)));
+/* The C library's would wait for whoever reads stderr. */
+#undef assert
+#define assert(condition) ((condition) ? (void)0 : IMPOSSIBLE("it does not hold that %s", #condition))
 
 /* Copy into a fixed array, always ended by NUL; true if it fitted. */
 bool text_copy(char *to, size_t size, const char *from);

@@ -12,7 +12,7 @@
 #ifndef CLIENT_GUARD_H
 #define CLIENT_GUARD_H
 
-#include <assert.h>
+#include "base/base.h"
 
 #include "baton/baton.h"
 

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -279,12 +280,22 @@ static struct baton_latch *trace_latch(struct baton_engine *engine, const char *
 
 /* ---- wrapping ---- */
 
+/* An open file description of our own, where there can be one: O_NONBLOCK is no matter of those who share stderr. */
+static int open_stderr(void)
+{
+    struct stat about;
+    int fd = -1;
+    if (fstat(STDERR_FILENO, &about) == 0 && (S_ISFIFO(about.st_mode) || S_ISCHR(about.st_mode)))
+        fd = open("/proc/self/fd/2", O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    return fd >= 0 ? fd : STDERR_FILENO;
+}
+
 static int open_trace(const char *asked, struct baton_error *err)
 {
     if (strcmp(asked, "engine") == 0)
-        trace_fd = STDERR_FILENO;
+        trace_fd = open_stderr();
     else if (text_starts(asked, "engine:") && asked[strlen("engine:")] != '\0')
-        trace_fd = open(asked + strlen("engine:"), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+        trace_fd = open(asked + strlen("engine:"), O_WRONLY | O_CREAT | O_APPEND | O_NONBLOCK | O_CLOEXEC, 0600);
     else
         return error_set(err, BATON_INVALID, "BATON_TRACE is 'engine' or 'engine:FILE', not '%.100s'", asked);
     if (trace_fd < 0)
