@@ -333,8 +333,8 @@ static void on_time(uv_timer_t *timer)
 
 /* ---- the table ---- */
 
-static int example_open(const char *url, bool create, uv_loop_t *loop, const struct baton_engine_callbacks *callbacks, void *ctx,
-                        struct baton_engine **ret, struct baton_error *err)
+static int example_open(const char *url, bool create, uv_loop_t *loop, const struct baton_engine_callbacks *callbacks,
+                        void *ctx, struct baton_engine **ret, struct baton_error *err)
 {
     const char *name = url + strlen("example:");
     if (*name == '\0' || strlen(name) > 200)

@@ -312,8 +312,8 @@ static const struct baton_engine_callbacks heard = {.session_opened = on_session
 
 /* ---- to the engine ---- */
 
-static int faults_open(const char *url, bool create, uv_loop_t *loop, const struct baton_engine_callbacks *callbacks, void *ctx,
-                       struct baton_engine **ret, struct baton_error *err)
+static int faults_open(const char *url, bool create, uv_loop_t *loop, const struct baton_engine_callbacks *callbacks,
+                       void *ctx, struct baton_engine **ret, struct baton_error *err)
 {
     struct baton_engine *engine = mem_new(sizeof(*engine));
     engine->inner_ops = wraps_inner(&wraps, url);

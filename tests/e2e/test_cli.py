@@ -78,8 +78,8 @@ def test_version(world):
     (["release"], "baton release: NAME is missing; see baton release --help\n"),
     (["fence"], "baton fence: VERB and URL are missing; see baton fence --help\n"),
     (["fence", "status"], "baton fence: missing: URL; it is baton fence status URL; see baton fence --help\n"),
-    (["status", "--engine-timeout", "soon"], "baton status: --engine-timeout: 'soon' is no duration; write it like 500ms, "
-     "10s, 1.5m, 2h or 30d; see baton status --help\n"),
+    (["status", "--engine-timeout", "soon"], "baton status: --engine-timeout: 'soon' is no duration; write it like "
+     "500ms, 10s, 1.5m, 2h or 30d; see baton status --help\n"),
     (["status", "--engine-timeout", "0"], "baton status: --engine-timeout: 0 is too short, the least is 1ms; see "
      "baton status --help\n"),
     (["status", "--engine-timeout", "10000h"], "baton status: --engine-timeout: 10000h is too long, the most is "

@@ -1,4 +1,5 @@
-""""Somebody else has it" is not "nobody answers": an engine that is away is 69, whatever was said about the conflict."""
+""""Somebody else has it" is not "nobody answers": an engine that is away is 69, whatever was said about the conflict.
+"""
 
 import json
 import os

@@ -162,7 +162,8 @@ def test_a_strangers_file_is_refused_where_no_group_may_write(shared, name):
 
 
 @pytest.mark.parametrize("mode", [0o777, 0o1777, 0o702, 0o2772])
-@pytest.mark.parametrize("command", [["run", "x", "--", "true"], ["status"], ["elect", "x"], ["hold", "x"]], ids=" ".join)
+@pytest.mark.parametrize("command", [["run", "x", "--", "true"], ["status"], ["elect", "x"], ["hold", "x"]],
+                         ids=" ".join)
 def test_a_directory_that_everybody_may_write_is_refused(world, mode, command):
     os.chmod(world.state, mode)
     told = world.run(*command)

@@ -1,5 +1,5 @@
-"""A script that says flock may say baton lock: the same command line, by util-linux's flock and by `baton lock`, ends with
-the same status and the same output. Most cases are those of util-linux's own test of flock (tests/ts/misc/flock).
+"""A script that says flock may say baton lock: the same command line, by util-linux's flock and by `baton lock`, ends
+with the same status and the same output. Most cases are those of util-linux's own test of flock (tests/ts/misc/flock).
 """
 
 import os

@@ -151,8 +151,9 @@ def test_trigger_counts_with_a_watchdog_only(world):
 def test_a_command_of_a_follower_is_not_heard(world):
     """It has no notify socket; one who was told its name elsewhere says nothing of the leader's command."""
     process, name = up(world)
+    say = SAY_AND_GO.replace('os.environ["NOTIFY_SOCKET"]', f'"@{name}"')
     follower = world.start("run", "--id", "b", "--follow", f"{PYTHON} -c \"$SAY\" STOPPING=1; echo sent; sleep 1000",
-                           "db", "--", "true", env={"SAY": SAY_AND_GO.replace('os.environ["NOTIFY_SOCKET"]', f'"@{name}"')})
+                           "db", "--", "true", env={"SAY": say})
     follower.wait_line("^sent$")
     world.wait_error(process, "is dropped")
     assert not dead(children(guard_of(process))[0])

@@ -154,8 +154,8 @@ static const struct link_callbacks link_callbacks = {
 
 /* ---- open and close ---- */
 
-static int etcd_open(const char *url, bool create, uv_loop_t *loop, const struct baton_engine_callbacks *callbacks, void *ctx,
-                     struct baton_engine **ret, struct baton_error *err)
+static int etcd_open(const char *url, bool create, uv_loop_t *loop, const struct baton_engine_callbacks *callbacks,
+                     void *ctx, struct baton_engine **ret, struct baton_error *err)
 {
     struct etcd_url parsed;
     if (etcd_url_parse(url, &parsed, err) < 0)

@@ -292,8 +292,8 @@ static const char *name_of(const char *url, struct baton_error *err)
     return NULL;
 }
 
-static int memory_open(const char *url, bool create, uv_loop_t *loop, const struct baton_engine_callbacks *callbacks, void *ctx,
-                       struct baton_engine **ret, struct baton_error *err)
+static int memory_open(const char *url, bool create, uv_loop_t *loop, const struct baton_engine_callbacks *callbacks,
+                       void *ctx, struct baton_engine **ret, struct baton_error *err)
 {
     const char *name = name_of(url, err);
     if (name == NULL)
