@@ -175,6 +175,32 @@ def test_the_name_of_a_file(world):
     assert told.code == 64 and "is too long for the name of a lock" in told.err, told
 
 
+def test_a_script_that_locks_itself(world, program):
+    """The boilerplate of flock(1), by whatever path the script is called."""
+    script = os.path.join(world.folder, "script")
+    with open(script, "w", encoding="utf-8") as file:
+        file.write(f'''#!/bin/sh
+[ "$FLOCKER" != "$0" ] && exec env FLOCKER="$0" {" ".join(program)} -en "$0" "$0" "$@" || :
+echo "up $*"
+read line
+''')
+    os.chmod(script, 0o755)
+    first = world.start_command([script, "a", "b c"], stdin=-1)
+    first.wait_line("^up a b c$")
+    told = world.run_command(["./script", "x"])
+    assert (told.code, told.out, told.err) == (1, "", "")
+    first.popen.stdin.close()
+    first.wait_exit()
+    assert world.run_command(["./script", "x"]).out == "up x\n"
+
+
+def test_what_the_caller_has_open_and_set_is_the_commands(world, program):
+    script = 'cat <&7; echo "$(umask) $(ulimit -n) $(pwd) $MINE"; cat'
+    line = f'umask 027; ulimit -n 300; exec 7<<-end\nseven\nend\necho in | MINE=x "$@" sh -c \'{script}\''
+    told = world.run_command(["bash", "-c", line, "bash", *program, path_of(world)])
+    assert (told.code, told.out, told.err) == (0, f"seven\n0027 300 {world.folder} x\nin\n", ""), told
+
+
 # What is not the same, and why; baton-lock(1) says so.
 @pytest.mark.parametrize("args, flock, baton, words", [
     (["-u", "a/lock", "true"], 66, 64, "no descriptor holds it"),
