@@ -414,6 +414,26 @@ static void act(struct core *core, struct contest *contest, bool present)
         contest_remove_presence(core, contest);
 }
 
+/* There are more records than a view can show: nothing is judged by them, so who leads leads on. But time goes on, and
+ * who wants to go can; its presence goes with the session. */
+static void blind_step(struct core *core, struct contest *contest)
+{
+    bool resigns = contest->resigning;
+    static const char *const late = "the session could not be renewed in time";
+    wait_for_fading(core, contest);
+    if (contest->role == ROLE_LEADING && (resigns || contest_fading(core, contest))) {
+        if (!resigns && contest->kind == CONTEST_LOCK)
+            contest_end(core, contest, BATON_LOST, "%s", late);
+        contest_tell_stop(core, contest, core->now_ms + contest->options.stop_ms, resigns ? "it resigns" : late);
+    }
+    if (contest->role == ROLE_STOPPING) {
+        contest_wait_for_stopped(core, contest);
+    } else if (contest->resigning && contest->presence.ticket == 0 && !contest->task.ended) {
+        contest->role = ROLE_FOLLOWING;
+        finish_resigning(core, contest);
+    }
+}
+
 void contest_step(struct core *core, struct contest *contest)
 {
     if (!contest->standing) {
@@ -436,7 +456,10 @@ void contest_step(struct core *core, struct contest *contest)
         return;
     }
     if (!contest->view.ready) {
-        before_view(core, contest);
+        if (contest->view.overflown && contest->cid[0] != '\0')
+            blind_step(core, contest);
+        else
+            before_view(core, contest);
         return;
     }
     remove_ghost(core, contest);

@@ -668,12 +668,8 @@ static void test_a_program_that_has_not_stopped_is_not_told_to_lead_again(void *
     assert_int_equal(cluster_leader(c), 0);
 }
 
-/* What is not read is not judged by: who leads leads on, and everybody is told, once. */
-static void test_more_records_than_a_view_can_show_are_refused_in_words(void **state)
+static void write_more_than_a_view_can_show(struct cluster *c)
 {
-    struct cluster *c = *state;
-    cluster_stand(c, 0, NULL);
-    uint64_t term = cluster_term(c);
     struct baton_write write = {.kind = BATON_WRITE_PUT, .value = "x", .if_revision = BATON_REVISION_ANY};
     for (int i = 0; i < VIEW_RECORDS_MAX; i++) {
         struct baton_reply reply;
@@ -682,6 +678,15 @@ static void test_more_records_than_a_view_can_show_are_refused_in_words(void **s
         write.key = key;
         store_write(c->store, &write, &reply);
     }
+}
+
+/* What is not read is not judged by: who leads leads on, and everybody is told, once. */
+static void test_more_records_than_a_view_can_show_are_refused_in_words(void **state)
+{
+    struct cluster *c = *state;
+    cluster_stand(c, 0, NULL);
+    uint64_t term = cluster_term(c);
+    write_more_than_a_view_can_show(c);
     const char *words = "TROUBLE more than 262144 records under one prefix: not looked at";
     cluster_wait(c, 1000);
     assert_true(cluster_told(c, 0, 0, words));
@@ -695,6 +700,28 @@ static void test_more_records_than_a_view_can_show_are_refused_in_words(void **s
     cluster_wait(c, 1000);
     assert_int_equal(cluster_leader(c), 0);
     assert_int_equal(cluster_term(c), term);
+}
+
+static void test_a_leader_that_sees_nothing_stops_in_time_and_can_resign(void **state)
+{
+    struct cluster *c = *state;
+    struct cluster_node *node = &c->nodes[0];
+    int64_t deadline_ms;
+    uint32_t ttl_ms;
+    cluster_stand(c, 0, &needs_time);
+    cluster_stand(c, 1, &needs_time);
+    write_more_than_a_view_can_show(c);
+    cluster_wait(c, 1000);
+    cluster_event(c, 1, EVENT_RESIGN); /* it waits */
+    assert_true(cluster_told(c, 1, 0, "RESIGNED"));
+    node->cut = true;
+    core_session(node->core, &deadline_ms, &ttl_ms);
+    cluster_wait(c, deadline_ms - 900 - c->now_ms);
+    assert_int_equal(node->stop_until_ms, deadline_ms);
+    assert_int_equal(cluster_leader(c), -1);
+    cluster_event(c, 0, EVENT_RESIGN);
+    cluster_event(c, 0, EVENT_STOPPED);
+    assert_true(cluster_told(c, 0, 0, "RESIGNED"));
 }
 
 int main(void)
@@ -741,6 +768,7 @@ int main(void)
         STORY(test_one_session_renews_for_all_and_ends_with_the_last),
         STORY(test_a_lost_session_is_followed_by_a_new_candidacy),
         STORY(test_a_program_that_has_not_stopped_is_not_told_to_lead_again),
+        STORY(test_a_leader_that_sees_nothing_stops_in_time_and_can_resign),
         STORY(test_more_records_than_a_view_can_show_are_refused_in_words),
     };
     return cmocka_run_group_tests_name("election", tests, NULL, NULL);
