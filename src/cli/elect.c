@@ -24,6 +24,8 @@
 #include "process/notify.h"
 #include "process/shell.h"
 
+#define HOOK_KILL_MS 500 /* a hook that was killed is over by then, but for one that hangs in the kernel */
+
 struct elect {
     struct candidate candidate;
     const char *name, *on_lead, *on_follow;
@@ -138,7 +140,7 @@ static void overrun(struct elect *elect)
     cli_error("%s: the hook for '%s' has not ended in time: it is killed, and the session ends", elect->name,
               elect->hook_leads ? "lead" : "follow");
     elect->overrun = true;
-    shell_kill(&elect->hook);
+    (void)shell_kill(&elect->hook, HOOK_KILL_MS);
     elect->limit_ms = baton_now_ms() + elect->candidate.grace_ms;
     run_hooks(elect); /* --on-follow comes even so, if this one was --on-lead */
 }
@@ -324,7 +326,7 @@ static int run(int argc, char **argv)
     else
         while (!elect.resigned)
             turn(&elect);
-    shell_kill(&elect.hook);
+    (void)shell_kill(&elect.hook, HOOK_KILL_MS);
     baton_close(elect.client);
     close(elect.signal_fd);
     return elect.status;

@@ -2,6 +2,7 @@
 #include "process/shell.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <spawn.h>
 #include <sys/syscall.h>
@@ -48,25 +49,44 @@ static void forget(struct shell *shell)
 
 bool shell_ended(struct shell *shell, int *ret_status)
 {
-    if (shell->pid <= 0 || waitpid(shell->pid, ret_status, WNOHANG) != shell->pid)
+    if (shell->pid <= 0)
         return false;
+    pid_t pid = waitpid(shell->pid, ret_status, WNOHANG);
+    if (pid == 0 || (pid < 0 && errno != ECHILD))
+        return false;
+    if (pid < 0)
+        *ret_status = W_EXITCODE(1, 0); /* somebody else has collected it */
     forget(shell);
     return true;
 }
 
-void shell_kill(struct shell *shell)
+/* Its pid is its own until it is collected, which another part of this process may have done. */
+static bool is_there(const struct shell *shell)
 {
-    if (shell->pid <= 0)
-        return;
-    kill(-shell->pid, SIGKILL);
-    while (waitpid(shell->pid, NULL, 0) < 0 && errno == EINTR)
-        ;
-    forget(shell);
+    return shell->pidfd < 0 || syscall(SYS_pidfd_send_signal, shell->pidfd, 0, NULL, 0) == 0 || errno == EPERM;
+}
+
+static void kill_group(const struct shell *shell)
+{
+    if (shell->pid > 0 && is_there(shell))
+        kill(-shell->pid, SIGKILL);
 }
 
 void shell_drop(struct shell *shell)
 {
-    if (shell->pid > 0)
-        kill(-shell->pid, SIGKILL);
+    kill_group(shell);
     forget(shell);
+}
+
+bool shell_kill(struct shell *shell, int limit_ms)
+{
+    struct pollfd ended = {.fd = shell->pidfd, .events = POLLIN};
+    bool over = true;
+    kill_group(shell);
+    if (shell->pid > 0) {
+        (void)poll(&ended, 1, limit_ms);
+        over = waitpid(shell->pid, NULL, WNOHANG) != 0;
+    }
+    forget(shell);
+    return over;
 }

@@ -15,10 +15,10 @@ void shell_init(struct shell *shell);
 bool shell_start(struct shell *shell, const char *command, char *const *environment);
 /* Has it ended? Then *ret_status is its wait status, and it does not run any more. */
 bool shell_ended(struct shell *shell, int *ret_status);
-/* SIGKILL to its process group, and wait for the shell itself. */
-void shell_kill(struct shell *shell);
 /* SIGKILL to its process group, and forget it: whoever collects all children (orphans_collect) collects it. For a loop
  * that must go on: what hangs in the kernel, on a dead NFS say, is not over when it is killed. */
 void shell_drop(struct shell *shell);
+/* The same, and wait for the end of the shell itself, for so long. false: it is not over. */
+bool shell_kill(struct shell *shell, int limit_ms);
 
 #endif
