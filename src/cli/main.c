@@ -8,6 +8,7 @@
 #include "base/descriptors.h"
 #include "cli/cli.h"
 #include "cli/nearest.h"
+#include "process/title.h"
 
 #define DESCRIPTORS_NEEDED 28 /* by what needs most, run --follow, but for those of its guards */
 
@@ -80,6 +81,7 @@ int cli_unknown_command(const char *word)
 int main(int argc, char **argv)
 {
     struct baton_error err;
+    title_init(argc, argv);
     setlocale(LC_CTYPE, "");
     if (descriptors_standard(&err) < 0)
         return cli_fail(&err);

@@ -62,12 +62,17 @@ static void sweep(const char *parent)
         closedir(folder);
 }
 
+/* Somebody who looks whether it is left over may have it locked at this moment, and anybody for longer who may read the
+ * folder. Nobody waits for them: an empty one may be removed then, and the command goes without. */
+static void hold(int fd)
+{
+    (void)flock(fd, LOCK_EX | LOCK_NB);
+}
+
 void cgroup_make(struct cgroup *cgroup)
 {
     char mount[1024], own[1024];
-    cgroup->path[0] = '\0';
-    cgroup->fd = -1;
-    cgroup->killed = false;
+    *cgroup = (struct cgroup){.fd = -1};
     if (!find_mount(mount, sizeof(mount)) || !find_own(own, sizeof(own)))
         return;
     int length = snprintf(cgroup->path, sizeof(cgroup->path), "%s%s", mount, strcmp(own, "/") == 0 ? "" : own);
@@ -81,20 +86,24 @@ void cgroup_make(struct cgroup *cgroup)
     if (cgroup->fd < 0)
         cgroup->path[0] = '\0';
     else
-        (void)flock(cgroup->fd, LOCK_EX);
+        hold(cgroup->fd);
 }
 
-static void put(const struct cgroup *cgroup, const char *file, const char *text)
+static int open_file(const struct cgroup *cgroup, const char *file)
 {
     char path[PATH_MAX + 32];
-    if (cgroup->path[0] == '\0')
-        return;
     snprintf(path, sizeof(path), "%s/%s", cgroup->path, file);
-    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    return cgroup->path[0] != '\0' ? open(path, O_WRONLY | O_CLOEXEC) : -1;
+}
+
+static bool put(const struct cgroup *cgroup, const char *file, const char *text)
+{
+    int fd = open_file(cgroup, file);
     if (fd < 0)
-        return;
-    (void)!write(fd, text, strlen(text));
+        return false;
+    bool done = write(fd, text, strlen(text)) == (ssize_t)strlen(text);
     close(fd);
+    return done;
 }
 
 /* Linux (seen with 6.18) kills whoever is born by CLONE_INTO_CGROUP into a cgroup whose cgroup.kill was ever used: it
@@ -108,7 +117,7 @@ static bool make_anew(struct cgroup *cgroup)
         return false;
     close(cgroup->fd);
     cgroup->fd = fd;
-    (void)flock(fd, LOCK_EX);
+    hold(fd);
     cgroup->killed = false;
     return true;
 }
@@ -122,15 +131,23 @@ pid_t cgroup_fork(struct cgroup *cgroup)
             return pid;
     }
     pid_t pid = fork();
-    if (pid == 0)
-        put(cgroup, "cgroup.procs", "0");
+    if (pid == 0 && !put(cgroup, "cgroup.procs", "0"))
+        cgroup->path[0] = '\0'; /* it is not in it */
     return pid;
 }
 
 void cgroup_kill(struct cgroup *cgroup)
 {
     cgroup->killed = true;
-    put(cgroup, "cgroup.kill", "1");
+    (void)put(cgroup, "cgroup.kill", "1");
+}
+
+bool cgroup_can_kill(const struct cgroup *cgroup)
+{
+    int fd = open_file(cgroup, "cgroup.kill");
+    if (fd >= 0)
+        close(fd);
+    return fd >= 0;
 }
 
 void cgroup_remove(struct cgroup *cgroup)

@@ -20,6 +20,8 @@ void cgroup_make(struct cgroup *cgroup);
  * in the cgroup any more if it was killed. */
 pid_t cgroup_fork(struct cgroup *cgroup);
 void cgroup_kill(struct cgroup *cgroup);
+/* Asked by a process of cgroup_fork: can it be killed by that (Linux 5.14), whatever its privileges become? */
+bool cgroup_can_kill(const struct cgroup *cgroup);
 void cgroup_remove(struct cgroup *cgroup);
 
 #endif

@@ -7,8 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/timerfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -21,41 +23,56 @@
 #define SWEEP_FIRST_MS 20
 #define SWEEP_LAST_MS 1000
 
-static void become_guard(const struct guard_options *options, int fd, int supervisor_pidfd, struct deadman *deadman)
+/* What a guard needs to be one is made before it is forked: what cannot be had is told with words then. */
+static int prepare(struct guard_base *base, int pair[2], struct baton_error *err)
 {
-    const int *outputs = options->outputs;
-    if (outputs != NULL && (dup2(outputs[0], STDOUT_FILENO) < 0 || dup2(outputs[1], STDERR_FILENO) < 0))
-        _exit(EXIT_FAILURE); /* seen as the guard's death */
-    guard_main(options, fd, supervisor_pidfd, deadman);
+    sigset_t heard;
+    sigemptyset(&heard);
+    sigaddset(&heard, SIGCHLD);
+    sigaddset(&heard, SIGTSTP);
+    signal(SIGCHLD, SIG_DFL); /* ignored, it would not be sent, and no status be kept */
+    *base =
+        (struct guard_base){.supervisor = getpid(), .fd = -1, .supervisor_pidfd = -1, .signal_fd = -1, .timer_fd = -1};
+    base->supervisor_pidfd = (int)syscall(SYS_pidfd_open, getpid(), 0);
+    if (base->supervisor_pidfd < 0 && errno == ENOSYS)
+        return error_errno(err, errno, "cannot make a pidfd (Linux 5.3 is needed)");
+    if (base->supervisor_pidfd < 0 || (base->deadman = deadman_new()) == NULL || prctl(PR_SET_CHILD_SUBREAPER, 1) < 0 ||
+        (base->signal_fd = signalfd(-1, &heard, SFD_CLOEXEC | SFD_NONBLOCK)) < 0 ||
+        (base->timer_fd = timerfd_create(CLOCK_BOOTTIME, TFD_CLOEXEC | TFD_NONBLOCK)) < 0 ||
+        socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+        return error_errno(err, errno, "cannot prepare the guard");
+    base->fd = pair[1];
+    return 0;
+}
+
+static void release(const struct guard_base *base)
+{
+    const int fds[] = {base->fd, base->supervisor_pidfd, base->signal_fd, base->timer_fd};
+    for (size_t i = 0; i < COUNT_OF(fds); i++)
+        if (fds[i] >= 0)
+            close(fds[i]);
 }
 
 int guard_start(struct guard *guard, const struct guard_options *options, struct baton_error *err)
 {
-    int pair[2];
-    signal(SIGCHLD, SIG_DFL); /* ignored, it would not be sent, and no status be kept */
+    struct guard_base base;
+    int pair[2] = {-1, -1};
     *guard = (struct guard){.fd = -1, .pidfd = -1, .limit_ms = NEVER_MS};
-    int self_pidfd = (int)syscall(SYS_pidfd_open, getpid(), 0);
-    if (self_pidfd < 0)
-        return error_errno(err, errno, "cannot make a pidfd (Linux 5.3 is needed)");
-    struct deadman *deadman = deadman_new();
-    if (deadman == NULL || prctl(PR_SET_CHILD_SUBREAPER, 1) < 0 ||
-        socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) {
-        error_errno(err, errno, "cannot prepare the guard");
-        deadman_free(deadman);
-        close(self_pidfd);
+    if (prepare(&base, pair, err) < 0) {
+        release(&base);
+        deadman_free(base.deadman);
         return -1;
     }
     pid_t pid = fork();
     if (pid == 0) {
         close(pair[0]);
-        become_guard(options, pair[1], self_pidfd, deadman);
+        guard_main(options, &base);
     }
     int error = errno;
-    close(pair[1]);
-    close(self_pidfd);
+    release(&base);
     if (pid < 0) {
         error_errno(err, error, "cannot fork the guard");
-        deadman_free(deadman);
+        deadman_free(base.deadman);
         close(pair[0]);
         return -1;
     }
@@ -63,7 +80,7 @@ int guard_start(struct guard *guard, const struct guard_options *options, struct
                             .fd = pair[0],
                             .pidfd = (int)syscall(SYS_pidfd_open, pid, 0),
                             .limit_ms = NEVER_MS,
-                            .deadman = deadman};
+                            .deadman = base.deadman};
     if (guard->pidfd >= 0)
         return 0;
     error_errno(err, errno, "cannot make a pidfd of the guard");
@@ -167,7 +184,7 @@ void guard_deadline(struct guard *guard, int64_t deadline_ms)
 
 void guard_lifeline(struct guard *guard, struct baton_lifeline *lifeline)
 {
-    struct order message = {.kind = ORDER_LIFELINE};
+    struct order message = {.kind = ORDER_LIFELINE, .number = lifeline->fd >= 0};
     message.lifeline.session = lifeline->session;
     text_copy(message.lifeline.text, sizeof(message.lifeline.text), lifeline->text);
     order(guard, &message, lifeline->fd);
@@ -198,9 +215,12 @@ void guard_bye(struct guard *guard)
         return;
     order(guard, &(struct order){.kind = ORDER_BYE}, -1);
     struct pollfd dead = {.fd = guard->pidfd, .events = POLLIN};
-    if (guard->pidfd < 0 || poll(&dead, 1, BYE_MS) <= 0)
+    if (guard->pidfd < 0 || poll(&dead, 1, BYE_MS) <= 0) {
         kill(guard->pid, SIGKILL);
-    waitpid(guard->pid, NULL, 0);
+        if (guard->pidfd >= 0)
+            (void)poll(&dead, 1, BYE_MS);
+    }
+    (void)waitpid(guard->pid, NULL, WNOHANG);
     forget(guard);
 }
 
@@ -212,53 +232,81 @@ static void begin_sweep(struct guard *guard)
     forget(guard);
     guard->sweeping = true;
     guard->sweep_ms = SWEEP_FIRST_MS;
-    guard->limit_ms = clock_now_ms();
+    guard->stuck.began_ms = guard->limit_ms = clock_now_ms();
 }
 
-static void say_stuck(void *ctx, pid_t pid, int error)
+struct sweep {
+    struct guard *guard;
+    struct guard_message *message;
+};
+
+static void swept(void *ctx, pid_t pid, int error)
 {
-    struct guard_message *message = ctx;
-    if (message->news != GUARD_NOTHING)
+    const struct sweep *sweep = ctx;
+    if (sweep->message->news != GUARD_NOTHING || !tree_is_stuck(&sweep->guard->stuck, pid, error))
         return;
-    *message = (struct guard_message){.news = GUARD_STUCK, .pid = pid, .error = error};
-    tree_words(pid, error, message->text, sizeof(message->text));
+    *sweep->message = (struct guard_message){.news = GUARD_STUCK, .pid = pid, .error = error};
+    tree_words(pid, error, sweep->message->text, sizeof(sweep->message->text));
 }
 
 /* All that is left is ours, or will be when its parents are dead. One look, which waits for nothing: SIGKILL, and
  * collect. The next one is at the next death, or a little later: a process that was just born has sent none. */
 static void sweep(struct guard *guard, struct guard_message *ret)
 {
-    struct guard_message stuck = {.news = GUARD_NOTHING};
-    tree_signal(SIGKILL, 0, say_stuck, &stuck);
+    struct sweep sweep = {.guard = guard, .message = ret};
+    unsigned seen = tree_signal(SIGKILL, 0, swept, &sweep);
     if (tree_reap(NULL, NULL)) {
-        guard->sweeping = guard->said_stuck = false;
+        guard->sweeping = false;
+        guard->stuck.count = 0;
         guard->limit_ms = NEVER_MS;
-        ret->news = GUARD_GONE;
+        *ret = (struct guard_message){.news = GUARD_GONE};
         return;
     }
     guard->limit_ms = clock_now_ms() + guard->sweep_ms;
     guard->sweep_ms = 2 * guard->sweep_ms < SWEEP_LAST_MS ? 2 * guard->sweep_ms : SWEEP_LAST_MS;
-    if (stuck.news == GUARD_STUCK && !guard->said_stuck) {
-        guard->said_stuck = true;
-        *ret = stuck;
-    }
+    if (seen == 0 && guard->stuck.count == 0)
+        swept(&sweep, 0, 0);
 }
 
 /* ---- what it says ---- */
 
+/* A stop that is done has no limit any more, and one that the guard is at has another one. */
+static void hear(struct guard *guard, const struct guard_message *message)
+{
+    switch (message->news) {
+    case GUARD_NOTHING: /* it kills, again and again, and says so each time */
+        if (guard->limit_ms != NEVER_MS)
+            guard->limit_ms = clock_now_ms() + GUARD_LATE_MS;
+        return;
+    case GUARD_EXITED:
+        guard->gone = message->and_gone;
+        if (message->and_gone)
+            guard->limit_ms = NEVER_MS;
+        return;
+    case GUARD_GONE:
+    case GUARD_FAILED:
+    case GUARD_REFUSED:
+        guard->limit_ms = NEVER_MS;
+        return;
+    default:
+        return;
+    }
+}
+
 static enum guard_news next_of_living(struct guard *guard, struct guard_message *ret)
 {
-    ssize_t got = recv(guard->fd, ret, sizeof(*ret), MSG_DONTWAIT);
-    if (got == (ssize_t)sizeof(*ret)) {
-        guard->gone = ret->and_gone;
-        if (ret->news == GUARD_GONE || ret->news == GUARD_FAILED || ret->news == GUARD_REFUSED || ret->and_gone)
-            guard->limit_ms = NEVER_MS; /* the stop is done */
-        return ret->news;
+    ssize_t got;
+    while ((got = recv(guard->fd, ret, sizeof(*ret), MSG_DONTWAIT)) == (ssize_t)sizeof(*ret)) {
+        hear(guard, ret);
+        if (ret->news != GUARD_NOTHING)
+            return ret->news;
     }
-    ret->news = got < 0 && (errno == EAGAIN || errno == EINTR) ? GUARD_NOTHING : GUARD_DEAD;
-    if (ret->news == GUARD_DEAD)
-        begin_sweep(guard);
-    return ret->news;
+    *ret = (struct guard_message){.news = GUARD_NOTHING};
+    if (got < 0 && (errno == EAGAIN || errno == EINTR))
+        return GUARD_NOTHING;
+    begin_sweep(guard);
+    ret->news = GUARD_DEAD;
+    return GUARD_DEAD;
 }
 
 enum guard_news guard_next(struct guard *guard, struct guard_message *ret)

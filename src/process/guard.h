@@ -24,6 +24,7 @@
 #include <sys/types.h>
 
 #include "baton/baton.h"
+#include "process/tree.h"
 
 struct guard_options {
     char *const *argv;    /* the command. NULL: none; what is guarded is what `end_hook` takes down */
@@ -38,7 +39,11 @@ struct guard_options {
     /* The command may raise its privileges (sudo, set-uid programs). Without this it may not, unless the guard can end
      * it all the same: it is root's, or the command has a cgroup of its own. */
     bool allow_privileges;
-    bool keep_terminal; /* the command keeps the caller's terminal, and is in its foreground if the caller is */
+    /* The command keeps the caller's terminal, and is in the caller's process group, as under flock(1). So what is
+     * typed there (Ctrl-C: ssi_code SI_KERNEL in signalfd(2)) reaches the command without the supervisor, which need
+     * not send it once more (guard_stop with number 0). Ctrl-Z suspends nobody: the guard wakes the command, and the
+     * supervisor must ignore SIGTSTP. */
+    bool keep_terminal;
 };
 
 /* What the supervisor has of its guard. */
@@ -51,7 +56,7 @@ struct guard {
     bool gone;        /* GUARD_GONE came along with GUARD_EXITED, and is next */
     bool sweeping;    /* the guard is dead, and what it has left is not gone yet */
     int64_t sweep_ms; /* how long to wait for the next look at that */
-    bool said_stuck;
+    struct tree_stuck stuck;
     struct deadman *deadman;
 };
 

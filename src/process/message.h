@@ -32,8 +32,14 @@ struct order {
     };
 };
 
+/* What the supervisor has made for the guard. */
+struct guard_base {
+    pid_t supervisor;
+    int fd, supervisor_pidfd, signal_fd, timer_fd;
+    struct deadman *deadman;
+};
+
 /* The guard's main function; does not return. */
-void guard_main(const struct guard_options *options, int fd, int supervisor_pidfd, struct deadman *deadman)
-    __attribute__((noreturn));
+void guard_main(const struct guard_options *options, const struct guard_base *base) __attribute__((noreturn));
 
 #endif

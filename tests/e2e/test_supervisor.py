@@ -1,7 +1,6 @@
 """What `baton run`, `lock` and `once` have in common: what the caller left them, the signals, children that nobody
 knows, the end."""
 
-import ctypes
 import json
 import os
 import select
@@ -228,57 +227,6 @@ def test_a_health_check_does_not_outlive_a_killed_guard(world):
     assert process.wait_exit() == 70
     with open(f"{world.folder}/pid", encoding="ascii") as pid:
         wait_dead(int(pid.read()))
-
-
-# ---- a loop that stands still ----
-
-PTRACE_SEIZE, PTRACE_INTERRUPT = 0x4206, 0x4207
-
-
-def stop_main_thread(process):
-    """Its loop stands still; the threads of the library go on."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p]
-    for request in (PTRACE_SEIZE, PTRACE_INTERRUPT):
-        if libc.ptrace(request, process.pid, None, None) != 0:
-            pytest.skip(f"no ptrace here: {os.strerror(ctypes.get_errno())}")
-    while state_of(process.pid) != "t":
-        select.select([], [], [], 0.01)
-
-
-def test_who_comes_to_lead_while_its_loop_stands_still_loses_the_place(world):
-    """It would renew for ever, and run nothing."""
-    changes = world.watch("x")
-    leader = world.stand("x", "leader")
-    changes.wait_object(change="lead", id="leader")
-    hangs = world.stand("x", "hangs", "--ttl", "2s", "--grace", "100ms")
-    changes.wait_object(change="join", id="hangs")
-    other = world.stand("x", "other", command=("sh", "-c", "echo up; " + SLEEP))
-    changes.wait_object(change="join", id="other")
-    world.wait_error(hangs, "stands")
-    stop_main_thread(hangs)
-    leader.stop()
-    other.wait_line("^up$")
-
-
-def test_a_lock_that_comes_while_the_loop_stands_still_passes_on(world):
-    first = start(world, "lock")
-    first.wait_line("^up$")
-    hangs = start(world, "lock", "--id", "hangs", "--ttl", "2s", "--grace", "100ms")
-    wait_entries(world, 2)
-    other = start(world, "lock")
-    wait_entries(world, 3)
-    stop_main_thread(hangs)
-    first.stop()
-    other.wait_line("^up$")
-
-
-def wait_entries(world, count):
-    for _ in range(2000):
-        told = world.run("lock", "--describe", "--json", "x")
-        if told.out.count('"id":') == count:
-            return
-    pytest.fail(f"{told} has not {count} entries")
 
 
 # ---- start ----

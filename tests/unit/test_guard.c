@@ -4,6 +4,8 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
+#include <pty.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -12,6 +14,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/statvfs.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -24,6 +31,9 @@
 #define LIMIT_MS 20000
 #define GRACE_MS 10000
 #define SLACK_MS 200
+
+static const char *raise_path;
+static pid_t test_pid;
 
 struct stage {
     char folder[PATH_MAX];
@@ -38,6 +48,8 @@ struct stage {
 
 static int stage_setup(void **state)
 {
+    if (getpid() != test_pid)
+        _exit(1); /* as below */
     struct stage *stage = mem_new(sizeof(*stage));
     const char *tmp = getenv("TMPDIR");
     snprintf(stage->folder, sizeof(stage->folder), "%s/baton-guard-XXXXXX", tmp != NULL ? tmp : "/tmp");
@@ -58,6 +70,8 @@ static int stage_setup(void **state)
 static int stage_teardown(void **state)
 {
     struct stage *stage = *state;
+    if (getpid() != test_pid)
+        return -1; /* a part of a test in a process of its own has failed */
     guard_bye(&stage->guard);
     char *command = mem_format("rm -rf '%s'", stage->folder);
     int status = chdir("/") < 0 || system(command) != 0;
@@ -82,6 +96,15 @@ static void spawn(struct stage *stage, int64_t deadline_ms)
     guard_spawn(&stage->guard, &stage->environment, deadline_ms);
 }
 
+/* Calls by which the guard lowers its OOM score: that takes a privilege, so another value stands for it, which does
+ * not. */
+ssize_t write(int fd, const void *bytes, size_t size)
+{
+    if (size != 4 || memcmp(bytes, "-900", 4) != 0)
+        return (ssize_t)syscall(SYS_write, fd, bytes, size);
+    return syscall(SYS_write, fd, "700", 3) == 3 ? 4 : -1;
+}
+
 /* What it says next. */
 static enum guard_news next(struct stage *stage)
 {
@@ -100,6 +123,47 @@ static enum guard_news next(struct stage *stage)
 static bool exists(const char *name)
 {
     return access(name, F_OK) == 0;
+}
+
+static void wait_file(const char *name)
+{
+    int64_t end_ms = clock_now_ms() + LIMIT_MS;
+    while (!exists(name)) {
+        assert_true(clock_now_ms() < end_ms);
+        (void)poll(NULL, 0, 1);
+    }
+}
+
+/* The first line of a file. */
+static const char *content(const char *name)
+{
+    static char line[256];
+    FILE *file = fopen(name, "re");
+    line[0] = '\0';
+    if (file != NULL && fgets(line, sizeof(line), file) == NULL)
+        line[0] = '\0';
+    if (file != NULL)
+        fclose(file);
+    line[strcspn(line, "\n")] = '\0';
+    return line;
+}
+
+static pid_t pid_in(const char *name)
+{
+    wait_file(name);
+    return (pid_t)atoi(content(name));
+}
+
+/* Writes a script that runs until it is told to end, tells that, and ends only after 300 ms. `pid` is its pid. */
+static void make_server(void)
+{
+    FILE *file = fopen("server", "we");
+    assert_non_null(file);
+    fputs("trap 'sleep 0.3; echo clean >clean; exit' TERM\n"
+          "echo $$ >pid.new; mv pid.new pid\n"
+          "while :; do sleep 0.02; done\n",
+          file);
+    fclose(file);
 }
 
 /* ---- the start ---- */
@@ -147,6 +211,429 @@ static void test_no_command_is_started_for_a_session_that_is_over(void **state)
     assert_true(exists("ran"));
 }
 
+static void test_a_prepared_child_that_stood_still_looks_at_the_clock(void **state)
+{
+    struct stage *stage = *state;
+    start(stage, "echo ran >ran");
+    char *list = mem_format("/proc/%d/task/%d/children", (int)stage->guard.pid, (int)stage->guard.pid);
+    while (content(list)[0] == '\0')
+        (void)poll(NULL, 0, 1);
+    pid_t ready = (pid_t)atoi(content(list));
+    free(list);
+    kill(ready, SIGSTOP);
+    int64_t deadline_ms = clock_now_ms() + SLACK_MS + 50;
+    spawn(stage, deadline_ms); /* in time, and the guard is told of no deadline by which it would kill */
+    while (clock_now_ms() < deadline_ms - SLACK_MS)
+        (void)poll(NULL, 0, 1);
+    kill(ready, SIGCONT);
+    assert_int_equal(next(stage), GUARD_REFUSED);
+    assert_false(exists("ran"));
+    spawn(stage, NEVER_MS);
+    assert_int_equal(next(stage), GUARD_EXITED);
+    assert_int_equal(next(stage), GUARD_GONE);
+    assert_true(exists("ran"));
+}
+
+static void test_a_second_command_is_not_started_beside_the_first(void **state)
+{
+    struct stage *stage = *state;
+    start(stage, "echo $$ >pid; exec sleep 1000");
+    spawn(stage, NEVER_MS);
+    spawn(stage, NEVER_MS);
+    assert_int_equal(next(stage), GUARD_REFUSED);
+    (void)pid_in("pid");
+    guard_stop(&stage->guard, SIGTERM, clock_now_ms() + LIMIT_MS, NEVER_MS);
+    assert_int_equal(next(stage), GUARD_EXITED);
+    assert_int_equal(next(stage), GUARD_GONE);
+}
+
+static void test_a_command_gets_the_signals_as_the_caller_left_them(void **state)
+{
+    struct stage *stage = *state;
+    char expected[64];
+    signal(SIGPIPE, SIG_IGN); /* ours, as a supervisor's */
+    signal(SIGUSR1, SIG_IGN);
+    sigaddset(&stage->options.ignored, SIGHUP);
+    sigaddset(&stage->options.ignored, SIGCHLD);
+    const int outputs[] = {open("ignored", O_WRONLY | O_CREAT | O_CLOEXEC, 0600), STDERR_FILENO};
+    char *argv[] = {(char *)"grep", (char *)"SigIgn", (char *)"/proc/self/status", NULL}; /* (a shell resets SIGCHLD) */
+    struct baton_error err;
+    stage->options.argv = argv;
+    stage->options.outputs = outputs;
+    assert_int_equal(guard_start(&stage->guard, &stage->options, &err), 0);
+    close(outputs[0]);
+    spawn(stage, NEVER_MS);
+    assert_int_equal(next(stage), GUARD_EXITED);
+    signal(SIGPIPE, SIG_DFL);
+    signal(SIGUSR1, SIG_DFL);
+    snprintf(expected, sizeof(expected), "SigIgn:\t%016llx", 1ULL << (SIGHUP - 1) | 1ULL << (SIGCHLD - 1));
+    assert_string_equal(content("ignored"), expected);
+}
+
+static void test_the_end_of_a_command_is_seen_where_sigchld_was_ignored(void **state)
+{
+    struct stage *stage = *state;
+    signal(SIGCHLD, SIG_IGN);
+    start(stage, "exit 7");
+    spawn(stage, NEVER_MS);
+    assert_int_equal(next(stage), GUARD_EXITED);
+    assert_int_equal(WEXITSTATUS(stage->message.status), 7);
+}
+
+static void test_a_command_has_the_oom_score_of_its_supervisor(void **state)
+{
+    struct stage *stage = *state;
+    char before[256];
+    FILE *file = fopen("/proc/self/oom_score_adj", "we");
+    fputs("321", file);
+    fclose(file);
+    snprintf(before, sizeof(before), "%s", content("/proc/self/oom_score_adj"));
+    start(stage, "cat /proc/self/oom_score_adj >oom; cat /proc/$PPID/oom_score_adj >guards");
+    spawn(stage, NEVER_MS);
+    assert_int_equal(next(stage), GUARD_EXITED);
+    assert_string_equal(content("guards"), "700");
+    assert_string_equal(content("oom"), before);
+}
+
+/* ---- the stop ---- */
+
+static void test_what_a_start_script_has_started_has_the_whole_grace(void **state)
+{
+    struct stage *stage = *state;
+    make_server();
+    start(stage, "sh ./server & wait");
+    spawn(stage, NEVER_MS);
+    (void)pid_in("pid");
+    guard_stop(&stage->guard, SIGTERM, clock_now_ms() + LIMIT_MS, NEVER_MS);
+    assert_int_equal(next(stage), GUARD_EXITED);
+    assert_int_equal(WTERMSIG(stage->message.status), SIGTERM);
+    assert_int_equal(next(stage), GUARD_GONE);
+    assert_string_equal(content("clean"), "clean");
+}
+
+static void test_what_a_command_leaves_behind_is_counted_and_has_the_grace(void **state)
+{
+    struct stage *stage = *state;
+    make_server();
+    start(stage, "setsid sh ./server & while ! [ -e pid ]; do sleep 0.01; done; exit 3");
+    spawn(stage, NEVER_MS);
+    assert_int_equal(next(stage), GUARD_EXITED);
+    assert_int_equal(WEXITSTATUS(stage->message.status), 3);
+    assert_in_range(stage->message.left, 1, 2); /* the server, and its sleep */
+    assert_int_equal(next(stage), GUARD_GONE);
+    assert_string_equal(content("clean"), "clean");
+}
+
+static void test_what_is_left_behind_and_does_not_end_is_killed_after_the_grace(void **state)
+{
+    struct stage *stage = *state;
+    stage->options.grace_ms = 200;
+    start(stage,
+          "(trap '' TERM; echo $$ >pid; while :; do sleep 0.02; done) & while ! [ -e pid ]; do sleep 0.01; done");
+    int64_t begin_ms = clock_now_ms();
+    spawn(stage, NEVER_MS);
+    assert_int_equal(next(stage), GUARD_EXITED);
+    assert_int_equal(next(stage), GUARD_GONE);
+    assert_true(clock_now_ms() - begin_ms >= 200);
+}
+
+static void test_a_stop_reaches_the_child_of_each_thread(void **state)
+{
+    struct stage *stage = *state;
+    FILE *file = fopen("threads.py", "we");
+    fputs("import signal, subprocess, threading, time\n"
+          "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+          "def go(name):\n"
+          "    subprocess.Popen(['sh', '-c', f'trap \"echo told >{name}; exit\" TERM; echo up >{name}.up; '\n"
+          "                      'while :; do sleep 0.02; done'], start_new_session=True,\n"
+          "                     restore_signals=True, preexec_fn=lambda: signal.signal(15, signal.SIG_DFL)).wait()\n"
+          "threading.Thread(target=go, args=('thread',), daemon=True).start()\n"
+          "go('main')\n"
+          "time.sleep(1000)\n",
+          file);
+    fclose(file);
+    start(stage, "exec python3 threads.py");
+    spawn(stage, NEVER_MS);
+    wait_file("main.up");
+    wait_file("thread.up");
+    guard_stop(&stage->guard, SIGTERM, clock_now_ms() + LIMIT_MS, NEVER_MS);
+    wait_file("main");
+    wait_file("thread"); /* its parent lives, and is nobody's child but the command's */
+    guard_stop(&stage->guard, 0, clock_now_ms(), NEVER_MS);
+    assert_int_equal(next(stage), GUARD_EXITED);
+    assert_int_equal(next(stage), GUARD_GONE);
+}
+
+static void test_the_memory_of_a_command_is_what_its_end_must_give_back(void **state)
+{
+    int64_t before_mib = tree_resident_mib();
+    int ready[2];
+    assert_int_equal(pipe(ready), 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        size_t size = (size_t)64 << 20;
+        char *memory = malloc(size);
+        memset(memory, 1, size);
+        (void)!write(ready[1], memory, 1);
+        for (;;)
+            pause();
+    }
+    char byte;
+    assert_int_equal(read(ready[0], &byte, 1), 1);
+    int64_t mib = tree_resident_mib();
+    kill(pid, SIGKILL);
+    waitpid(pid, NULL, 0);
+    close(ready[0]);
+    close(ready[1]);
+    assert_in_range(mib - before_mib, 64, 80);
+}
+
+/* ---- what cannot be ended ---- */
+
+#define UNPRIVILEGED 65534
+
+/* Run a part of a test in a process of its own, which is the supervisor there. */
+static pid_t fork_supervisor(struct stage *stage, void (*part)(struct stage *stage))
+{
+    fflush(NULL);
+    pid_t pid = fork();
+    if (pid == 0) {
+        part(stage);
+        fflush(NULL);
+        _exit(0);
+    }
+    return pid;
+}
+
+static void wait_success(pid_t pid)
+{
+    int status;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+}
+
+static void drop_privileges(void)
+{
+    if (setgid(UNPRIVILEGED) < 0 || setuid(UNPRIVILEGED) < 0 || prctl(PR_SET_DUMPABLE, 1) < 0)
+        _exit(1);
+}
+
+static void write_line(const char *name, const char *format, ...)
+{
+    char part[64];
+    va_list arguments;
+    snprintf(part, sizeof(part), "%s.new", name);
+    FILE *file = fopen(part, "we");
+    va_start(arguments, format);
+    vfprintf(file, format, arguments);
+    va_end(arguments);
+    fclose(file);
+    rename(part, name);
+}
+
+/* As long as it says GUARD_STUCK: the file `stuck`. It ends well when all is gone. */
+static void stop_what_has_raised_its_privileges(struct stage *stage)
+{
+    drop_privileges();
+    stage->options.allow_privileges = true;
+    start(stage, "exec ./raise sh -c 'echo $$ >/dev/null; echo up >&7; exec sleep 1000' 7>up");
+    spawn(stage, NEVER_MS);
+    wait_file("up");
+    while (content("up")[0] == '\0')
+        (void)poll(NULL, 0, 1);
+    guard_stop(&stage->guard, SIGTERM, clock_now_ms(), clock_now_ms() + 60000);
+    assert_int_equal(next(stage), GUARD_STUCK);
+    assert_int_equal(stage->message.error, EPERM);
+    write_line("stuck", "%d %s", (int)stage->message.pid, stage->message.text);
+    if (exists("kill-guard")) {
+        kill(stage->guard.pid, SIGKILL);
+        assert_int_equal(next(stage), GUARD_DEAD);
+        assert_int_equal(next(stage), GUARD_STUCK);
+        write_line("stuck-again", "%d %s", (int)stage->message.pid, stage->message.text);
+    } else {
+        assert_int_equal(next(stage), GUARD_EXITED);
+    }
+    assert_int_equal(next(stage), GUARD_GONE);
+    guard_bye(&stage->guard);
+}
+
+static bool make_raise(const struct stage *stage)
+{
+    struct statvfs where;
+    if (geteuid() != 0 || statvfs(".", &where) < 0 || (where.f_flag & ST_NOSUID) != 0)
+        return false;
+    char *command = mem_format("cp '%s' raise && chmod 4755 raise && chmod 777 .", raise_path);
+    bool made = system(command) == 0;
+    free(command);
+    return made && stage->folder[0] != '\0';
+}
+
+static void what_cannot_be_ended(struct stage *stage, const char *told)
+{
+    if (!make_raise(stage))
+        skip();
+    pid_t supervisor = fork_supervisor(stage, stop_what_has_raised_its_privileges);
+    pid_t pid = pid_in(told);
+    char *words = mem_format("%d cannot end process %d (sleep): Operation not permitted", (int)pid, (int)pid);
+    assert_string_equal(content(told), words);
+    free(words);
+    assert_int_equal(waitpid(supervisor, NULL, WNOHANG), 0); /* it waits for what lives */
+    assert_int_equal(kill(pid, SIGKILL), 0);
+    wait_success(supervisor);
+}
+
+static void test_what_cannot_be_ended_is_told_and_waited_for(void **state)
+{
+    what_cannot_be_ended(*state, "stuck");
+}
+
+static void test_what_a_dead_guard_could_not_end_is_told_and_waited_for(void **state)
+{
+    write_line("kill-guard", "");
+    what_cannot_be_ended(*state, "stuck-again");
+}
+
+static void run_what_wants_to_raise_its_privileges(struct stage *stage)
+{
+    drop_privileges();
+    start(stage, "exec ./raise true 2>/dev/null");
+    spawn(stage, NEVER_MS);
+    assert_int_equal(next(stage), GUARD_EXITED);
+    assert_int_equal(WEXITSTATUS(stage->message.status), 77);
+    assert_int_equal(next(stage), GUARD_GONE);
+    guard_bye(&stage->guard);
+}
+
+static void test_a_command_may_not_raise_its_privileges_above_its_guard(void **state)
+{
+    if (!make_raise(*state))
+        skip();
+    wait_success(fork_supervisor(*state, run_what_wants_to_raise_its_privileges));
+}
+
+static void stop_what_cannot_be_seen(struct stage *stage)
+{
+    if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+        mount("none", "/proc", "tmpfs", 0, NULL) < 0)
+        _exit(77);
+    start(stage, "setsid sh -c 'echo $$ >pid.new; mv pid.new pid; exec sleep 1000' & wait");
+    spawn(stage, NEVER_MS);
+    (void)pid_in("pid");
+    guard_stop(&stage->guard, SIGTERM, clock_now_ms(), clock_now_ms() + 60000);
+    assert_int_equal(next(stage), GUARD_EXITED);
+    assert_int_equal(next(stage), GUARD_STUCK);
+    assert_int_equal(stage->message.pid, 0);
+    write_line("stuck", "%s", stage->message.text);
+    assert_int_equal(next(stage), GUARD_GONE);
+    guard_bye(&stage->guard);
+}
+
+static void test_what_cannot_be_seen_is_told_and_waited_for(void **state)
+{
+    if (geteuid() != 0)
+        skip();
+    pid_t supervisor = fork_supervisor(*state, stop_what_cannot_be_seen);
+    wait_file("stuck");
+    assert_string_equal(content("stuck"),
+                        "cannot end what is left: it cannot be seen (is /proc mounted, with hidepid?)");
+    kill(pid_in("pid"), SIGKILL);
+    wait_success(supervisor);
+}
+
+static void test_a_lifeline_that_loses_its_descriptor_is_refused_and_told(void **state)
+{
+    struct stage *stage = *state;
+    start(stage, "true");
+    spawn(stage, NEVER_MS);
+    assert_int_equal(next(stage), GUARD_EXITED);
+    assert_int_equal(next(stage), GUARD_GONE);
+    struct rlimit none = {.rlim_cur = 5, .rlim_max = 5}; /* it has these, and more */
+    assert_int_equal(prlimit(stage->guard.pid, RLIMIT_NOFILE, &none, NULL), 0);
+    struct baton_lifeline lifeline = {.session = 1, .text = "local 1 1 0 /nowhere", .fd = open("/dev/null", O_RDONLY)};
+    guard_lifeline(&stage->guard, &lifeline);
+    assert_int_equal(lifeline.fd, -1);
+    assert_int_equal(next(stage), GUARD_TROUBLE);
+    assert_non_null(strstr(stage->message.text, "too many open files"));
+}
+
+/* ---- the end hook ---- */
+
+static void start_hooked(struct stage *stage, const char *hook, uint32_t limit_ms)
+{
+    struct baton_error err;
+    stage->options.argv = NULL;
+    stage->options.end_hook = hook;
+    stage->options.end_hook_ms = limit_ms;
+    stage->options.grace_ms = 100;
+    stage->environment.term = 7;
+    assert_int_equal(guard_start(&stage->guard, &stage->options, &err), 0);
+}
+
+static void test_the_end_hook_runs_at_the_deadline(void **state)
+{
+    struct stage *stage = *state;
+    start_hooked(stage, "echo $BATON_NAME $BATON_TERM $BATON_STATE >down", LIMIT_MS);
+    guard_deadline(&stage->guard, clock_now_ms() + SLACK_MS + 200);
+    spawn(stage, clock_now_ms() + LIMIT_MS);
+    assert_int_equal(next(stage), GUARD_GONE);
+    assert_true(stage->message.by_guard);
+    assert_string_equal(content("down"), "stage 7 follow");
+}
+
+static void test_an_end_hook_that_hangs_is_killed(void **state)
+{
+    struct stage *stage = *state;
+    start_hooked(stage, "exec sleep 1000", 100);
+    guard_deadline(&stage->guard, clock_now_ms() + SLACK_MS + 200);
+    spawn(stage, clock_now_ms() + LIMIT_MS);
+    assert_int_equal(next(stage), GUARD_TROUBLE);
+    assert_non_null(strstr(stage->message.text, "100 ms"));
+    assert_int_equal(next(stage), GUARD_GONE);
+}
+
+static void test_the_end_hook_does_not_run_for_what_is_down(void **state)
+{
+    struct stage *stage = *state;
+    start_hooked(stage, "echo >down", LIMIT_MS);
+    spawn(stage, NEVER_MS);
+    guard_down(&stage->guard);
+    guard_deadline(&stage->guard, clock_now_ms() - 1);
+    spawn(stage, clock_now_ms() - 1); /* the answer to this comes after the orders before it */
+    assert_int_equal(next(stage), GUARD_REFUSED);
+    guard_bye(&stage->guard);
+    assert_false(exists("down"));
+}
+
+static void die_with_a_hook(struct stage *stage)
+{
+    start_hooked(stage, "echo down >>log; mv log over", LIMIT_MS);
+    spawn(stage, NEVER_MS);
+    pid_t hook = fork();
+    if (hook == 0) {
+        setpgid(0, 0);
+        execl("/bin/sh", "sh", "-c", "echo up >>log; while :; do sleep 0.02; echo more >>log; done", (char *)NULL);
+        _exit(1);
+    }
+    setpgid(hook, hook);
+    guard_hook(&stage->guard, hook);
+    guard_down(&stage->guard);
+    spawn(stage, clock_now_ms() - 1); /* as above */
+    assert_int_equal(next(stage), GUARD_REFUSED);
+    spawn(stage, NEVER_MS);
+    wait_file("log");
+    kill(getpid(), SIGKILL);
+}
+
+static void test_the_end_hook_runs_for_a_dead_supervisor_after_its_last_hook(void **state)
+{
+    pid_t supervisor = fork_supervisor(*state, die_with_a_hook);
+    waitpid(supervisor, NULL, 0);
+    wait_file("over");
+    (void)poll(NULL, 0, 100); /* five times what the first hook would need to write again */
+    assert_false(exists("log"));
+}
+
 /* ---- the death of the guard ---- */
 
 static void test_what_a_dead_guard_has_left_is_ended_without_waiting(void **state)
@@ -154,14 +641,7 @@ static void test_what_a_dead_guard_has_left_is_ended_without_waiting(void **stat
     struct stage *stage = *state;
     start(stage, "setsid sh -c 'echo $$ >pid.new; mv pid.new pid; exec sleep 1000' & wait");
     spawn(stage, NEVER_MS);
-    int64_t end_ms = clock_now_ms() + LIMIT_MS;
-    while (!exists("pid") && clock_now_ms() < end_ms)
-        (void)poll(NULL, 0, 1);
-    FILE *file = fopen("pid", "re");
-    int pid = 0;
-    assert_non_null(file);
-    assert_int_equal(fscanf(file, "%d", &pid), 1);
-    fclose(file);
+    pid_t pid = pid_in("pid");
     kill(stage->guard.pid, SIGKILL);
     assert_int_equal(next(stage), GUARD_DEAD);
     assert_true(guard_wake_ms(&stage->guard) != NEVER_MS);
@@ -171,14 +651,92 @@ static void test_what_a_dead_guard_has_left_is_ended_without_waiting(void **stat
     assert_int_equal(errno, ESRCH);
 }
 
-int main(void)
+/* ---- the terminal ---- */
+
+static void run_on_a_terminal(struct stage *stage)
 {
+    signal(SIGTSTP, SIG_IGN); /* as a supervisor */
+    stage->options.keep_terminal = true;
+    start(stage, "trap 'echo continued >continued' CONT; echo hello >/dev/tty; echo $$ >pid.new; mv pid.new pid; "
+                 "while :; do sleep 0.02; done");
+    spawn(stage, NEVER_MS);
+    assert_int_equal(getpgid(pid_in("pid")), getpgid(0)); /* all in the foreground */
+    wait_file("continued");
+    guard_stop(&stage->guard, SIGTERM, clock_now_ms() + LIMIT_MS, NEVER_MS);
+    assert_int_equal(next(stage), GUARD_EXITED);
+    assert_int_equal(WTERMSIG(stage->message.status), SIGTERM);
+    assert_int_equal(next(stage), GUARD_GONE);
+    guard_bye(&stage->guard);
+}
+
+/* As a shell runs a job in the foreground. (The first process group of a session is not stopped by its terminal.) */
+static void run_as_shell(struct stage *stage)
+{
+    int status;
+    pid_t job = fork();
+    if (job == 0) {
+        signal(SIGTTOU, SIG_IGN);
+        setpgid(0, 0);
+        tcsetpgrp(STDIN_FILENO, getpid());
+        signal(SIGTTOU, SIG_DFL);
+        run_on_a_terminal(stage);
+        _exit(0);
+    }
+    if (waitpid(job, &status, WUNTRACED) != job || !WIFEXITED(status))
+        _exit(1);
+    _exit(WEXITSTATUS(status));
+}
+
+static void test_a_command_keeps_the_terminal_and_is_not_suspended(void **state)
+{
+    int master;
+    fflush(NULL);
+    pid_t supervisor = forkpty(&master, NULL, NULL, NULL);
+    assert_true(supervisor >= 0);
+    if (supervisor == 0)
+        run_as_shell(*state);
+    pid_t pid = pid_in("pid");
+    char *stat = mem_format("/proc/%d/stat", (int)pid);
+    assert_non_null(strstr(content(stat), "(sh)"));
+    free(stat);
+    assert_int_equal(write(master, "\x1a", 1), 1); /* Ctrl-Z */
+    char seen[256] = "";
+    assert_true(read(master, seen, sizeof(seen) - 1) > 0);
+    wait_success(supervisor);
+    assert_non_null(strstr(seen, "hello"));
+    close(master);
+}
+
+int main(int argc, char **argv)
+{
+    test_pid = getpid();
+    raise_path = argc > 1 ? realpath(argv[1], NULL) : "";
 #define STORY(name) cmocka_unit_test_setup_teardown(name, stage_setup, stage_teardown)
     const struct CMUnitTest tests[] = {
         STORY(test_a_command_runs_and_its_status_is_told),
         STORY(test_a_command_that_cannot_be_run_is_told),
         STORY(test_no_command_is_started_for_a_session_that_is_over),
+        STORY(test_a_prepared_child_that_stood_still_looks_at_the_clock),
+        STORY(test_a_second_command_is_not_started_beside_the_first),
+        STORY(test_a_command_gets_the_signals_as_the_caller_left_them),
+        STORY(test_the_end_of_a_command_is_seen_where_sigchld_was_ignored),
+        STORY(test_a_command_has_the_oom_score_of_its_supervisor),
+        STORY(test_what_a_start_script_has_started_has_the_whole_grace),
+        STORY(test_what_a_command_leaves_behind_is_counted_and_has_the_grace),
+        STORY(test_what_is_left_behind_and_does_not_end_is_killed_after_the_grace),
+        STORY(test_a_stop_reaches_the_child_of_each_thread),
+        STORY(test_the_memory_of_a_command_is_what_its_end_must_give_back),
+        STORY(test_what_cannot_be_ended_is_told_and_waited_for),
+        STORY(test_what_a_dead_guard_could_not_end_is_told_and_waited_for),
+        STORY(test_a_command_may_not_raise_its_privileges_above_its_guard),
+        STORY(test_what_cannot_be_seen_is_told_and_waited_for),
+        STORY(test_a_lifeline_that_loses_its_descriptor_is_refused_and_told),
+        STORY(test_the_end_hook_runs_at_the_deadline),
+        STORY(test_an_end_hook_that_hangs_is_killed),
+        STORY(test_the_end_hook_does_not_run_for_what_is_down),
+        STORY(test_the_end_hook_runs_for_a_dead_supervisor_after_its_last_hook),
         STORY(test_what_a_dead_guard_has_left_is_ended_without_waiting),
+        STORY(test_a_command_keeps_the_terminal_and_is_not_suspended),
     };
     return cmocka_run_group_tests_name("guard", tests, NULL, NULL);
 }

@@ -1,0 +1,190 @@
+/* guard_end.c: how a guard ends the session: the lifeline, the testament, and the hook that takes down what is no
+ * process of the command. */
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/base.h"
+#include "base/clock.h"
+#include "process/guard_watch.h"
+#include "process/tree.h"
+
+/* The engine may be unreachable: it is tried again until the session has ended by itself, and a little longer, since an
+ * engine may look for sessions that are over only now and then (etcd: every 500 ms). */
+#define END_LATE_MS 1000
+#define GIVE_WAY_MS 2
+
+/* ---- the lifeline and the testament ---- */
+
+/* To prepare for the end takes a few ms, in which the command could have begun: it is done in a quiet time, or when it
+ * is needed. The descriptor, which holds the place, is here at once. */
+void ending_take_lifeline(struct watch *watch, const struct order *order, int fd)
+{
+    struct ending *ending = &watch->ending;
+    struct baton_error err;
+    baton_guard_free(ending->guard);
+    ending->guard = NULL;
+    if (ending->has_lifeline && ending->lifeline.fd >= 0)
+        close(ending->lifeline.fd);
+    ending->has_lifeline = order->number == (fd >= 0);
+    if (!ending->has_lifeline) {
+        if (fd >= 0)
+            close(fd);
+        error_set(&err, BATON_UNAVAILABLE,
+                  "the descriptor that holds the session did not arrive: too many open files (ulimit -n)?");
+        watch_say_trouble(watch, "the guard cannot hold or end the session when it must", &err);
+        return;
+    }
+    ending->lifeline = (struct baton_lifeline){.session = order->lifeline.session, .fd = fd};
+    text_copy(ending->lifeline.text, sizeof(ending->lifeline.text), order->lifeline.text);
+}
+
+static void open_lifeline(struct watch *watch)
+{
+    struct ending *ending = &watch->ending;
+    struct baton_error err;
+    if (!ending->has_lifeline)
+        return;
+    ending->has_lifeline = false;
+    ending->to_bequeath = true;
+    if (baton_guard_open(&ending->lifeline, &ending->guard, &err) < 0) {
+        ending->guard = NULL;
+        watch_say_trouble(watch, "the guard cannot end the session when it must", &err);
+    }
+}
+
+void ending_take_testament(struct watch *watch, const char *text)
+{
+    struct ending *ending = &watch->ending;
+    if (text != NULL)
+        text_copy(ending->testament, sizeof(ending->testament), text);
+    /* NULL: the same again, so that what was made ahead stays good. */
+    if (text != NULL || (ending->guard != NULL && ending->testament[0] != '\0'))
+        ending->to_bequeath = true;
+}
+
+static void bequeath(struct watch *watch)
+{
+    struct ending *ending = &watch->ending;
+    struct baton_error err;
+    if (ending->guard == NULL || !ending->to_bequeath)
+        return;
+    ending->to_bequeath = false;
+    if (baton_guard_testament(ending->guard, ending->testament, &err) < 0)
+        watch_say_trouble(watch, "the place is not passed on", &err);
+}
+
+bool ending_is_unprepared(const struct watch *watch)
+{
+    const struct ending *ending = &watch->ending;
+    bool runs = watch->command.state != COMMAND_WAITING;
+    return (ending->has_lifeline && runs) || (ending->to_bequeath && ending->guard != NULL);
+}
+
+/* While no command runs, nobody waits for its end, and it may be told to begin at any moment. */
+void ending_prepare(struct watch *watch)
+{
+    if (watch->command.state != COMMAND_WAITING)
+        open_lifeline(watch);
+    bequeath(watch);
+}
+
+void ending_finish(struct watch *watch)
+{
+    struct ending *ending = &watch->ending;
+    struct baton_error err;
+    open_lifeline(watch);
+    if (ending->guard == NULL)
+        return;
+    /* Its handover, but only for the dead: a supervisor that lives may yet do something else with its place. */
+    if (!watch->supervisor_dead) {
+        ending->testament[0] = '\0';
+        ending->to_bequeath = true;
+    }
+    bequeath(watch);
+    int64_t left_ms = watch->deadline_ms == NEVER_MS ? 0 : watch->deadline_ms - clock_now_ms();
+    if (baton_guard_end(ending->guard, END_LATE_MS + (uint32_t)(left_ms > 0 ? left_ms : 0), &err) < 0)
+        watch_say_trouble(watch, "the session could not be ended", &err);
+    /* Whoever was woken by that may wait for this very core: what is left to do here has time. */
+    (void)poll(NULL, 0, GIVE_WAY_MS);
+    baton_guard_free(ending->guard);
+    ending->guard = NULL;
+}
+
+/* ---- hooks ---- */
+
+void ending_take_hook(struct watch *watch, pid_t pid)
+{
+    struct ending *ending = &watch->ending;
+    if (ending->hook_pidfd >= 0)
+        close(ending->hook_pidfd);
+    ending->hook_pidfd = -1;
+    ending->hook = pid;
+    if (pid <= 0)
+        return;
+    int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+    /* Held now, and a child of the supervisor after that: it is no other one of the same number. */
+    if (pidfd >= 0 && tree_is_child(pid, watch->base->supervisor))
+        ending->hook_pidfd = pidfd;
+    else if (pidfd >= 0)
+        close(pidfd);
+}
+
+void ending_kill_hook(struct watch *watch)
+{
+    struct ending *ending = &watch->ending;
+    struct pollfd dead = {.fd = ending->hook_pidfd, .events = POLLIN};
+    /* A dead one may have been collected, and its number used again. */
+    if (ending->hook_pidfd >= 0 && poll(&dead, 1, 0) == 0)
+        kill(-ending->hook, SIGKILL);
+    ending_take_hook(watch, 0);
+}
+
+static void become_hook(struct watch *watch)
+{
+    char *argv[] = {(char *)"sh", (char *)"-c", (char *)watch->options->end_hook, NULL};
+    setpgid(0, 0);
+    command_set_environment(&watch->ending.environment);
+    setenv("BATON_STATE", "follow", 1);
+    command_become(watch);
+    execv("/bin/sh", argv);
+    _exit(127);
+}
+
+bool ending_start_hook(struct watch *watch)
+{
+    struct ending *ending = &watch->ending;
+    if (watch->options->end_hook == NULL || !ending->armed)
+        return false;
+    ending->armed = false;
+    ending->end_hook = fork();
+    if (ending->end_hook == 0)
+        become_hook(watch);
+    if (ending->end_hook < 0) {
+        struct baton_error err;
+        error_errno(&err, errno, "cannot fork");
+        watch_say_trouble(watch, "the hook is not run", &err);
+        ending->end_hook = 0;
+        return false;
+    }
+    setpgid(ending->end_hook, ending->end_hook);
+    ending->end_hook_kill_ms = clock_now_ms() + watch->options->end_hook_ms;
+    return true;
+}
+
+void ending_on_time(struct watch *watch, int64_t now_ms)
+{
+    struct ending *ending = &watch->ending;
+    struct baton_error err;
+    if (ending->end_hook <= 0 || now_ms < ending->end_hook_kill_ms)
+        return;
+    ending->end_hook_kill_ms = NEVER_MS; /* its death ends the session */
+    kill(-ending->end_hook, SIGKILL);
+    error_set(&err, BATON_UNAVAILABLE, "it has not ended within %u ms, and is killed", watch->options->end_hook_ms);
+    watch_say_trouble(watch, "the hook for 'follow'", &err);
+}
