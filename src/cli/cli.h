@@ -172,6 +172,8 @@ void cli_print_wait(void);
 void cli_print_json(FILE *to, const char *name);
 /* A line, to stdout or stderr, in one write. */
 void cli_line(FILE *to, const char *line);
+/* A line to stdout, whose texts may be those of others: made printable. */
+void cli_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* After cli_print_begin: what writes there. */
 struct printer *cli_printer(FILE *to);
 /* After cli_print_begin: readable when cli_flush may say something else than before; -1 before. */

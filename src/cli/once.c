@@ -224,8 +224,7 @@ static int begin_supervision(struct once *once)
     if (!once->options->output)
         return supervisor_begin(&once->supervisor, NULL);
     for (int i = 0; i < 2; i++)
-        if (capture_open(&once->captures[i], i == 0 ? STDOUT_FILENO : STDERR_FILENO, BATON_TASK_OUTPUT_MAX, &ends[i],
-                         &err) < 0)
+        if (capture_open(&once->captures[i], BATON_TASK_OUTPUT_MAX, &ends[i], &err) < 0)
             return cli_fail(&err);
     int status = supervisor_begin(&once->supervisor, ends);
     close(ends[0]);
@@ -260,9 +259,9 @@ static int pass_on(struct once *once)
     int status = CLI_GO;
     for (int i = 0; i < 2; i++) {
         struct capture *capture = &once->captures[i];
-        if (capture->passing_size > 0)
-            let_signals_end();
-        capture_flush(capture);
+        let_signals_end();
+        if (once->options->output)
+            capture_flush(capture);
         if (capture->error != 0 && capture->error != EPIPE) {
             cli_error("the output could not be written: %s", strerror(capture->error));
             status = EX_IOERR;
@@ -282,7 +281,7 @@ static int run_once(const struct once_options *options)
 {
     struct once once = {
         .options = options,
-        .captures = {{.fd = -1, .to = -1}, {.fd = -1, .to = -1}},
+        .captures = {{.fd = -1}, {.fd = -1}},
         .supervisor = {
             .kind = &a_task, .candidate = &options->candidate, .name = options->key, .argv = options->command}};
     struct supervisor *supervisor = &once.supervisor;
@@ -291,6 +290,8 @@ static int run_once(const struct once_options *options)
     cli_print_begin();
     if (status != CLI_GO)
         return status;
+    for (int i = 0; i < 2 && options->output; i++)
+        once.captures[i].to = cli_printer(i == 0 ? stdout : stderr);
     if (open_task(&once, &err) == 0)
         supervisor_loop(supervisor);
     else

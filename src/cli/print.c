@@ -89,6 +89,19 @@ void cli_line(FILE *to, const char *line)
     free(bytes);
 }
 
+void cli_say(const char *format, ...)
+{
+    va_list args;
+    char *text = NULL;
+    va_start(args, format);
+    int length = vasprintf(&text, format, args);
+    va_end(args);
+    if (length < 0)
+        IMPOSSIBLE("out of memory");
+    cli_line(stdout, cli_printable(text));
+    free(text);
+}
+
 struct printer *cli_printer(FILE *to)
 {
     assert(begun);
@@ -126,9 +139,8 @@ int cli_usage_error(const char *command, const char *format, ...)
 /* Why standard output cannot be written; 0: it can. */
 static int output_error(void)
 {
-    uint64_t changes;
     if (begun) {
-        (void)!read(out.changed_fd, &changes, sizeof(changes));
+        printer_clear(&out);
         return printer_error(&out);
     }
     errno = 0;

@@ -10,10 +10,10 @@
 
 #include "base/base.h"
 
-int capture_open(struct capture *capture, int to, size_t limit, int *ret_write, struct baton_error *err)
+int capture_open(struct capture *capture, size_t limit, int *ret_write, struct baton_error *err)
 {
     int ends[2];
-    *capture = (struct capture){.fd = -1, .to = to, .limit = limit};
+    *capture = (struct capture){.fd = -1, .limit = limit};
     if (pipe2(ends, O_CLOEXEC) < 0)
         return error_errno(err, errno, "cannot make a pipe for the command's output");
     (void)fcntl(ends[0], F_SETFL, O_NONBLOCK); /* of our end only */
@@ -24,8 +24,8 @@ int capture_open(struct capture *capture, int to, size_t limit, int *ret_write, 
 
 struct pollfd capture_polled(const struct capture *capture)
 {
-    if (capture->passing_size > 0)
-        return (struct pollfd){.fd = capture->to, .events = POLLOUT};
+    if (capture->to != NULL && printer_room(capture->to) == 0)
+        return (struct pollfd){.fd = capture->to->changed_fd, .events = POLLIN};
     return (struct pollfd){.fd = capture->fd, .events = POLLIN};
 }
 
@@ -40,6 +40,29 @@ static void keep(struct capture *capture, const char *bytes, size_t size)
         return;
     memmove(capture->kept, capture->kept + capture->kept_size - capture->limit, capture->limit);
     capture->kept_size = capture->limit;
+}
+
+/* Its reader is gone: what is printed is still kept. */
+static void check_reader(struct capture *capture)
+{
+    if (capture->to == NULL || (capture->error = printer_error(capture->to)) == 0)
+        return;
+    capture->to = NULL;
+    capture->rest_size = 0;
+}
+
+static void pass(struct capture *capture, const char *bytes, size_t size)
+{
+    check_reader(capture);
+    if (capture->to == NULL)
+        return;
+    if (capture->rest_size == 0 && printer_room(capture->to) > 0) {
+        printer_say(capture->to, bytes, size);
+        return;
+    }
+    capture->rest = mem_grow(capture->rest, capture->rest_size + size);
+    memcpy(capture->rest + capture->rest_size, bytes, size);
+    capture->rest_size += size;
 }
 
 /* false: nothing is there. */
@@ -57,35 +80,16 @@ static bool take(struct capture *capture)
         return false;
     }
     keep(capture, bytes, (size_t)size);
-    if (capture->to < 0)
-        return true;
-    capture->passing = mem_grow(capture->passing, capture->passing_size + (size_t)size);
-    memcpy(capture->passing + capture->passing_size, bytes, (size_t)size);
-    capture->passing_size += (size_t)size;
+    pass(capture, bytes, (size_t)size);
     return true;
-}
-
-static void pass(struct capture *capture)
-{
-    size_t size = capture->passing_size < PIPE_BUF ? capture->passing_size : PIPE_BUF;
-    ssize_t passed = write(capture->to, capture->passing, size);
-    if (passed < 0) {
-        if (errno != EINTR && errno != EAGAIN) { /* its reader is gone: what is printed is still kept */
-            capture->error = errno;
-            capture->to = -1;
-            capture->passing_size = 0;
-        }
-        return;
-    }
-    capture->passing_size -= (size_t)passed;
-    memmove(capture->passing, capture->passing + passed, capture->passing_size);
 }
 
 void capture_step(struct capture *capture)
 {
-    if (capture->passing_size > 0)
-        pass(capture);
-    else if (capture->fd >= 0)
+    if (capture->to != NULL)
+        printer_clear(capture->to);
+    check_reader(capture);
+    if (capture->fd >= 0 && (capture->to == NULL || printer_room(capture->to) > 0))
         (void)take(capture);
 }
 
@@ -97,11 +101,10 @@ void capture_finish(struct capture *capture)
 
 void capture_flush(struct capture *capture)
 {
-    while (capture->passing_size > 0) {
-        struct pollfd polled = {.fd = capture->to, .events = POLLOUT};
-        (void)poll(&polled, 1, -1);
-        pass(capture);
-    }
+    if (capture->to != NULL)
+        printer_write(capture->to, capture->rest, capture->rest_size);
+    capture->rest_size = 0;
+    check_reader(capture);
 }
 
 size_t capture_end(const struct capture *capture, const char **ret)
@@ -116,6 +119,6 @@ void capture_free(struct capture *capture)
     if (capture->fd >= 0)
         close(capture->fd);
     free(capture->kept);
-    free(capture->passing);
-    *capture = (struct capture){.fd = -1, .to = -1};
+    free(capture->rest);
+    *capture = (struct capture){.fd = -1};
 }

@@ -1,8 +1,7 @@
 /* capture.h: what a command prints, passed on to where it would have gone, and its end kept.
  *
- * A pipe takes the place of the command's output. It is read only when what was read before has been passed on, so a
- * reader that does not read stops the command, as it would without the pipe, and never this process: whatever is
- * written is at most PIPE_BUF bytes, after poll(2) has said that they fit.
+ * A pipe takes the place of the command's output. It is read only while a printer has room for more, so a reader that
+ * does not read stops the command, as it would without the pipe, and never this process.
  */
 #ifndef PROCESS_CAPTURE_H
 #define PROCESS_CAPTURE_H
@@ -12,21 +11,22 @@
 #include <stdint.h>
 
 #include "baton/error.h"
+#include "process/printer.h"
 
 struct capture {
-    int fd;       /* what the command prints; -1: nothing is captured */
-    int to;       /* where it goes; -1: nowhere any more */
-    int error;    /* why not: an errno; EPIPE: its reader is gone */
-    size_t limit; /* bytes that are kept */
-    char *kept;   /* the last of them, and some more; grows up to twice the limit */
+    int fd;             /* what the command prints; -1: nothing is captured */
+    struct printer *to; /* where it goes; NULL: nowhere any more */
+    int error;          /* why not: an errno; EPIPE: its reader is gone */
+    size_t limit;       /* bytes that are kept */
+    char *kept;         /* the last of them, and some more; grows up to twice the limit */
     size_t kept_size;
     uint64_t total; /* that were printed */
-    char *passing;  /* not passed on yet */
-    size_t passing_size;
+    char *rest;     /* that the printer had no room for when the command was over */
+    size_t rest_size;
 };
 
-/* *ret_write: for the command; the caller closes it. */
-int capture_open(struct capture *capture, int to, size_t limit, int *ret_write, struct baton_error *err);
+/* *ret_write: for the command; the caller closes it, and says where it goes (`to`) before the first step. */
+int capture_open(struct capture *capture, size_t limit, int *ret_write, struct baton_error *err);
 /* What to wait for, and what to do when it is there. */
 struct pollfd capture_polled(const struct capture *capture);
 void capture_step(struct capture *capture);

@@ -97,13 +97,13 @@ static void write_first(struct printer *printer)
     pthread_mutex_unlock(&printer->mutex);
     int error = write_all(printer->fd, chunk->bytes, chunk->size);
     pthread_mutex_lock(&printer->mutex);
-    bool was_full = printer->bytes > PRINTER_BYTES / 2;
+    bool was_full = printer->bytes >= PRINTER_BYTES / 2; /* printer_room was 0 */
     printer->bytes -= chunk->size;
     free(chunk);
     if (error != 0)
         printer->dropped++;
     set_error(printer, error);
-    if (was_full && printer->bytes <= PRINTER_BYTES / 2)
+    if (was_full && printer->bytes < PRINTER_BYTES / 2)
         tell_change(printer);
 }
 
@@ -173,7 +173,7 @@ void printer_say(struct printer *printer, const char *bytes, size_t size)
 size_t printer_room(struct printer *printer)
 {
     pthread_mutex_lock(&printer->mutex);
-    size_t room = printer->gap || printer->bytes > PRINTER_BYTES / 2 ? 0 : PRINTER_BYTES / 2 - printer->bytes;
+    size_t room = printer->gap || printer->bytes >= PRINTER_BYTES / 2 ? 0 : PRINTER_BYTES / 2 - printer->bytes;
     pthread_mutex_unlock(&printer->mutex);
     return room;
 }
@@ -184,6 +184,30 @@ int printer_error(struct printer *printer)
     int error = printer->error;
     pthread_mutex_unlock(&printer->mutex);
     return error;
+}
+
+void printer_clear(struct printer *printer)
+{
+    uint64_t times;
+    (void)!read(printer->changed_fd, &times, sizeof(times));
+}
+
+void printer_write(struct printer *printer, const char *bytes, size_t size)
+{
+    while (size > 0) {
+        printer_clear(printer);
+        size_t room = printer_room(printer);
+        if (room == 0) {
+            struct pollfd changed = {.fd = printer->changed_fd, .events = POLLIN};
+            (void)poll(&changed, 1, -1);
+            continue;
+        }
+        size_t part = size < room ? size : room;
+        printer_say(printer, bytes, part);
+        bytes += part;
+        size -= part;
+    }
+    (void)printer_finish(printer, -1);
 }
 
 bool printer_finish(struct printer *printer, int limit_ms)
@@ -199,7 +223,8 @@ bool printer_finish(struct printer *printer, int limit_ms)
     pthread_mutex_lock(&printer->mutex);
     int waited = 0;
     while (printer->running && (printer->bytes > 0 || printer->gap) && waited == 0)
-        waited = pthread_cond_timedwait(&printer->written, &printer->mutex, &until);
+        waited = limit_ms < 0 ? pthread_cond_wait(&printer->written, &printer->mutex)
+                              : pthread_cond_timedwait(&printer->written, &printer->mutex, &until);
     bool done = printer->bytes == 0 && !printer->gap;
     pthread_mutex_unlock(&printer->mutex);
     return done;

@@ -46,7 +46,11 @@ void printer_say(struct printer *printer, const char *bytes, size_t size);
 size_t printer_room(struct printer *printer);
 /* The errno of the last write; 0: it succeeded. EPIPE: the reader is gone. */
 int printer_error(struct printer *printer);
-/* Wait until all is written, but not longer than `limit_ms`. false: something is left. */
+/* Forget that changed_fd was readable: before looking at what it tells of. */
+void printer_clear(struct printer *printer);
+/* Print all of it, and wait for that as long as it takes. */
+void printer_write(struct printer *printer, const char *bytes, size_t size);
+/* Wait until all is written, but not longer than `limit_ms` (-1: as long as it takes). false: something is left. */
 bool printer_finish(struct printer *printer, int limit_ms);
 
 #endif

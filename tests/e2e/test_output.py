@@ -255,3 +255,27 @@ def test_with_json_errors_are_objects_too(world):
     said = [json.loads(line) for line in told.err.splitlines()]
     assert told.code == 127 and said[-1]["event"] == "error"
     assert said[-1]["text"] == "web: cannot run './none': No such file or directory"
+
+
+def wait_full(fd):
+    """Whoever writes there has to wait now. (Nothing tells of that.)"""
+    deadline = time.monotonic() + LIMIT_S
+    while select.select([], [fd], [], 0)[1]:
+        assert time.monotonic() < deadline, "it does not become full"
+        time.sleep(0.01)
+
+
+def test_a_terminal_that_is_full_does_not_keep_a_task_from_being_stopped(world):
+    """What the command prints is kept and passed on; a part of a line may have room."""
+    terminal = Terminal()
+    once = started(world, [BATON, "once", "--output", "job", "--", "sh", "-c",
+                           "echo $$ >pid; while echo some words; do :; done"], stdout=terminal.writer)
+    wait_full(terminal.writer)
+    with open(f"{world.folder}/pid", encoding="utf-8") as file:
+        command = os.pidfd_open(int(file.read()))
+    once.signal(signal.SIGTERM)
+    assert select.select([command], [], [], LIMIT_S)[0], "the command is not stopped"
+    os.close(command)
+    once.signal(signal.SIGTERM)  # it waits for its reader only, who does not read
+    assert once.wait_exit() != 0
+    terminal.close()

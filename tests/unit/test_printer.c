@@ -186,6 +186,26 @@ static void test_a_stopped_terminal_delays_nobody(void **state)
     assert_true(printer_finish(printer, LIMIT_MS));
 }
 
+/* As much as there is room for, to the byte: whoever waits for more room is woken when there is some. */
+static void test_room_is_told_of_whenever_there_was_none(void **state)
+{
+    int ends[2];
+    assert_int_equal(pipe(ends), 0);
+    struct printer *printer = printer_to(ends[1]);
+    size_t filled = fill(ends[1]);
+    static char bytes[PRINTER_BYTES / 2];
+    memset(bytes, '\n', sizeof(bytes));
+    printer_say(printer, bytes, sizeof(bytes));
+    printer_clear(printer);
+    assert_int_equal(printer_room(printer), 0);
+    FILE *from = fdopen(ends[0], "r");
+    for (size_t i = 0; i < filled + sizeof(bytes); i++)
+        expect_line(from, "");
+    struct pollfd changed = {.fd = printer->changed_fd, .events = POLLIN};
+    assert_int_equal(poll(&changed, 1, LIMIT_MS), 1);
+    assert_true(printer_room(printer) > 0);
+}
+
 static void test_a_reader_that_is_gone_is_told_of(void **state)
 {
     int ends[2];
@@ -251,6 +271,7 @@ int main(void)
         cmocka_unit_test(test_a_full_socket_delays_nobody),
         cmocka_unit_test(test_a_descriptor_that_does_not_wait_loses_nothing),
         cmocka_unit_test(test_a_stopped_terminal_delays_nobody),
+        cmocka_unit_test(test_room_is_told_of_whenever_there_was_none),
         cmocka_unit_test(test_a_reader_that_is_gone_is_told_of),
         cmocka_unit_test(test_what_could_not_be_written_is_counted_too),
         cmocka_unit_test(test_a_file_that_may_not_grow_does_not_kill),
