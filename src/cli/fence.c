@@ -182,7 +182,7 @@ static int run_test(struct fence *fence, char *const *operands, const struct fen
             print_proof(operands[0], &proofs[i]);
     }
     if (!options->json && proved)
-        printf("The older one was told: %s\n", proofs[0].words);
+        cli_say("The older one was told: %s", proofs[0].words);
     if (!proofs[0].is_whole)
         cli_error("%s: there is a way around the guard of '%s': guard it again, so that it is on '%s', too",
                   fence->ops->describe(fence), operands[0], proofs[0].hole);

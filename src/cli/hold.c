@@ -55,7 +55,7 @@ static int hold(struct observer *observer, const char *why)
         int status = cli_fail(&err);
         return err.code == BATON_LOST ? EXIT_NOT_KNOWN : status;
     }
-    printf("%s: on hold, nobody leads; baton release %s ends it\n", observer->name, observer->name);
+    cli_say("%s: on hold, nobody leads; baton release %s ends it", observer->name, observer->name);
     return 0;
 }
 
@@ -65,14 +65,14 @@ static int release(struct observer *observer)
     if (!observer_exists(&observer->status[0]))
         return present_no_election(observer);
     if (!observer->status[0].held) {
-        printf("%s: not on hold; nothing to do\n", observer->name);
+        cli_say("%s: not on hold; nothing to do", observer->name);
         return 0;
     }
     uint32_t wait_ms = observer_left_ms(observer);
     uint64_t request = baton_release(observer->election, wait_ms);
     if (observer_reply(observer, request, wait_ms, &err) < 0)
         return cli_fail(&err);
-    printf("%s: released\n", observer->name);
+    cli_say("%s: released", observer->name);
     return 0;
 }
 

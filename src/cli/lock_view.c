@@ -44,13 +44,13 @@ void lock_view_print(const struct baton_lock_status *status)
     struct cli_table table = {.columns = 6};
     const char *head[] = {"ENTRY", "HOLDS", "KIND", "SINCE", "HOST", "TOKEN"};
     if (status->trouble != NULL)
-        printf("trouble: %s\n", status->trouble);
+        cli_say("trouble: %s", status->trouble);
     if (status->entry_count == 0) {
-        printf("%s: free\n", status->name);
+        cli_say("%s: free", status->name);
         return;
     }
-    printf("%s: %zu %s, %zu %s\n", status->name, status->holders, status->holders == 1 ? "holds" : "hold",
-           status->entry_count - status->holders, status->entry_count - status->holders == 1 ? "waits" : "wait");
+    cli_say("%s: %zu %s, %zu %s", status->name, status->holders, status->holders == 1 ? "holds" : "hold",
+            status->entry_count - status->holders, status->entry_count - status->holders == 1 ? "waits" : "wait");
     cli_table_row(&table, head);
     for (size_t i = 0; i < status->entry_count; i++) {
         const struct baton_lock_entry *entry = &status->entries[i];

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
+#include <unistd.h>
 
 #include "base/base.h"
 #include "base/base64.h"
@@ -140,7 +141,12 @@ static void print_bytes(const struct baton_task_output *output, FILE *to)
 {
     if (output->left_out > 0)
         cli_error("the first %" PRIu64 " bytes of what it printed were not kept", output->left_out);
-    fwrite(output->bytes, 1, output->size, to);
+    char *bytes = mem_new(output->size + 1);
+    memcpy(bytes, output->bytes, output->size);
+    /* To a terminal it goes as any text of others; else as it was. */
+    size_t size = isatty(fileno(to)) == 1 ? cli_printable_lines(bytes, output->size) : output->size;
+    fwrite(bytes, 1, size, to);
+    free(bytes);
     if (to == stdout)
         (void)cli_flush(); /* it tells what is wrong, and remembers */
     else
@@ -158,17 +164,17 @@ void once_print_output(const struct baton_task_status *status)
 static void print_one(const struct baton_task_status *status)
 {
     char text[48];
-    printf("%s: %s\n", status->key, state_text(status, text));
+    cli_say("%s: %s", status->key, state_text(status, text));
     if (status->trouble != NULL)
-        printf("  trouble:  %s\n", status->trouble);
+        cli_say("  trouble:  %s", status->trouble);
     if (status->attempt > 0) {
         printf("  attempt:  %" PRIu32 ", %s\n", status->attempt,
                status->at_least_once ? "begun again if its worker is lost" : "at most once");
-        printf("  worker:   %s on %s\n", status->id, status->host);
+        cli_say("  worker:   %s on %s", status->id, status->host);
         printf("  began:    %s\n", cli_time_text(status->since_wall_ms, text));
     }
     if (status->what[0] != '\0')
-        printf("  command:  %s\n", status->what);
+        cli_say("  command:  %s", status->what);
     if (status->ended_wall_ms > 0)
         printf("  ended:    %s\n", cli_time_text(status->ended_wall_ms, text));
     if (status->expires_wall_ms > 0)

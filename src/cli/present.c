@@ -11,20 +11,18 @@
 void present_leader(const struct baton_status *status, bool colour)
 {
     const char *strong = colour ? "\033[1m" : "", *plain = colour ? "\033[0m" : "";
-    char since[32];
+    char since[32], *leader = cli_printable(mem_text(status->leader != NULL ? status->leader : "nobody"));
     if (status->leader != NULL)
-        printf("%s: %s%s%s leads, term %" PRIu64 ", since %s\n", status->name, strong, status->leader, plain,
-               status->term, cli_time_text(status->since_wall_ms, since));
+        printf("%s: %s%s%s leads, term %" PRIu64 ", since %s\n", status->name, strong, leader, plain, status->term,
+               cli_time_text(status->since_wall_ms, since));
     else
-        printf("%s: %snobody%s leads, last term %" PRIu64 "\n", status->name, strong, plain, status->term);
+        printf("%s: %s%s%s leads, last term %" PRIu64 "\n", status->name, strong, leader, plain, status->term);
+    free(leader);
     if (!status->held)
         return;
-    char *by = cli_printable(mem_text(status->held_by != NULL ? status->held_by : "somebody"));
-    char *why = cli_printable(mem_text(status->held_why != NULL ? status->held_why : ""));
-    printf("%s: on hold by %s%s%s; baton release %s ends it\n", status->name, by, why[0] != '\0' ? ": " : "", why,
-           status->name);
-    free(by);
-    free(why);
+    const char *why = status->held_why != NULL ? status->held_why : "";
+    cli_say("%s: on hold by %s%s%s; baton release %s ends it", status->name,
+            status->held_by != NULL ? status->held_by : "somebody", why[0] != '\0' ? ": " : "", why, status->name);
 }
 
 int present_no_election(const struct observer *observer)

@@ -62,7 +62,7 @@ static void print_one(const struct baton_status *status)
     char since[32];
     present_leader(status, cli_colour(stdout));
     if (status->trouble != NULL)
-        printf("trouble: %s\n", status->trouble);
+        cli_say("trouble: %s", status->trouble);
     if (status->candidate_count == 0) {
         puts("nobody stands");
         return;

@@ -16,7 +16,7 @@ static bool leads_already(const struct baton_status *status, const char *to)
 {
     if (to == NULL || status->leader == NULL || strcmp(to, status->leader) != 0)
         return false;
-    printf("%s: %s leads already, term %" PRIu64 "; nothing to do\n", status->name, to, status->term);
+    cli_say("%s: %s leads already, term %" PRIu64 "; nothing to do", status->name, to, status->term);
     return true;
 }
 

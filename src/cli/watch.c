@@ -47,7 +47,7 @@ static void print_text(const struct change *change)
         snprintf(line, sizeof(line), "no such election any more");
     else
         snprintf(line, sizeof(line), "trouble: %s", reason);
-    printf("%s  %s  %s\n", cli_time_text(change->wall_ms, when), change->name, cli_printable(line));
+    cli_say("%s  %s  %s", cli_time_text(change->wall_ms, when), change->name, line);
 }
 
 static void print_change(struct change change, bool json)
