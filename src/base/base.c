@@ -170,15 +170,16 @@ void impossible(const char *file, int line, const char *format, ...)
 {
     struct pollfd room = {.fd = STDERR_FILENO, .events = POLLOUT};
     char text[1024];
-    size_t size = sizeof(text) - 1;
+    size_t size = sizeof(text) - 1; /* without the end of the line */
     va_list args;
     int at = snprintf(text, size, "baton: %s:%d: ", file, line);
     va_start(args, format);
     vsnprintf(text + at, size - (size_t)at, format, args);
     va_end(args);
-    strcat(text, "\n");
+    size = strlen(text);
+    text[size++] = '\n';
     if (poll(&room, 1, 0) == 1)
-        (void)!write(STDERR_FILENO, text, strlen(text));
+        (void)!write(STDERR_FILENO, text, size);
     abort();
 }
 
