@@ -19,7 +19,7 @@ struct cluster_node {
     struct update todo;
     bool cut; /* nothing gets through; requests are not answered */
     uint64_t watch, seen;
-    uint64_t unanswered; /* the ticket of the last write that was cut off */
+    uint64_t unanswered;             /* the ticket of the last write that was cut off */
     char told[64][BATON_ERROR_TEXT]; /* "LEAD 3", in order; CHANGED and RENEWED are left out */
     size_t told_count;
     int64_t stop_until_ms;

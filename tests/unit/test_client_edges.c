@@ -251,6 +251,7 @@ static int look_from_a_child(struct baton *b, struct baton_election *e, int fd)
     struct baton_election *other;
     struct baton_status *status;
     struct baton_lifeline lifeline;
+    static char testament[BATON_TESTAMENT_MAX];
     size_t count;
     if (baton_leads(e, NULL))
         return 1;
@@ -266,8 +267,11 @@ static int look_from_a_child(struct baton *b, struct baton_election *e, int fd)
         return 6;
     if (baton_transfer(e, NULL, 10) != 0 || baton_hold(e, NULL, 10) != 0 || baton_release(e, 10) != 0)
         return 7;
-    if (baton_fd(b) >= 0)
+    if (baton_fd(b) >= 0 || baton_stop_takes(e, 1000))
         return 8;
+    baton_testament(e, testament);
+    if (testament[0] != '\0')
+        return 10;
     baton_stopped(e);
     baton_resign(e);
     baton_alive(b);
@@ -585,8 +589,13 @@ static void test_guard_ends_the_session_of_its_lifeline(void **state)
 
     struct baton_guard *guard;
     assert_int_equal(baton_guard_open(&lifeline, &guard, &err), 0);
+    int64_t before_ms = baton_now_ms(), deadline_ms = 0;
+    assert_int_equal(baton_guard_renew(guard, 5000, &deadline_ms, &err), 0);
+    assert_in_range(deadline_ms, before_ms + STAGE_TTL_MS - 100, baton_now_ms() + STAGE_TTL_MS - 1);
     assert_int_equal(baton_guard_end(guard, 5000, &err), 0);
     assert_int_equal(baton_guard_end(guard, 5000, &err), 0); /* an ended one is ended, too */
+    assert_int_equal(baton_guard_renew(guard, 5000, &deadline_ms, &err), -1);
+    assert_code(err, BATON_LOST);
     baton_guard_free(guard);
     stage_expect(b, eb, BATON_LEAD);
     stage_wait(a, NULL, BATON_LOST_SESSION);
