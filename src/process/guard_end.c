@@ -18,6 +18,7 @@
  * engine may look for sessions that are over only now and then (etcd: every 500 ms). */
 #define END_LATE_MS 1000
 #define GIVE_WAY_MS 2
+#define RENEW_TRY_MS 500 /* for one answer of the engine */
 
 /* ---- the lifeline and the testament ---- */
 
@@ -94,10 +95,50 @@ void ending_prepare(struct watch *watch)
     bequeath(watch);
 }
 
+/* ---- while something is left ---- */
+
+static void renew_at(struct ending *ending, int64_t now_ms, int64_t in_ms)
+{
+    ending->renew_ms = now_ms + (in_ms > 0 ? in_ms : 1);
+}
+
+/* What is left may be there for long. Most is gone long before the first renewal. */
+void ending_hold(struct watch *watch)
+{
+    int64_t now_ms = clock_now_ms();
+    if (watch->ending.renew_ms == NEVER_MS && watch->deadline_ms != NEVER_MS && watch->deadline_ms > now_ms)
+        renew_at(&watch->ending, now_ms, (watch->deadline_ms - now_ms) / 2);
+}
+
+static void renew(struct watch *watch, int64_t now_ms)
+{
+    struct ending *ending = &watch->ending;
+    struct baton_error err;
+    int64_t left_ms = watch->deadline_ms - now_ms, until_ms;
+    ending->renew_ms = NEVER_MS;
+    open_lifeline(watch);
+    if (ending->guard == NULL)
+        return;
+    uint32_t timeout_ms = (uint32_t)(left_ms / 2 < RENEW_TRY_MS ? left_ms / 2 : RENEW_TRY_MS);
+    if (left_ms > 1 && baton_guard_renew(ending->guard, timeout_ms, &until_ms, &err) == 0) {
+        watch->deadline_ms = until_ms;
+        renew_at(ending, now_ms, (until_ms - now_ms) / 3);
+    } else if (left_ms > 1 && err.code != BATON_LOST && err.code != BATON_UNSUPPORTED) {
+        renew_at(ending, now_ms, left_ms / 4); /* nobody knows: again */
+    } else {
+        if (left_ms <= 1)
+            error_set(&err, BATON_LOST, "it could not be renewed in time");
+        watch_say_trouble(watch, "the session ends although something of the command is left", &err);
+    }
+}
+
+/* ---- the end ---- */
+
 void ending_finish(struct watch *watch)
 {
     struct ending *ending = &watch->ending;
     struct baton_error err;
+    ending->renew_ms = NEVER_MS;
     open_lifeline(watch);
     if (ending->guard == NULL)
         return;
@@ -181,6 +222,8 @@ void ending_on_time(struct watch *watch, int64_t now_ms)
 {
     struct ending *ending = &watch->ending;
     struct baton_error err;
+    if (now_ms >= ending->renew_ms)
+        renew(watch, now_ms);
     if (ending->end_hook <= 0 || now_ms < ending->end_hook_kill_ms)
         return;
     ending->end_hook_kill_ms = NEVER_MS; /* its death ends the session */

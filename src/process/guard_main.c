@@ -54,6 +54,7 @@ void watch_gone(struct watch *watch)
     struct command *command = &watch->command;
     if (command->state != COMMAND_ENDING && watch->orphaned && ending_start_hook(watch)) {
         command_set_state(command, COMMAND_ENDING);
+        ending_hold(watch);
         return;
     }
     say_gone(watch);
@@ -71,6 +72,8 @@ static void supervisor_died(struct watch *watch)
         ending_finish(watch);
     else
         command_kill(watch); /* the last death ends the session */
+    if (watch->command.state != COMMAND_WAITING)
+        ending_hold(watch);
 }
 
 /* ---- time ---- */
@@ -101,6 +104,8 @@ static bool is_under_deadline(const struct watch *watch)
 static int64_t next_ms(const struct watch *watch)
 {
     int64_t next = command_wake_ms(&watch->command);
+    if (watch->ending.renew_ms < next)
+        next = watch->ending.renew_ms;
     if (watch->ending.end_hook > 0 && watch->ending.end_hook_kill_ms < next)
         next = watch->ending.end_hook_kill_ms;
     if (!is_under_deadline(watch))
@@ -130,10 +135,13 @@ static void on_deadline(struct watch *watch, int64_t now_ms)
         return;
     bool first = !watch->orphaned;
     watch->orphaned = true;
-    if (now_ms >= watch->kill_by_ms)
+    if (now_ms >= watch->kill_by_ms) {
         command_kill(watch);
-    else if (first && watch->command.state == COMMAND_RUNNING)
+        if (watch->command.state == COMMAND_KILLING)
+            ending_hold(watch);
+    } else if (first && watch->command.state == COMMAND_RUNNING) {
         command_stop(watch, SIGTERM, watch->kill_by_ms);
+    }
 }
 
 static void on_timer(struct watch *watch)
@@ -264,6 +272,7 @@ static void watch_init(struct watch *watch)
     spare_from_oom(watch);
     watch->deadline_ms = watch->stop_by_ms = watch->kill_by_ms = NEVER_MS;
     watch->ending.hook_pidfd = -1;
+    watch->ending.renew_ms = NEVER_MS;
     command_init(watch);
     if (watch->options->argv != NULL)
         cgroup_make(&watch->cgroup);

@@ -58,6 +58,7 @@ struct ending {
     char testament[BATON_TESTAMENT_MAX];
     bool armed;                           /* the end hook has something to take down */
     struct guard_environment environment; /* of the end hook */
+    int64_t renew_ms;                     /* when to renew the session, as long as something is left; NEVER_MS */
     pid_t end_hook;                       /* that runs; 0 */
     int64_t end_hook_kill_ms;
     pid_t hook; /* of the supervisor; 0 */
@@ -115,6 +116,7 @@ void ending_kill_hook(struct watch *watch); /* the supervisor's, which is dead *
 bool ending_is_unprepared(const struct watch *watch);
 void ending_prepare(struct watch *watch);
 bool ending_start_hook(struct watch *watch); /* false: there is none to run */
+void ending_hold(struct watch *watch);       /* keep the session for as long as something is left */
 void ending_on_time(struct watch *watch, int64_t now_ms);
 void ending_finish(struct watch *watch); /* end the session */
 

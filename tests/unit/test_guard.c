@@ -651,6 +651,83 @@ static void test_what_a_dead_guard_has_left_is_ended_without_waiting(void **stat
     assert_int_equal(errno, ESRCH);
 }
 
+/* ---- the session ---- */
+
+static struct baton *open_client(const char *id, uint32_t ttl_ms)
+{
+    struct baton_options options;
+    struct baton *client;
+    struct baton_error err;
+    baton_options_init(&options);
+    char folder[PATH_MAX];
+    if (getcwd(folder, sizeof(folder)) == NULL)
+        fail();
+    char *url = mem_format("local:%s/state", folder);
+    options.url = url;
+    options.id = id;
+    options.ttl_ms = ttl_ms;
+    if (baton_open(&options, &client, &err) < 0)
+        fail_msg("%s", err.text);
+    free(url);
+    return client;
+}
+
+static struct baton_event wait_event(struct baton *client, enum baton_event_kind kind)
+{
+    struct baton_event event = {0};
+    int64_t end_ms = clock_now_ms() + LIMIT_MS;
+    while (!baton_next(client, &event) || event.kind != kind) {
+        struct pollfd polled = {.fd = baton_fd(client), .events = POLLIN};
+        int64_t left_ms = end_ms - clock_now_ms();
+        assert_true(left_ms > 0);
+        (void)poll(&polled, 1, (int)left_ms);
+    }
+    return event;
+}
+
+static struct baton_election *stand(struct baton *client)
+{
+    struct baton_stand_options options;
+    struct baton_election *election;
+    struct baton_error err;
+    baton_stand_options_init(&options);
+    assert_int_equal(baton_stand(client, "e", &options, &election, &err), 0);
+    return election;
+}
+
+#define SHORT_TTL_MS 1000
+
+static void lead_and_die(struct stage *stage)
+{
+    struct baton_lifeline lifeline;
+    struct baton_error err;
+    start_hooked(stage, "sleep 3; echo >down", LIMIT_MS);
+    struct baton *client = open_client("a", SHORT_TTL_MS);
+    (void)stand(client);
+    int64_t deadline_ms = wait_event(client, BATON_SESSION).until_ms;
+    wait_event(client, BATON_LEAD);
+    guard_deadline(&stage->guard, deadline_ms);
+    assert_int_equal(baton_lifeline(client, &lifeline, &err), 0);
+    guard_lifeline(&stage->guard, &lifeline);
+    spawn(stage, NEVER_MS);
+    write_line("leads", "");
+    kill(getpid(), SIGKILL);
+}
+
+static void test_a_guard_keeps_the_session_of_a_dead_supervisor_while_something_is_left(void **state)
+{
+    int status;
+    pid_t supervisor = fork_supervisor(*state, lead_and_die);
+    waitpid(supervisor, &status, 0);
+    assert_true(WIFSIGNALED(status));
+    assert_true(exists("leads"));
+    struct baton *client = open_client("b", SHORT_TTL_MS);
+    (void)stand(client);
+    wait_event(client, BATON_LEAD);
+    assert_true(exists("down")); /* three times the ttl later */
+    baton_close(client);
+}
+
 /* ---- the terminal ---- */
 
 static void run_on_a_terminal(struct stage *stage)
@@ -736,6 +813,7 @@ int main(int argc, char **argv)
         STORY(test_the_end_hook_does_not_run_for_what_is_down),
         STORY(test_the_end_hook_runs_for_a_dead_supervisor_after_its_last_hook),
         STORY(test_what_a_dead_guard_has_left_is_ended_without_waiting),
+        STORY(test_a_guard_keeps_the_session_of_a_dead_supervisor_while_something_is_left),
         STORY(test_a_command_keeps_the_terminal_and_is_not_suspended),
     };
     return cmocka_run_group_tests_name("guard", tests, NULL, NULL);
