@@ -19,7 +19,7 @@
 #include "baton/baton.h"
 
 #define STAGE_LIMIT_MS 20000 /* for anything that should happen at once; machines are noisy */
-#define STAGE_TTL_MS 3000
+#define STAGE_TTL_MS 60000 /* nothing that a story waits for may depend on it */
 
 struct stage {
     char folder[64]; /* of the local engine */

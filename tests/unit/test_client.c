@@ -113,8 +113,8 @@ static void test_place_passes_on_only_when_the_stop_was_answered(void **state)
 
 static void test_a_stop_that_takes_longer_keeps_the_place_meanwhile(void **state)
 {
-    struct baton *a = stage_open(*state, "a", 1000), *b = stage_open(*state, "b", 0);
-    struct baton_election *ea = stage_stand(a, "writer", 300);
+    struct baton *a = stage_open(*state, "a", 3000), *b = stage_open(*state, "b", 0);
+    struct baton_election *ea = stage_stand(a, "writer", 1400);
     uint64_t term = stage_expect(a, ea, BATON_LEAD).term;
     struct baton_election *eb = stage_stand(b, "writer", 0);
     assert_false(baton_stop_takes(ea, 1000)); /* it was not told to stop */
@@ -122,7 +122,7 @@ static void test_a_stop_that_takes_longer_keeps_the_place_meanwhile(void **state
     stage_expect(a, ea, BATON_STOP);
     assert_true(baton_stop_takes(ea, 600000));
     assert_false(baton_leads(ea, NULL));
-    stage_wait_until(baton_now_ms() + 2500);
+    stage_wait_until(baton_now_ms() + 4500);
     stage_expect_nothing(a); /* its session is not over, */
     stage_expect_nothing(b); /* and nobody leads */
     baton_stopped(ea);

@@ -43,13 +43,13 @@ static void test_requests_under_way_have_a_limit_and_a_time(void **state)
 
 static void test_a_leader_keeps_its_place_while_nobody_can_write(void **state)
 {
-    uint32_t ttl_ms = 1000;
+    uint32_t ttl_ms = 3000;
     struct baton *a = stage_open(*state, "a", ttl_ms), *b = stage_open(*state, "b", ttl_ms);
     struct baton_election *ea = stage_stand(a, "writer", 0);
     uint64_t term = stage_expect(a, ea, BATON_LEAD).term, now;
     int fd = hold_writers_lock(*state);
     struct baton_election *eb = stage_stand(b, "writer", 0); /* writes, and waits for the lock */
-    stage_wait_until(baton_now_ms() + 3 * ttl_ms);
+    stage_wait_until(baton_now_ms() + 2 * ttl_ms);
     stage_expect_nothing(a);
     assert_true(baton_leads(ea, &now) && now == term);
     close(fd);
@@ -67,7 +67,7 @@ static void test_a_leader_keeps_its_place_while_nobody_can_write(void **state)
 #if !defined(__SANITIZE_ADDRESS__)
 static void test_close_keeps_its_bound_when_the_engine_cannot_write(void **state)
 {
-    struct baton *a = stage_open(*state, "a", 0), *b = stage_open(*state, "b", 0);
+    struct baton *a = stage_open(*state, "a", 3000), *b = stage_open(*state, "b", 0);
     struct baton_election *ea = stage_stand(a, "writer", 0);
     stage_expect(a, ea, BATON_LEAD);
     struct baton_election *eb = stage_stand(b, "writer", 0);

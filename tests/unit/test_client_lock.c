@@ -262,15 +262,15 @@ static void test_a_holder_whose_stop_takes_longer_keeps_the_lock(void **state)
     baton_options_init(&options);
     options.url = stage->url;
     options.id = "a";
-    options.ttl_ms = 1500;
-    options.watchdog_ms = 1400;
+    options.ttl_ms = 3000;
+    options.watchdog_ms = 2800;
     assert_int_equal(baton_open(&options, &a, &err), 0);
-    struct baton_lock *la = want_with(a, 1, false, 0, 700);
+    struct baton_lock *la = want_with(a, 1, false, 0, 1400);
     uint64_t first = expect_acquired(a, la);
     assert_false(baton_lock_stop_takes(la, 1000));
     struct baton_lock *lb = want(b, 1);
     stage_wait(a, NULL, BATON_STOP); /* it has not said that it is alive; */
-    for (int64_t end_ms = baton_now_ms() + 3000; baton_now_ms() < end_ms; stage_wait_until(baton_now_ms() + 100)) {
+    for (int64_t end_ms = baton_now_ms() + 4500; baton_now_ms() < end_ms; stage_wait_until(baton_now_ms() + 100)) {
         baton_alive(a); /* it has only been slow */
         assert_true(baton_lock_stop_takes(la, 60000));
     }

@@ -206,8 +206,8 @@ static void test_who_gives_up_leaves_it_lost_unless_all_allow_it_to_be_begun_aga
 
 static void test_a_worker_whose_stop_takes_longer_keeps_the_task(void **state)
 {
-    const struct baton_task_options options = {.stop_ms = 300};
-    struct baton *a = stage_open(*state, "a", 1000), *b = stage_open(*state, "b", 0);
+    const struct baton_task_options options = {.stop_ms = 1400};
+    struct baton *a = stage_open(*state, "a", 3000), *b = stage_open(*state, "b", 0);
     struct baton_task *ta = want_as(a, "report", &options), *tb;
     expect_begin(a, ta);
     assert_false(baton_task_stop_takes(ta, 1000));
@@ -217,7 +217,7 @@ static void test_a_worker_whose_stop_takes_longer_keeps_the_task(void **state)
     assert_ptr_equal(stage_expect(a, NULL, BATON_STOP).task, ta);
     assert_true(baton_task_stop_takes(ta, 600000));
     assert_int_equal(stage_expect(b, NULL, BATON_REPLY).request, request);
-    stage_wait_until(baton_now_ms() + 2500);
+    stage_wait_until(baton_now_ms() + 4500);
     stage_expect_nothing(a);
     stage_expect_nothing(b);
     baton_give_up(ta);
@@ -428,8 +428,8 @@ static void test_a_result_is_recorded_after_the_session_too(void **state)
     baton_options_init(&options);
     options.url = stage->url;
     options.id = "a";
-    options.ttl_ms = STAGE_TTL_MS;
-    options.watchdog_ms = 500;
+    options.ttl_ms = 4000;
+    options.watchdog_ms = 2000;
     assert_int_equal(baton_open(&options, &a, NULL), 0);
     const struct baton_task_options task_options = {.stop_ms = 500};
     struct baton_task *task = want_as(a, "migrate", &task_options);
