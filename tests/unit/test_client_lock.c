@@ -234,8 +234,8 @@ static void test_a_lock_that_is_lost_is_over_and_is_not_taken_again(void **state
     baton_options_init(&options);
     options.url = stage->url;
     options.id = "a";
-    options.ttl_ms = 1000;
-    options.watchdog_ms = 300; /* it never says that it is alive: its session is not renewed */
+    options.ttl_ms = 4000;
+    options.watchdog_ms = 2000; /* it never says that it is alive: its session is not renewed */
     assert_int_equal(baton_open(&options, &a, &err), 0);
     struct baton_lock *la = want(a, 1);
     uint64_t first = expect_acquired(a, la);
