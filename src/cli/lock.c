@@ -97,6 +97,7 @@ static void on_event(struct supervisor *supervisor, const struct baton_event *ev
 static const struct supervisor_kind a_lock = {.verb = "lock",
                                               .what = "lock",
                                               .hangup_ends = true,
+                                              .keeps_terminal = true,
                                               .may_start = may_start,
                                               .gone = command_gone,
                                               .give_back = give_back,
@@ -132,7 +133,7 @@ static int run_lock(const struct lock_options *options)
     else
         supervisor->status = cli_fail(&err);
     supervisor_end(supervisor);
-    return supervisor_status(supervisor);
+    return supervisor_exit(supervisor);
 }
 
 static int describe(const struct lock_options *options)

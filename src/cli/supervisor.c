@@ -2,9 +2,11 @@
 #include "cli/supervisor.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <sysexits.h>
@@ -292,6 +294,15 @@ static void on_ending_signal(struct supervisor *supervisor, int number)
                   supervisor->name, supervisor->kind->what);
 }
 
+/* What is typed reaches all that are in the foreground. While the command runs it is the command's to say what becomes
+ * of it: a debugger or a shell goes on. */
+static bool is_typed(const struct supervisor *supervisor, const struct signalfd_siginfo *info)
+{
+    int number = (int)info->ssi_signo;
+    return supervisor->on_terminal && info->ssi_code == SI_KERNEL && supervise_runs(&supervisor->command) &&
+           (number == SIGINT || number == SIGQUIT || number == SIGWINCH);
+}
+
 /* true: there was a SIGCHLD. */
 static bool on_signals(struct supervisor *supervisor)
 {
@@ -301,6 +312,8 @@ static bool on_signals(struct supervisor *supervisor)
         int number = (int)info.ssi_signo;
         if (number == SIGCHLD) {
             children = true;
+        } else if (is_typed(supervisor, &info)) {
+            continue;
         } else if (number == SIGTERM || number == SIGINT || number == SIGQUIT ||
                    (number == SIGHUP && supervisor->kind->hangup_ends)) {
             on_ending_signal(supervisor, number);
@@ -393,6 +406,32 @@ void supervisor_guard_options(const struct supervisor *supervisor, struct guard_
     options->ignored = supervisor->ignored;
 }
 
+static bool has_terminal(void)
+{
+    int fd = open("/dev/tty", O_RDWR | O_NOCTTY | O_CLOEXEC);
+    if (fd >= 0)
+        close(fd);
+    return fd >= 0;
+}
+
+int supervisor_exit(const struct supervisor *supervisor)
+{
+    int number = supervisor->stop_signal, wait_status = supervisor->wait_status;
+    if (supervisor->exited)
+        number = WIFSIGNALED(wait_status) ? WTERMSIG(wait_status) : 0;
+    if (!supervisor->on_terminal || (number != SIGINT && number != SIGQUIT))
+        return supervisor_status(supervisor);
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, number);
+    (void)cli_print_end();
+    (void)setrlimit(RLIMIT_CORE, &(struct rlimit){0}); /* the core that tells something is the command's */
+    signal(number, SIG_DFL);
+    raise(number);
+    sigprocmask(SIG_UNBLOCK, &set, NULL);
+    return supervisor_status(supervisor);
+}
+
 int supervisor_begin(struct supervisor *supervisor, const int *outputs)
 {
     static const int caught[] = {SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2, SIGWINCH, SIGCHLD};
@@ -407,6 +446,9 @@ int supervisor_begin(struct supervisor *supervisor, const int *outputs)
     if (supervisor->signal_fd < 0)
         return EX_OSERR;
     supervisor_guard_options(supervisor, &options);
+    supervisor->on_terminal = options.keep_terminal = supervisor->kind->keeps_terminal && has_terminal();
+    if (supervisor->on_terminal)
+        signal(SIGTSTP, SIG_IGN); /* who holds a lock is not suspended */
     if (supervise_begin(&supervisor->command, &options, &err) == 0)
         return CLI_GO;
     cli_print_begin(); /* the signals are blocked already */

@@ -23,6 +23,7 @@ struct supervisor;
 struct supervisor_kind {
     const char *verb, *what; /* "run", "place": for messages */
     bool hangup_ends;        /* SIGHUP ends it, as SIGTERM; else the command gets it */
+    bool keeps_terminal;     /* the command has the terminal, if there is one, and what is typed there */
     /* Does this instance have it, at this very moment? Then *environment says so to the command. */
     enum supervise_may (*may_start)(struct supervisor *supervisor, struct guard_environment *environment);
     /* No process of the command is left, or it could not be started. Its own matter: say so, want it again, leave. */
@@ -56,6 +57,7 @@ struct supervisor {
     struct baton *client;
     struct supervised command;
     sigset_t ignored; /* by whoever started us */
+    bool on_terminal; /* the command is in our process group, in the foreground of our terminal or not */
     int signal_fd;
     struct trouble trouble; /* of the engine */
     int64_t deadline_ms;    /* of the session, as it was told last; NEVER_MS */
@@ -95,5 +97,8 @@ void supervisor_environment(const struct supervisor *supervisor, struct guard_en
 int supervisor_wait_status(int wait_status);
 int supervisor_exec_status(int error); /* as env(1) and timeout(1): 127 there is no such command, 126 the rest */
 int supervisor_status(const struct supervisor *supervisor);
+/* The same, for main(); but where a key of the terminal has ended all (Ctrl-C), this process dies of that signal, as
+ * the command did: a shell then ends its script, too. */
+int supervisor_exit(const struct supervisor *supervisor);
 
 #endif

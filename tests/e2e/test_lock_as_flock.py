@@ -3,8 +3,11 @@ with the same status and the same output. Most cases are those of util-linux's o
 """
 
 import os
+import pty
+import select
 import shutil
 import signal
+import time
 
 import pytest
 
@@ -199,6 +202,86 @@ def test_what_the_caller_has_open_and_set_is_the_commands(world, program):
     line = f'umask 027; ulimit -n 300; exec 7<<-end\nseven\nend\necho in | MINE=x "$@" sh -c \'{script}\''
     told = world.run_command(["bash", "-c", line, "bash", *program, path_of(world)])
     assert (told.code, told.out, told.err) == (0, f"seven\n0027 300 {world.folder} x\nin\n", ""), told
+
+
+class Terminal:
+    """A command in the foreground of a terminal of its own."""
+
+    def __init__(self, world, command):
+        self.seen = ""
+        self.pid, self.master = pty.fork()
+        if self.pid == 0:
+            os.chdir(world.folder)
+            os.execvpe(command[0], command, world.env)
+
+    def wait(self, words):
+        deadline = time.monotonic() + LIMIT_S
+        while words not in self.seen:
+            ready = select.select([self.master], [], [], max(0, deadline - time.monotonic()))[0]
+            assert ready, f"no {words!r} in {self.seen!r}"
+            try:
+                self.seen += os.read(self.master, 4096).decode()
+            except OSError:  # nobody has it open any more
+                pytest.fail(f"no {words!r} in {self.seen!r}")
+
+    def type(self, text):
+        os.write(self.master, text.encode())
+
+    def end(self):
+        """How it ended, as waitpid(2) says it."""
+        deadline = time.monotonic() + LIMIT_S
+        fd = os.pidfd_open(self.pid)
+        assert select.select([fd], [], [], deadline - time.monotonic())[0], self.seen
+        os.close(fd)
+        status = os.waitpid(self.pid, 0)[1]
+        os.close(self.master)
+        return status
+
+
+def test_the_command_has_the_terminal(world, program):
+    """ssh, sudo, less and the like ask there, whatever their input and output are."""
+    script = 'echo "ask >"/dev/tty >/dev/tty; read word </dev/tty; echo "got $word"; exit 5'
+    terminal = Terminal(world, [*program, path_of(world), "sh", "-c", script])
+    terminal.wait("ask >")
+    terminal.type("an answer\n")
+    terminal.wait("got an answer")
+    assert os.WEXITSTATUS(terminal.end()) == 5
+
+
+@pytest.mark.parametrize("key, number", [("\x03", signal.SIGINT), ("\x1c", signal.SIGQUIT)], ids=["Ctrl-C", "Ctrl-\\"])
+def test_a_key_that_ends_the_command_ends_all(world, program, key, number):
+    """... by that signal, so that a shell knows that its script is to end, too."""
+    terminal = Terminal(world, [*program, path_of(world), *HOLD])
+    terminal.wait("up")
+    terminal.type(key)
+    status = terminal.end()
+    assert os.WIFSIGNALED(status) and os.WTERMSIG(status) == number
+    assert world.run_command([*program, "-n", path_of(world), "true"]).code == 0
+
+
+def test_a_key_that_the_command_takes_is_its_own(world):
+    """As a debugger or a shell does. (flock(1) dies of it, and leaves its command behind.)"""
+    script = 'trap "echo taken" INT; echo up; while ! read word; do :; done; echo "got $word"; exit 6'
+    terminal = Terminal(world, [BATON, "lock", path_of(world), "bash", "-c", script])
+    terminal.wait("up")
+    for _ in range(3):
+        terminal.seen = ""
+        terminal.type("\x03")
+        terminal.wait("taken")
+    assert world.run("lock", "-n", path_of(world), "true").code == 1
+    terminal.type("an answer\n")
+    terminal.wait("got an answer")
+    assert os.WEXITSTATUS(terminal.end()) == 6
+
+
+def test_a_key_ends_the_wait(world):
+    hold(world, [BATON, "lock"])
+    terminal = Terminal(world, [BATON, "lock", path_of(world), "echo", "never"])
+    deadline = time.monotonic() + LIMIT_S
+    while '"waiting":1' not in world.run("lock", "--describe", "--json", path_of(world)).out:
+        assert time.monotonic() < deadline
+    terminal.type("\x03")
+    assert os.WTERMSIG(terminal.end()) == signal.SIGINT
 
 
 # What is not the same, and why; baton-lock(1) says so.
