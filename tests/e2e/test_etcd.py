@@ -8,12 +8,11 @@ import select
 import signal
 import socket
 import subprocess
-import threading
 import time
 
 import pytest
 
-from cluster import Cluster, Relay, make_certificates
+from cluster import Cluster, Relay
 from conftest import BATON, LIMIT_S, children, freeze, guard_of
 
 PROGRAM = os.path.join(os.path.dirname(BATON), "tests", "e2e", "program")
@@ -464,8 +463,8 @@ def test_a_user_with_a_role_for_the_namespace(world, guarded):
         assert "s3cret-word" not in process.stderr
 
 
-# Whoever asks for a member's status asks for the list of users here, which etcd lets only root have. For the status that
-# is so from etcd 3.5.28 on.
+# Whoever asks for a member's status asks for the list of users here, which etcd gives to root only. So it is with the
+# status from etcd 3.5.28 on.
 STATUS_IS_FOR_ROOT = {"/etcdserverpb.Maintenance/": "/etcdserverpb.Auth/UserList"}
 LOGIN = "/etcdserverpb.Auth/Authenticate"
 
