@@ -274,6 +274,19 @@ def test_a_key_that_the_command_takes_is_its_own(world):
     assert os.WEXITSTATUS(terminal.end()) == 6
 
 
+def test_ctrl_z_suspends_nothing(world):
+    """A command that stands still would lose the lock."""
+    terminal = Terminal(world, ["bash", "--norc", "--noprofile", "-i"])
+    terminal.type(f"{BATON} lock --ttl=2s x sh -c 'echo u''p; read word; echo \"got $word\"'\n")
+    terminal.wait("up\r\n")
+    terminal.type("\x1a")
+    terminal.wait("^Z")
+    terminal.type("an answer\n")
+    terminal.wait("got an answer")
+    terminal.type("exit 3\n")
+    assert os.WEXITSTATUS(terminal.end()) == 3
+
+
 def test_a_key_ends_the_wait(world):
     hold(world, [BATON, "lock"])
     terminal = Terminal(world, [BATON, "lock", path_of(world), "echo", "never"])
