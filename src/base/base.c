@@ -108,7 +108,8 @@ int error_errno(struct baton_error *err, int error, const char *format, ...)
     vsnprintf(text, sizeof(text), format, args);
     va_end(args);
     char why[128];
-    return error_set(err, error_code_of_errno(error), "%s: %s", text, strerror_r(error, why, sizeof(why)));
+    return error_set(err, error_code_of_errno(error), "%s: %s%s", text, strerror_r(error, why, sizeof(why)),
+                     error == EMFILE ? " (ulimit -n raises the limit)" : "");
 }
 
 static void *or_stop(void *memory, size_t size)

@@ -1,13 +1,17 @@
 """The state directory of the local engine becomes another one while it is used: whoever has it open finds that out when
 its session is renewed, and stops; so that there is no second leader in the new one for longer than that."""
 
+import fcntl
 import os
 import re
 import shutil
+import signal
+import sqlite3
+import time
 
 import pytest
 
-from conftest import BATON, dead, wait_dead
+from conftest import BATON, dead, guard_of, wait_dead
 
 ROOT = os.geteuid() == 0
 
@@ -156,3 +160,72 @@ def test_nobody_is_taken_for_dead_because_a_file_is_missing(world):
     assert (told.code, told.out) == (69, "")
     assert re.match(rf"baton: local: {world.state}/sessions was removed, by which it is told who is alive; end what "
                     r"uses the directory, then remove heartbeats\.\S+, too\n", told.err)
+
+
+# ---- others hold it up ----
+
+def test_who_holds_a_lock_on_the_database_is_named(world):
+    """A person with sqlite3 in the middle of a transaction."""
+    leader = lead(world)
+    other = world.stand("db", "second", "--ttl=2s", command=("sh", "-c", "echo second leads; exec sleep 1000"))
+    world.watch("db").wait_object(change="join", id="second")
+    person = sqlite3.connect(f"{world.state}/baton.db", isolation_level=None)
+    person.execute("BEGIN IMMEDIATE")
+    told = world.run("status", "db")  # to look needs no lock
+    assert (told.code, told.err) == (0, ""), told
+    os.kill(leader.pid, signal.SIGKILL)
+    words = (rf"local: nothing can be written in {world.state}: process {os.getpid()} \(\S+\) holds a lock on the "
+             r"database; end it, or let it go on")
+    world.wait_error(other, words)
+    for command in (["status", "--engine-timeout=3s", "db"], ["hold", "--engine-timeout=3s", "db"]):
+        told = world.run(*command)  # a view that names the dead leader is not shown
+        assert told.code == 69 and re.search(words, told.err), told
+    person.execute("ROLLBACK")
+    other.wait_line("second leads")
+    world.wait_error(other, "can be used again")
+
+
+def watched_by(pid):
+    """The processes that it has a pidfd of."""
+    found = set()
+    for fd in os.listdir(f"/proc/{pid}/fdinfo"):
+        try:
+            with open(f"/proc/{pid}/fdinfo/{fd}", encoding="utf-8") as info:
+                found |= {int(line.split()[1]) for line in info if line.startswith("Pid:")}
+        except FileNotFoundError:
+            pass
+    return found
+
+
+@pytest.mark.skipif(not ROOT, reason="needs root: another user, and a mount")
+def test_a_process_that_is_hidden_is_watched_all_the_same(open_world):
+    """proc(5), hidepid: nobody sees the start time of a process of another user."""
+    world = open_world
+    os.chown(world.state, 0, 23000)
+    os.chmod(world.state, 0o2770)
+    instances = []
+    for uid in ("23001", "23002"):
+        script = ("mount -t proc -o hidepid=invisible proc /proc && exec setpriv --reuid=$0 --regid=23000 "
+                  f"--clear-groups {world.baton} run --ttl 60s --id $0 db -- sh -c 'echo $0 leads; exec sleep 1000' $0")
+        instances.append(world.start_command(["unshare", "--mount", "sh", "-c", script, uid]))
+        if uid == "23001":
+            instances[0].wait_line("^23001 leads")
+    deadline = time.monotonic() + 20
+    while instances[0].pid not in watched_by(instances[1].pid):
+        assert time.monotonic() < deadline, "it is not watched"
+    for pid in (guard_of(instances[0]), instances[0].pid):  # at once: nobody writes a testament
+        os.kill(pid, signal.SIGKILL)
+    instances[1].wait_line("^23002 leads")
+
+
+def test_another_layout_of_the_shared_memory_is_refused(world):
+    """As the rolling update of one machine would bring it about: the other version has the directory open."""
+    lead(world)
+    [name] = [name for name in os.listdir(world.state) if name.startswith("heartbeats.")]
+    other = int(name.split(".")[1], 16) ^ 1  # its number for this boot
+    with open(f"{world.state}/sessions", "r+b") as sessions:
+        os.rename(f"{world.state}/{name}", f"{world.state}/{name}.away")
+        fcntl.lockf(sessions, fcntl.LOCK_SH, 1, 2**62 + other)
+        told = world.run("run", "x", "--", "true")
+    assert (told.code, told.out) == (78, "")
+    assert "or of a version of baton that shares memory in another way" in told.err

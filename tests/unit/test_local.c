@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -664,6 +665,66 @@ static void test_a_damaged_page_is_told_by_who_reads_it(void **state)
     world_release(&w);
 }
 
+/* How many changes are kept, and the first revision that is. */
+static long log_rows(const struct world *w, long *ret_first)
+{
+    sqlite3 *handle;
+    sqlite3_stmt *statement;
+    assert_int_equal(sqlite3_open(w->db, &handle), SQLITE_OK);
+    sqlite3_busy_timeout(handle, 5000);
+    assert_int_equal(sqlite3_prepare_v2(handle, "SELECT count(*), min(revision) FROM changes", -1, &statement, NULL),
+                     SQLITE_OK);
+    assert_int_equal(sqlite3_step(statement), SQLITE_ROW);
+    long rows = sqlite3_column_int(statement, 0);
+    *ret_first = sqlite3_column_int(statement, 1);
+    sqlite3_finalize(statement);
+    sqlite3_close(handle);
+    return rows;
+}
+
+/* Each transaction has two changes, as that has in which a lock goes from hand to hand. */
+static void test_the_log_of_changes_is_pruned(void **state)
+{
+    struct world w;
+    long first;
+    world_init(&w);
+    world_open(&w);
+    client_watch(w.client, 0, "e/");
+    wait_view(w.client, 0, 0);
+    assert_int_equal(put(w.client, "e/0", "x", 0, 0)->answer, BATON_ANSWER_DONE);
+    /* As if much had happened: these revisions leap, and no row has one that is a multiple of anything. */
+    execute(&w, "WITH n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 30000)"
+                " INSERT INTO changes SELECT 10 + 7 * i, 0, 'e/1', 'x', 10, 0 FROM n;"
+                " UPDATE meta SET value = 300001 WHERE name = 'revision'");
+    for (int i = 0; i < 2000; i++) {
+        uint64_t a = client_put(w.client, "e/2", "a", 0, ANY), b = client_put(w.client, "e/3", "b", 0, ANY);
+        if (i % 100 == 0)
+            wait_answer(w.client, a);
+        wait_answer(w.client, b);
+    }
+    long rows = log_rows(&w, &first);
+    assert_in_range(rows, 10000, 10000 + 512 + 200);
+    assert_true(first > 10 + 7 * 20000);
+    world_release(&w);
+}
+
+/* A lock that is kept, and taken back many times, moves the revision on by as much. */
+static void test_a_leap_of_the_revision_does_not_make_views_begin_again(void **state)
+{
+    struct world w;
+    world_init(&w);
+    world_open(&w);
+    client_watch(w.client, 0, "e/");
+    assert_int_equal(put(w.client, "e/0", "x", 0, 0)->answer, BATON_ANSWER_DONE);
+    wait_key(w.client, 0, "e/0", true);
+    size_t resets = w.client->views[0].resets;
+    execute(&w, "UPDATE meta SET value = value + 1000000 WHERE name = 'revision'");
+    assert_int_equal(put(w.client, "e/1", "x", 0, 0)->answer, BATON_ANSWER_DONE);
+    wait_key(w.client, 0, "e/1", true);
+    assert_int_equal(w.client->views[0].resets, resets);
+    world_release(&w);
+}
+
 static void expect_no_open(const char *url, enum baton_code code, const char *words)
 {
     uv_loop_t loop;
@@ -727,6 +788,30 @@ static void test_a_directory_that_cannot_be_written_is_denied(void **state)
     assert_true(text_starts(line, "denied "));
     assert_non_null(strstr(line, w.folder));
     child_kill(&child);
+    world_release(&w);
+}
+
+/* At each place that opens something, one after the other. */
+static void test_too_few_descriptors_are_told(void **state)
+{
+    struct world w;
+    struct rlimit before;
+    struct baton_error err = {0};
+    unsigned told = 0;
+    world_init(&w);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    int next = dup(STDIN_FILENO); /* the first that is free */
+    close(next);
+    for (rlim_t limit = (rlim_t)next; w.client == NULL; limit++, told++) {
+        struct rlimit few = {.rlim_cur = limit, .rlim_max = before.rlim_max};
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+        w.client = client_try(w.url, &w.loop, &err);
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+        if (w.client == NULL && strstr(err.text, "Too many open files") == NULL)
+            fail_msg("%d more: %s: %s", (int)limit - next, baton_code_name(err.code), err.text);
+        assert_true(told < 40);
+    }
+    assert_true(told > 5);
     world_release(&w);
 }
 
@@ -872,9 +957,12 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_garbage_is_refused_untouched),
         cmocka_unit_test(test_a_truncated_database_is_refused_untouched),
         cmocka_unit_test(test_a_damaged_page_is_told_by_who_reads_it),
+        cmocka_unit_test(test_the_log_of_changes_is_pruned),
+        cmocka_unit_test(test_a_leap_of_the_revision_does_not_make_views_begin_again),
         cmocka_unit_test(test_a_url_that_names_no_directory_is_refused),
         cmocka_unit_test(test_an_unknown_engine_is_named_with_those_there_are),
         cmocka_unit_test(test_a_directory_that_cannot_be_written_is_denied),
+        cmocka_unit_test(test_too_few_descriptors_are_told),
         cmocka_unit_test(test_users_of_one_group_share_a_directory),
         cmocka_unit_test(test_two_pid_namespaces_share_a_directory),
         cmocka_unit_test(test_a_full_disk_refuses_and_loses_nothing),

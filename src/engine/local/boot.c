@@ -53,6 +53,8 @@ int boot_number(unsigned layout, uint64_t *ret, struct baton_error *err)
     static const char path[] = "/proc/sys/kernel/random/boot_id";
     char text[64];
     int64_t offset;
+    if (read_text(path, text, sizeof(text)) < 0 && (errno == EMFILE || errno == ENFILE))
+        return error_errno(err, errno, "local: cannot read %s", path);
     if (read_text(path, text, sizeof(text)) < 0)
         return error_set(err, BATON_UNSUPPORTED,
                          "local: cannot read %s, without which nobody can tell whether the machine was booted "

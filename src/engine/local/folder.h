@@ -24,7 +24,7 @@
 
 struct folder {
     char *path; /* as it was given */
-    bool again; /* a process that is alive has it open: its files are there, and none is made */
+    bool again; /* it is in use, by this process or another one: its files are there, and none is made */
     int fd;
     /* What was opened, for folder_look; and the root directory by which the path was found. */
     dev_t device, root_device;

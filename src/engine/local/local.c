@@ -509,6 +509,7 @@ static int local_open(const char *url, bool create, uv_loop_t *loop, const struc
     engine->worker = worker_start(&engine->pulse, wake, engine, err);
     if (engine->worker == NULL)
         goto fail_async;
+    engine->folder.again = true;
     start_handles(engine, loop);
     follow_rest(engine);
     look(engine);
