@@ -70,13 +70,15 @@ _baton() {
 
     local options
     case $command in
-    run) options="$stand --restart --fence --follow --watchdog --health --health-every --start-period --slack" ;;
+    run) options="$stand --restart --fence --follow --watchdog --health --health-every --start-period --slack"
+        options+=' --allow-privileges' ;;
     elect) options="$stand --on-lead --on-follow" ;;
     lock) options='--url --id --ttl --nonblock --nb --nonblocking --wait --timeout --conflict-exit-code --exclusive'
-        options+=' --shared --slots --command --grace --slack --describe --verbose --close --no-fork --engine-timeout --json'
-        options+=' --version --help' ;;
+        options+=' --shared --slots --command --grace --slack --allow-privileges --describe --verbose --close'
+        options+=' --no-fork --engine-timeout --json --version --help' ;;
     once) options='--url --id --ttl --no-wait --wait --conflict-exit-code --at-least-once --retries --retry-after'
-        options+=' --expire --output --any-command --grace --slack --force --expired --engine-timeout --json --help' ;;
+        options+=' --expire --output --any-command --grace --slack --allow-privileges --force --expired'
+        options+=' --engine-timeout --json --help' ;;
     gate) options='--url --listen --to --hold --connect-timeout --blind --idle-timeout --max-connections --json'
         options+=' --help' ;;
     fence) options='--engine-timeout --json --help' ;;

@@ -58,6 +58,7 @@ complete -c baton -n '__baton_in run elect' -l preempt -d 'ask a leader of lower
 complete -c baton -n '__baton_in run elect lock once' -l ttl -x -d 'after how long a lost instance loses its place'
 complete -c baton -n '__baton_in run elect lock once' -l grace -x -d 'how long a stop may take'
 complete -c baton -n '__baton_in run lock once' -l slack -x -d 'how long the kernel may take to end it'
+complete -c baton -n '__baton_in run lock once' -l allow-privileges -d 'the command may become another user'
 
 complete -c baton -n '__baton_in run' -l restart -x -a 'never on-failure always' -d 'when the command ends by itself'
 complete -c baton -n '__baton_in run' -l fence -x -a pg -d 'give the term to its connections'

@@ -19,6 +19,7 @@ struct candidate {
     int32_t priority;
     bool preempt, json;
     bool attentive; /* it tells each change */
+    bool allow_privileges;
     uint32_t ttl_ms;
     uint32_t grace_ms; /* UINT32_MAX: not given */
     uint32_t slack_ms; /* UINT32_MAX: not given */
@@ -35,6 +36,12 @@ struct candidate {
         .name = "slack", .kind = CLI_DURATION, .into = (place), .value = "DURATION", .min = 1,                         \
         .help = "from SIGKILL to the end of the lease: what the kernel may take to\nend it all (default: 200ms, or a " \
                 "tenth of --ttl if that is less)"                                                                      \
+    }
+
+#define CANDIDATE_OPTION_PRIVILEGES(place)                                                                             \
+    {                                                                                                                  \
+        .name = "allow-privileges", .kind = CLI_FLAG, .into = (place),                                                 \
+        .help = "COMMAND may raise its privileges (sudo), though what it becomes\ncannot be killed by this user"       \
     }
 
 /* The defaults before options are parsed. */

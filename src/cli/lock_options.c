@@ -81,6 +81,7 @@ static const struct cli_option options[] = {
      .value = "DURATION",
      .help = "from SIGTERM to SIGKILL when the lock is about to be lost\n(default: 3s, at most a third of --ttl)"},
     CANDIDATE_OPTION_SLACK(&asked.candidate.slack_ms),
+    CANDIDATE_OPTION_PRIVILEGES(&asked.candidate.allow_privileges),
     {.name = "describe",
      .kind = CLI_FLAG,
      .into = &asked.describe,

@@ -84,6 +84,7 @@ static const struct cli_option options[] = {
      .value = "DURATION",
      .help = "from SIGTERM to SIGKILL when it must end\n(default: 3s, at most a third of --ttl)"},
     CANDIDATE_OPTION_SLACK(&asked.candidate.slack_ms),
+    CANDIDATE_OPTION_PRIVILEGES(&asked.candidate.allow_privileges),
     {.name = "force",
      .kind = CLI_FLAG,
      .into = &asked.view.force,

@@ -18,6 +18,7 @@ static const struct cli_option options[] = {
      .value = "DURATION",
      .help = "from SIGTERM to SIGKILL when the command must stop\n(default: 3s, or a third of --ttl if that is less)"},
     CANDIDATE_OPTION_SLACK(&asked.candidate.slack_ms),
+    CANDIDATE_OPTION_PRIVILEGES(&asked.candidate.allow_privileges),
     {.name = "restart",
      .kind = CLI_CHOICE,
      .into = &asked_restart,

@@ -404,6 +404,7 @@ void supervisor_guard_options(const struct supervisor *supervisor, struct guard_
     options->grace_ms = candidate->grace_ms;
     options->slack_ms = candidate->slack_ms;
     options->ignored = supervisor->ignored;
+    options->allow_privileges = candidate->allow_privileges;
 }
 
 static bool has_terminal(void)

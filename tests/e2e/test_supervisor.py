@@ -1,9 +1,11 @@
 """What `baton run`, `lock` and `once` have in common: what the caller left them, the signals, children that nobody
 knows, the end."""
 
+import ctypes
 import json
 import os
 import select
+import shutil
 import signal
 import time
 
@@ -13,7 +15,6 @@ from cluster import Cluster
 from conftest import BATON, LIMIT_S, children, dead, guard_of, state_of, wait_dead
 
 VERBS = pytest.mark.parametrize("verb", ["run", "lock", "once"])
-MASKS = "grep -E '^Sig(Ign|Blk)' /proc/self/status; "
 SLEEP = "exec sleep 1000"
 
 
@@ -40,11 +41,10 @@ def ignoring(*numbers):
 
 @VERBS
 @pytest.mark.parametrize("left", [
-    (), (signal.SIGHUP,), (signal.SIGINT, signal.SIGQUIT),
+    (), (signal.SIGHUP,), (signal.SIGINT, signal.SIGQUIT), (signal.SIGCHLD,), (signal.SIGPIPE,), (signal.SIGTERM,),
     (signal.SIGUSR1, signal.SIGUSR2, signal.SIGWINCH, signal.SIGALRM)])
 def test_the_command_gets_the_signals_as_the_caller_left_them(world, verb, left):
-    told = world.run_command([*ignoring(*left), BATON, verb, "x", "--", "sh", "-c", MASKS + "exit 7"])
-    assert told.code == 7
+    told = world.run_command([*ignoring(*left), BATON, verb, "x", "--", "cat", "/proc/self/status"])
     assert masks(told.lines) == {"SigBlk": set(), "SigIgn": set(left)}
 
 
@@ -60,6 +60,13 @@ def test_a_signal_that_the_caller_ignored_ends_nothing(world, verb, name):
     process.signal(signal.SIGUSR2)  # which comes after it
     process.wait_line("^woken$")
     assert process.stop() == 143  # the first that asks for the end: a second one would have no patience
+
+
+@VERBS
+def test_sigterm_ends_it_also_if_the_caller_ignored_it(world, verb):
+    process = start(world, verb, "--grace", "100ms", before=ignoring(signal.SIGTERM))
+    process.wait_line("^up$")
+    assert process.stop() == 137  # the command ignores it, too, as it was told
 
 
 @VERBS
@@ -108,6 +115,16 @@ def test_a_health_check_that_was_killed_is_collected(world):
 
 
 # ---- the end ----
+
+
+@VERBS
+def test_what_a_command_leaves_behind_is_told(world, verb):
+    """A daemon that forks itself away is ended: not without a word."""
+    told = world.run(verb, "x", "--", "sh", "-c", "sleep 1000 & setsid sleep 1000 & exit 3")
+    assert told.code == 3
+    assert "baton: x: the command has ended and has left 2 processes behind, which are ended, too\n" in told.err
+    told = world.run(verb, "y", "--", "sh", "-c", "sleep 1000 & exit 3")
+    assert "baton: y: the command has ended and has left 1 process behind, which is ended, too\n" in told.err
 
 
 @VERBS
@@ -229,6 +246,115 @@ def test_a_health_check_does_not_outlive_a_killed_guard(world):
         wait_dead(int(pid.read()))
 
 
+# ---- what cannot be killed ----
+
+RAISE = os.path.join(os.path.dirname(BATON), "tests", "unit", "raise")
+NEED_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be somebody else, and a set-uid program")
+AS_NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
+
+
+@pytest.fixture
+def ordinary(open_world):
+    """A world of a user who is nobody, and has a set-uid program of root's at hand."""
+    os.chmod(open_world.state, 0o700)
+    os.chown(open_world.state, 65534, 65534)
+    open_world.raised = os.path.join(open_world.folder, "raise")
+    shutil.copy(RAISE, open_world.raised)
+    os.chmod(open_world.raised, 0o4755)
+    return open_world
+
+
+def start_ordinary(world, verb, *args):
+    return world.start_command([*AS_NOBODY, world.baton, verb, "--ttl", "2s", "--grace", "200ms", *args])
+
+
+@NEED_ROOT
+@VERBS
+def test_a_command_may_not_raise_its_privileges(ordinary, verb):
+    process = start_ordinary(ordinary, verb, "x", "--", ordinary.raised, "sh", "-c", "echo up")
+    assert process.wait_exit() == 77
+    assert not process.seen
+    process = start_ordinary(ordinary, verb, "--allow-privileges", "y", "--", ordinary.raised, "id", "-u")
+    assert process.wait_exit() == 0
+    assert process.seen == ["0"]
+
+
+@NEED_ROOT
+@VERBS
+@pytest.mark.parametrize("how", ["stop", "guard"])
+def test_what_cannot_be_killed_keeps_the_place_until_it_is_gone(ordinary, verb, how):
+    process = start_ordinary(ordinary, verb, "--allow-privileges", "x", "--", ordinary.raised, "sh", "-c",
+                             "trap '' TERM; echo up $$; while :; do sleep .05; done")
+    pid = int(process.wait_line(r"^up (\d+)$")[0].group(1))
+    other = start_ordinary(ordinary, verb, *(["--any-command"] if verb == "once" else []), "x", "--", "echo", "other")
+    if how == "stop":
+        process.signal(signal.SIGTERM)
+    else:
+        os.kill(guard_of(process), signal.SIGKILL)
+    ordinary.wait_error(process, rf"^baton: x: cannot end process {pid} \(sh\): Operation not permitted; the \w+ does not "
+                                 "pass on before it is gone$")
+    for _ in range(3):
+        process.signal(signal.SIGTERM)
+    ordinary.wait_error(process, "is kept until it is gone")
+    assert not select.select([other.popen.stdout], [], [], 5)[0], other  # more than twice as long as a lease
+    assert process.popen.poll() is None
+    os.kill(pid, signal.SIGKILL)
+    process.wait_exit()
+    other.wait_exit()
+    assert verb == "once" or other.seen == ["other"]
+
+
+# ---- a loop that stands still ----
+
+PTRACE_SEIZE, PTRACE_INTERRUPT = 0x4206, 0x4207
+
+
+def stop_main_thread(process):
+    """Its loop stands still; the threads of the library go on."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p]
+    for request in (PTRACE_SEIZE, PTRACE_INTERRUPT):
+        if libc.ptrace(request, process.pid, None, None) != 0:
+            pytest.skip(f"no ptrace here: {os.strerror(ctypes.get_errno())}")
+    while state_of(process.pid) != "t":
+        select.select([], [], [], 0.01)
+
+
+def test_who_comes_to_lead_while_its_loop_stands_still_loses_the_place(world):
+    """It would renew for ever, and run nothing."""
+    changes = world.watch("x")
+    leader = world.stand("x", "leader")
+    changes.wait_object(change="lead", id="leader")
+    hangs = world.stand("x", "hangs", "--ttl", "2s", "--grace", "100ms")
+    changes.wait_object(change="join", id="hangs")
+    other = world.stand("x", "other", command=("sh", "-c", "echo up; " + SLEEP))
+    changes.wait_object(change="join", id="other")
+    world.wait_error(hangs, "stands")
+    stop_main_thread(hangs)
+    leader.stop()
+    other.wait_line("^up$")
+
+
+def test_a_lock_that_comes_while_the_loop_stands_still_passes_on(world):
+    first = start(world, "lock")
+    first.wait_line("^up$")
+    hangs = start(world, "lock", "--id", "hangs", "--ttl", "2s", "--grace", "100ms")
+    wait_entries(world, 2)
+    other = start(world, "lock")
+    wait_entries(world, 3)
+    stop_main_thread(hangs)
+    first.stop()
+    other.wait_line("^up$")
+
+
+def wait_entries(world, count):
+    for _ in range(2000):
+        told = world.run("lock", "--describe", "--json", "x")
+        if told.out.count('"id":') == count:
+            return
+    pytest.fail(f"{told} has not {count} entries")
+
+
 # ---- start ----
 
 
@@ -270,5 +396,7 @@ def test_errors_are_json_where_json_is_asked_for(world):
     events = [json.loads(line) for line in told.err.splitlines()]
     [error] = [event["text"] for event in events if event["event"] == "error"]
     assert error == "x: cannot run '/no/such/command': No such file or directory"
+    told = world.run("run", "--json", "x", "--", "sh", "-c", "sleep 1000 & exit 3")
+    assert "left" in [json.loads(line)["event"] for line in told.err.splitlines()]
     told = world.run("run", "--json", "--url", "local:/proc/no", "x", "--", "true")
     assert [json.loads(line)["event"] for line in told.err.splitlines()] == ["error"]
