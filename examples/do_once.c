@@ -90,6 +90,7 @@ int main(int argc, char **argv)
 
     baton_options_init(&options);
     baton_task_options_init(&how);
+    how.expire_ms = 0;      /* never: it must not be done once more in a month */
     how.what = "migrate 7"; /* who means something else by this key is refused */
     if (baton_open(&options, &b, &err) < 0) {
         fprintf(stderr, "do_once: %s\n", err.text);

@@ -50,7 +50,8 @@ extern "C" {
 #define BATON_SLOTS_MAX 1000000     /* of a lock */
 #define BATON_SHARED UINT32_MAX     /* ... of a shared lock: as many as there are */
 #define BATON_TASK_OUTPUT_MAX 16384 /* bytes that are kept of each of a task's two outputs */
-#define BATON_TASK_WHAT_MAX 256     /* bytes of what a task is said to be */
+#define BATON_TASK_EXPIRE_DEFAULT_MS UINT64_C(2592000000) /* 30 days: how long a task's result is kept */
+#define BATON_TASK_WHAT_MAX 256                           /* bytes of what a task is said to be */
 
 struct baton;          /* one connection of this process to a namespace, with one session at a time */
 struct baton_election; /* a candidacy in one election, or the observation of one */
@@ -293,11 +294,14 @@ BATON_API void baton_lock_status_free(struct baton_lock_status *status, size_t c
 
 /* ---- tasks ----
  *
- * A task is work that is to be done once, by one of those who want it done; its key names it, for all time (a date in
- * the key makes a task a day). The first one to come claims it and works; the others wait, and are told how it ended.
+ * A task is work that is to be done once, by one of those who want it done; its key names it (a date in the key makes a
+ * task a day). The first one to come claims it and works; the others wait, and are told how it ended.
  * What was recorded stays until it expires or is forgotten (baton_forget): who comes later is told the same, at the
  * cost of one read. So a task is done at most once. Where a worker was lost nobody knows how far it came; it is begun
  * again only where both say `at_least_once`.
+ *
+ * A result expires 30 days after the end unless other times are asked for; after that, who wants the task does it once
+ * more. So what must never be done twice (a migration) says `expire_ms` 0: never.
  */
 struct baton_task_options {
     const char *what;        /* what is done, up to BATON_TASK_WHAT_MAX bytes. Who says another one than the claim does
@@ -305,8 +309,8 @@ struct baton_task_options {
     bool at_least_once;      /* if the worker is lost, another one may begin, where both say so */
     uint32_t retries;        /* take up what has failed, at most so many times */
     uint32_t retry_after_ms; /* ... not sooner after the failure (by the machines' wall clocks) */
-    uint64_t expire_ms;      /* forget the result so long after the end (by their wall clocks), up to 8,000 years; 0:
-                              * never */
+    uint64_t expire_ms;      /* forget the result so long after the end (by their wall clocks), up to 8,000 years;
+                              * default BATON_TASK_EXPIRE_DEFAULT_MS; 0: never */
     bool try_only;           /* do not wait while others do it */
     uint32_t wait_ms;        /* give up waiting after so long; 0: never. Who works is not interrupted */
     uint32_t stop_ms;        /* what a stop may take, in ms; as in baton_stand_options */
@@ -399,6 +403,11 @@ BATON_API void baton_task_status_free(struct baton_task_status *status, size_t c
  * BATON_OK, BATON_NOT_FOUND, BATON_CONFLICT (it is being done; with `force`, its worker is told to stop, and may have
  * some time for that), BATON_UNAVAILABLE. */
 BATON_API uint64_t baton_forget(struct baton_task *task, bool force, uint32_t timeout_ms);
+
+/* The same, but only if its time is over: BATON_CONFLICT if it is not, or not any more. What has expired does not
+ * matter any more, but takes up space: `baton once` removes some of it now and then; a program that uses many keys can
+ * do it by this. */
+BATON_API uint64_t baton_forget_expired(struct baton_task *task, uint32_t timeout_ms);
 
 /* ---- elections: what an operator asks ---- */
 

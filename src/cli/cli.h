@@ -44,7 +44,7 @@ enum cli_kind {
     CLI_ID,            /* const char **: checked by baton_check_name */
     CLI_NUMBER,        /* int32_t *: min..max */
     CLI_DURATION,      /* uint32_t *: in ms, min..max */
-    CLI_LONG_DURATION, /* uint64_t *: the same, up to CLI_DURATION_MAX_MS */
+    CLI_LONG_DURATION, /* uint64_t *: the same, up to CLI_DURATION_MAX_MS; or "never", which is 0 */
     CLI_WAIT,          /* uint32_t *: in ms, as cli_wait reads it */
     CLI_CHOICE,        /* const char **: one of `value`, "never|on-failure|always" */
     CLI_CONSTANT,      /* int32_t *: set to `min`; of several that say so, the last counts */

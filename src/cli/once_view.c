@@ -229,17 +229,19 @@ int once_show(const struct once_view *view, const char *key)
 
 /* ---- forget ---- */
 
-static int forget_one(const struct once_view *view, const struct looking *looking, const char *key)
+static int forget_one(const struct once_view *view, const struct looking *looking, const char *key, bool expired)
 {
     struct baton_task *task;
     struct baton_error err;
     if (baton_observe_task(looking->client, key, &task, &err) < 0)
         return cli_fail(&err);
-    uint64_t request = baton_forget(task, view->force, view->timeout_ms);
+    uint64_t request =
+        expired ? baton_forget_expired(task, view->timeout_ms) : baton_forget(task, view->force, view->timeout_ms);
     /* The library answers in time; the slack is for a busy machine. */
     int result = known_reply(looking->client, request, baton_now_ms() + view->timeout_ms + 1000, &err);
     baton_task_free(task);
-    if (result == 0)
+    /* Somebody else has forgotten it just now, or taken it up once more. */
+    if (result == 0 || (expired && (err.code == BATON_NOT_FOUND || err.code == BATON_CONFLICT)))
         return 0;
     if (err.code == BATON_CONFLICT)
         cli_error("%s; --force forgets it all the same, and stops its worker", err.text);
@@ -257,16 +259,59 @@ int once_forget(const struct once_view *view, char *const *keys, int count)
         return result;
     result = 0;
     for (int i = 0; i < count; i++) {
-        int status = forget_one(view, &looking, keys[i]);
+        int status = forget_one(view, &looking, keys[i], false);
         result = result != 0 ? result : status;
     }
     for (size_t i = 0; view->expired && i < looking.count; i++) {
         if (!looking.status[i].expired)
             continue;
-        int status = forget_one(view, &looking, looking.status[i].key);
-        if (status != EX_NOINPUT) /* somebody else has forgotten it just now */
-            result = result != 0 ? result : status;
+        int status = forget_one(view, &looking, looking.status[i].key, true);
+        result = result != 0 ? result : status;
     }
     look_end(&looking);
     return result;
+}
+
+/* ---- what has expired ---- */
+
+#define SWEEP_MS 2000
+#define SWEEP_MOST 64
+#define SWEEP_ALWAYS 1000 /* below this token there is little to read */
+#define SWEEP_EVERY 64    /* a task takes about four revisions; so, about each sixteenth */
+
+/* To look at all tasks takes as long as there are tasks, so not each claim does it. */
+static bool sweeps(uint64_t token)
+{
+    return token < SWEEP_ALWAYS || token % SWEEP_EVERY < 4;
+}
+
+static void forget_expired(struct baton *client, const char *key, int64_t until_ms)
+{
+    struct baton_task *task;
+    int64_t left_ms = until_ms - baton_now_ms();
+    if (left_ms <= 0 || baton_observe_task(client, key, &task, NULL) < 0)
+        return;
+    uint64_t request = baton_forget_expired(task, (uint32_t)left_ms);
+    (void)known_reply(client, request, until_ms, NULL); /* somebody else may have been faster */
+    baton_task_free(task);
+}
+
+void once_sweep(struct baton *client, const char *own_key, uint64_t token)
+{
+    struct baton_task *all;
+    struct baton_task_status *status;
+    size_t count, forgotten = 0;
+    int64_t until_ms = baton_now_ms() + SWEEP_MS;
+    if (!sweeps(token) || baton_observe_task(client, NULL, &all, NULL) < 0)
+        return;
+    if (known_wait(client, is_known, all, until_ms, NULL) == 0 && baton_task_status(all, &status, &count, NULL) == 0) {
+        for (size_t i = 0; i < count && forgotten < SWEEP_MOST; i++) {
+            if (!status[i].expired || strcmp(status[i].key, own_key) == 0)
+                continue;
+            forget_expired(client, status[i].key, until_ms);
+            forgotten++;
+        }
+        baton_task_status_free(status, count);
+    }
+    baton_task_free(all);
 }

@@ -20,4 +20,8 @@ int once_forget(const struct once_view *view, char *const *keys, int count);
 /* What a task printed, on both outputs; what is missing of it is told. */
 void once_print_output(const struct baton_task_status *status);
 
+/* After a claim with this token, now and then: some of what has expired in the namespace, but `own_key`, is removed, so
+ * that it does not pile up. Takes the client's events; lasts no longer than SWEEP_MS, and tells nothing. */
+void once_sweep(struct baton *client, const char *own_key, uint64_t token);
+
 #endif

@@ -133,6 +133,10 @@ static int take_duration(const struct cli_option *option, const char *value, str
     snprintf(what, sizeof(what), "--%s", option->name);
     int64_t ms;
     bool is_long = option->kind == CLI_LONG_DURATION;
+    if (is_long && strcmp(value, "never") == 0) {
+        *(uint64_t *)option->into = 0;
+        return 0;
+    }
     int64_t max = option->max > 0 ? option->max : is_long ? CLI_DURATION_MAX_MS : UINT32_MAX;
     if (cli_duration(what, value, option->min, max, &ms, err) < 0)
         return -1;

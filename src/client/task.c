@@ -10,7 +10,7 @@ static_assert(BATON_TASK_OUTPUT_MAX == CLAIM_OUTPUT_MAX && BATON_TASK_WHAT_MAX =
 
 void baton_task_options_init(struct baton_task_options *options)
 {
-    *options = (struct baton_task_options){0};
+    *options = (struct baton_task_options){.expire_ms = BATON_TASK_EXPIRE_DEFAULT_MS};
 }
 
 static int check(const struct baton *b, const struct baton_task_options *options, struct baton_error *err)
@@ -135,7 +135,7 @@ const char *baton_task_key(const struct baton_task *task)
     return task->handle.name;
 }
 
-uint64_t baton_forget(struct baton_task *task, bool force, uint32_t timeout_ms)
+static uint64_t forget(struct baton_task *task, enum forget what, uint32_t timeout_ms)
 {
     struct baton_election *handle = &task->handle;
     struct baton *b = handle->client;
@@ -144,8 +144,18 @@ uint64_t baton_forget(struct baton_task *task, bool force, uint32_t timeout_ms)
         return 0;
     pthread_mutex_lock(&b->mutex);
     if (election_request(handle, "request to forget", &number))
-        core_forget_task(b->core, handle->core, number, force, clock_now_ms() + timeout_ms);
+        core_forget_task(b->core, handle->core, number, what, clock_now_ms() + timeout_ms);
     pthread_mutex_unlock(&b->mutex);
     client_wake(b);
     return number;
+}
+
+uint64_t baton_forget(struct baton_task *task, bool force, uint32_t timeout_ms)
+{
+    return forget(task, force ? FORGET_ALWAYS : FORGET_IDLE, timeout_ms);
+}
+
+uint64_t baton_forget_expired(struct baton_task *task, uint32_t timeout_ms)
+{
+    return forget(task, FORGET_EXPIRED, timeout_ms);
 }

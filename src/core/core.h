@@ -222,9 +222,13 @@ void core_forget(struct core *core, struct contest *contest);
 void core_transfer(struct core *core, struct contest *election, uint64_t request, const char *to_id, int64_t until_ms);
 void core_hold(struct core *core, struct contest *election, uint64_t request, const char *why, int64_t until_ms);
 void core_release(struct core *core, struct contest *election, uint64_t request, int64_t until_ms);
-/* Forget what is known of a task: it may be done once more. One that is being done only by `force`: its worker is told
- * to stop, and may do something until then. */
-void core_forget_task(struct core *core, struct contest *task, uint64_t request, bool force, int64_t until_ms);
+/* Forget what is known of a task: it may be done once more. */
+enum forget {
+    FORGET_IDLE,   /* not if it is being done */
+    FORGET_ALWAYS, /* also then: its worker is told to stop */
+    FORGET_EXPIRED /* only if its time is over: it could be done once more as it is */
+};
+void core_forget_task(struct core *core, struct contest *task, uint64_t request, enum forget what, int64_t until_ms);
 
 void *contest_user(const struct contest *contest);
 const char *contest_name(const struct contest *contest); /* NULL: all of its kind */

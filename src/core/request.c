@@ -67,9 +67,9 @@ void core_release(struct core *core, struct contest *election, uint64_t request,
     request_add(core, election, REQUEST_RELEASE, request, "", until_ms);
 }
 
-void core_forget_task(struct core *core, struct contest *task, uint64_t request, bool force, int64_t until_ms)
+void core_forget_task(struct core *core, struct contest *task, uint64_t request, enum forget what, int64_t until_ms)
 {
-    request_add(core, task, REQUEST_FORGET, request, "", until_ms)->force = force;
+    request_add(core, task, REQUEST_FORGET, request, "", until_ms)->forget = what;
 }
 
 struct request *request_of_ticket(struct core *core, uint64_t ticket)
@@ -163,7 +163,12 @@ static void forget_step(struct core *core, struct request *request)
         answer(core, request, BATON_NOT_FOUND, "nothing is known of a task '%s'", contest->name);
         return;
     }
-    if (!request->force && claim != NULL && claim->state == CLAIM_RUNNING &&
+    if (request->forget == FORGET_EXPIRED && (claim == NULL || !claim_expired(claim, core->wall_ms)) &&
+        rule(core, RULE_TASK_FORGET_EXPIRED)) {
+        answer(core, request, BATON_CONFLICT, "the task '%s' has not expired", contest->name);
+        return;
+    }
+    if (request->forget != FORGET_ALWAYS && claim != NULL && claim->state == CLAIM_RUNNING &&
         entries_place(entries, claim->cid) < entries->order.count) {
         answer(core, request, BATON_CONFLICT, "the task '%s' is being done by %.128s on %.64s", contest->name,
                claim->id, claim->host);

@@ -45,7 +45,8 @@
     RULE(TASK_RESULT_IS_FINAL, "what is done is not done again")                                                       \
     RULE(TASK_AT_MOST_ONCE, "what was lost is begun again only if both workers allow it")                              \
     RULE(TASK_ENTRY_WORKS_ONCE, "an entry that has worked does not work again, also when its claim is forgotten")      \
-    RULE(TASK_RESULT_BEFORE_REMOVAL, "the result is recorded before the worker's entry is removed")
+    RULE(TASK_RESULT_BEFORE_REMOVAL, "the result is recorded before the worker's entry is removed")                    \
+    RULE(TASK_FORGET_EXPIRED, "what is forgotten because its time is over has expired in the view that is compared")
 
 enum core_rule {
 #define RULE_NUMBER(name, text) RULE_##name,

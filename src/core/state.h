@@ -136,7 +136,8 @@ struct request {
     uint64_t term; /* of the leader that was asked to hand over; 0: not asked yet. Of a task: its claim's `created` */
     char *leader_id;
     struct attempt attempt;
-    bool written, force;
+    bool written;
+    enum forget forget;
 };
 
 /* Who has been succeeded leaves a moment later: what that takes would be taken from the one that begins just now, when

@@ -1,6 +1,7 @@
 """`baton once`: a command that runs once, on the local engine and on a real etcd."""
 
 import base64
+import datetime
 import json
 import os
 import re
@@ -371,7 +372,6 @@ def test_forget(place):
     (("--force", "k", "--", "true"), 64, "--force is for baton once forget"),
     (("--expired", "k", "--", "true"), 64, "--expired is for baton once forget"),
     (("--expire=soon", "k", "--", "true"), 64, "'soon' is no duration"),
-    (("--expire=0", "k", "--", "true"), 64, "too short"),
     (("--grace=9s", "--ttl=10s", "k", "--", "true"), 64, "choose a longer --ttl"),
     (("forget",), 64, "there is no command"),
     (("show",), 64, "there is no command"),
@@ -457,3 +457,48 @@ def test_at_most_once_whatever_is_lost(place, faults):
         assert state["state"] in ("failed", "lost"), state
         if state["state"] == "lost":
             assert told == {125}, (state, told)
+
+
+# ---- how long a result is kept ----
+
+def kept_ms(world, key):
+    told = world.run("once", "show", "--json", key).objects[0]
+    if told["expires"] is None:
+        return None
+    ended, expires = (datetime.datetime.fromisoformat(told[name].replace("Z", "+00:00")) for name in ("ended", "expires"))
+    return round((expires - ended).total_seconds() * 1000)
+
+
+@pytest.mark.parametrize("options, ms", [((), 30 * 86400 * 1000), (("--expire=never",), None), (("--expire=0",), None),
+                                         (("--expire=1.5s",), 1500), (("--expire=2h",), 7200 * 1000)])
+def test_a_result_is_kept_for_a_month_unless_told_otherwise(world, options, ms):
+    assert world.run("once", *options, "k", "--", "true").code == 0
+    assert kept_ms(world, "k") == ms
+
+
+def wait_expired(world, key):
+    deadline = time.monotonic() + LIMIT_S
+    while not world.run("once", "show", "--json", key).objects[0]["expired"]:
+        assert time.monotonic() < deadline
+
+
+def test_what_has_expired_is_removed_by_who_claims_next(place):
+    for key in ("a", "b", "c/d e"):
+        assert place.run("once", "--expire=400ms", key, "--", "false").code == 1
+    wait_expired(place, "c/d e")
+    assert place.run("once", "kept", "--", "true").code == 0
+    states = {task["task"]: task["state"] for task in place.run("once", "list", "--json").objects}
+    if place.url.startswith("local:"):  # etcd's revisions are those of all its users: there it is now and then
+        assert states == {"kept": "done"}
+    assert states["kept"] == "done"
+
+
+def test_only_what_has_expired_is_removed(world):
+    """Of a task that was taken up once more meanwhile, the new result stays."""
+    assert world.run("once", "--expire=400ms", "a", "--", "false").code == 1
+    wait_expired(world, "a")
+    again = world.start("once", "--any-command", "a", "--", "sh", "-c", "echo up; exec sleep 1000")
+    again.wait_line("up")
+    assert world.run("once", "forget", "--expired").code == 0
+    assert [task["state"] for task in world.run("once", "list", "--json").objects] == ["running"]
+    again.stop()

@@ -110,8 +110,8 @@ static void forget_task(struct world *world, int n)
     if (!node->up || node->paused_until_us > world->now_us)
         return;
     int64_t until_ms = node_clock_ms(world, node) + rng_range(&world->rng, 500, 20000);
-    world_note(world, "operator at n%d: forget t%u", n, node->task);
-    core_forget_task(node->core, node->election, ++world->order, false, until_ms);
+    world_note(world, "operator at n%d: forget t%u%s", n, node->task, world->tidy ? " if it has expired" : "");
+    core_forget_task(node->core, node->election, ++world->order, world->tidy ? FORGET_EXPIRED : FORGET_IDLE, until_ms);
     node_step(world, n, &(struct event){.kind = EVENT_TICK});
 }
 
@@ -270,6 +270,7 @@ void faults_init(struct world *world)
         world->weights[FAULT_TRANSFER] = world->weights[FAULT_HOLD] = 0;
     if (world->config.kind == SIM_LOCK)
         world->weights[FAULT_DELETE] = 0;
+    world->tidy = world->config.kind == SIM_TASK && rng_chance(&world->rng, 500);
     world->weights[FAULT_PAUSE]++; /* never none at all */
     if (world->weights[FAULT_POWER] > 2)
         world->weights[FAULT_POWER] = 2;

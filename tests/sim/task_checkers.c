@@ -136,6 +136,8 @@ void check_task_stored(struct world *world, const struct baton_write *write)
     if (write->kind == BATON_WRITE_REMOVE) {
         if (is(&task->record, "running") && task->begun && !world->config.wild)
             check_worker_gone(world, number);
+        if (world->tidy && !expired(world, &task->record))
+            world_fail(world, "R: t%u, %s, is forgotten before its time is over", number, task->record.state);
         world_note(world, "t%u is forgotten", number);
         task->record = (struct task_record){0};
         task->begun = false;

@@ -233,6 +233,7 @@ struct world {
     bool held;
     enum lock_kind lock_kind;
     unsigned task_count; /* that were wanted so far */
+    bool tidy;           /* operators forget only what has expired */
 };
 
 /* world.c */

@@ -289,6 +289,36 @@ static void test_a_result_expires(void **state)
     baton_close(b);
 }
 
+static void expect_reply(struct baton *b, uint64_t request, enum baton_code code)
+{
+    struct baton_event event = stage_wait(b, NULL, BATON_REPLY);
+    assert_int_equal(event.request, request);
+    assert_int_equal(event.code, code);
+}
+
+static void test_only_what_has_expired_is_forgotten_as_expired(void **state)
+{
+    struct baton_task_options options;
+    baton_task_options_init(&options);
+    assert_int_equal(options.expire_ms, UINT64_C(30) * 86400 * 1000);
+    struct baton *a = stage_open(*state, "a", 0);
+    struct baton_task *kept = want_as(a, "kept", &options);
+    expect_begin(a, kept);
+    expect_reply(a, baton_forget_expired(kept, 5000), BATON_CONFLICT); /* it is being done */
+    done(kept, 0);
+    expect_outcome(a, kept, BATON_OK, "");
+    expect_reply(a, baton_forget_expired(kept, 5000), BATON_CONFLICT);
+    options.expire_ms = 500;
+    struct baton_task *old = want_as(a, "old", &options);
+    expect_begin(a, old);
+    done(old, 0);
+    expect_outcome(a, old, BATON_OK, "");
+    stage_wait_until(baton_now_ms() + 510);
+    expect_reply(a, baton_forget_expired(old, 5000), BATON_OK);
+    expect_reply(a, baton_forget_expired(old, 5000), BATON_NOT_FOUND);
+    baton_close(a);
+}
+
 static void test_a_key_is_any_text(void **state)
 {
     struct baton *a = stage_open(*state, "a", 0);
@@ -493,6 +523,7 @@ int main(int argc, char **argv)
         STORY(test_who_only_tries_or_waits_in_vain_is_told_who_does_it),
         STORY(test_one_key_is_not_for_two_things),
         STORY(test_a_result_expires),
+        STORY(test_only_what_has_expired_is_forgotten_as_expired),
         STORY(test_a_key_is_any_text),
         STORY(test_outputs_of_any_bytes_are_kept_up_to_a_limit),
         STORY(test_what_is_forgotten_may_be_done_again),
