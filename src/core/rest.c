@@ -29,7 +29,8 @@ static size_t attentive(const struct core *core)
     return core->options.attentive != 0 ? core->options.attentive : ATTENTIVE;
 }
 
-/* Nothing of it is under way, and the view shows what was. */
+/* Nothing of it is under way, and the view shows what was. (What this client has left in the queue is removed one by
+ * one, and each removal is to be seen.) */
 static bool is_settled(const struct attempt *attempt, const struct view *view)
 {
     return attempt->ticket == 0 && !attempt->unknown && attempt->revision <= view->revision;
@@ -40,7 +41,7 @@ static bool may_rest(const struct core *core, const struct contest *contest)
     return contest->standing && !contest->resigning && !contest->forgotten && !contest->options.attentive &&
            contest->role == ROLE_FOLLOWING && contest->presence_seen && contest->view.ready && session_valid(core) &&
            is_settled(&contest->presence, &contest->view) && is_settled(&contest->decision, &contest->view) &&
-           !requests_about(core, contest);
+           !requests_about(core, contest) && !contest_is_haunted(core, contest);
 }
 
 static void add(struct keys *keys, const char *key)
