@@ -1,6 +1,7 @@
 /* guard_end.c: how a guard ends the session: the lifeline, the testament, and the hook that takes down what is no
  * process of the command. */
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -17,6 +18,7 @@
 /* The engine may be unreachable: it is tried again until the session has ended by itself, and a little longer, since an
  * engine may look for sessions that are over only now and then (etcd: every 500 ms). */
 #define END_LATE_MS 1000
+#define READERS_MS 500 /* then the outputs are given up; and it is tried on */
 #define GIVE_WAY_MS 2
 #define RENEW_TRY_MS 500 /* for one answer of the engine */
 
@@ -134,6 +136,28 @@ static void renew(struct watch *watch, int64_t now_ms)
 
 /* ---- the end ---- */
 
+/* Whoever reads what the command printed waits for the end of that, and not for the engine. */
+static void let_readers_go(struct watch *watch)
+{
+    command_drop_ready(watch);
+    int nowhere = open("/dev/null", O_RDWR | O_CLOEXEC);
+    for (int fd = STDIN_FILENO; nowhere >= 0 && fd <= STDERR_FILENO; fd++)
+        (void)dup2(nowhere, fd);
+}
+
+static int end_session(struct watch *watch, struct baton_error *err)
+{
+    struct baton_guard *guard = watch->ending.guard;
+    int64_t left_ms = watch->deadline_ms == NEVER_MS ? 0 : watch->deadline_ms - clock_now_ms();
+    uint32_t limit_ms = END_LATE_MS + (uint32_t)(left_ms > 0 ? left_ms : 0);
+    if (!watch->supervisor_dead)
+        return baton_guard_end(guard, limit_ms, err);
+    if (baton_guard_end(guard, limit_ms < READERS_MS ? limit_ms : READERS_MS, err) == 0)
+        return 0;
+    let_readers_go(watch);
+    return baton_guard_end(guard, limit_ms, err);
+}
+
 void ending_finish(struct watch *watch)
 {
     struct ending *ending = &watch->ending;
@@ -148,8 +172,7 @@ void ending_finish(struct watch *watch)
         ending->to_bequeath = true;
     }
     bequeath(watch);
-    int64_t left_ms = watch->deadline_ms == NEVER_MS ? 0 : watch->deadline_ms - clock_now_ms();
-    if (baton_guard_end(ending->guard, END_LATE_MS + (uint32_t)(left_ms > 0 ? left_ms : 0), &err) < 0)
+    if (end_session(watch, &err) < 0)
         watch_say_trouble(watch, "the session could not be ended", &err);
     /* Whoever was woken by that may wait for this very core: what is left to do here has time. */
     (void)poll(NULL, 0, GIVE_WAY_MS);
