@@ -177,7 +177,7 @@ static int make_pipes(int order[2], int report[2])
 /* Fork the next command beforehand: a takeover then waits for an exec only. */
 int command_prepare(struct watch *watch)
 {
-    int order[2], report[2];
+    int order[2] = {-1, -1}, report[2] = {-1, -1};
     watch->ready.wanted = false;
     if (watch->ready.pid > 0 || watch->options->argv == NULL)
         return 0;
@@ -495,14 +495,19 @@ void command_on_time(struct watch *watch, int64_t now_ms)
  * (process_mrelease(2) from here makes it no shorter.) */
 #define SLACK_MS_A_GIB 100
 
+int64_t slack_for(int64_t least_ms, int64_t resident_mib, int64_t left_ms)
+{
+    int64_t slack_ms = least_ms + resident_mib * SLACK_MS_A_GIB / 1024;
+    int64_t most_ms = left_ms * 3 / 8; /* it must not eat up the lease */
+    if (slack_ms > most_ms)
+        slack_ms = most_ms;
+    return slack_ms > least_ms ? slack_ms : least_ms;
+}
+
 int64_t command_slack_ms(const struct watch *watch, int64_t now_ms)
 {
-    int64_t slack_ms = watch->options->slack_ms;
+    int64_t least_ms = watch->options->slack_ms;
     if (watch->command.state == COMMAND_WAITING || watch->deadline_ms == NEVER_MS)
-        return slack_ms;
-    int64_t needed_ms = slack_ms + tree_resident_mib() * SLACK_MS_A_GIB / 1024;
-    int64_t most_ms = (watch->deadline_ms - now_ms) * 3 / 8; /* it must not eat up the lease */
-    if (needed_ms > most_ms)
-        needed_ms = most_ms;
-    return needed_ms > slack_ms ? needed_ms : slack_ms;
+        return least_ms;
+    return slack_for(least_ms, tree_resident_mib(), watch->deadline_ms - now_ms);
 }

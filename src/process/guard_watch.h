@@ -106,7 +106,8 @@ void command_set_environment(const struct guard_environment *environment);
 void command_become(
     const struct watch *watch); /* in a child: signals, OOM score and privileges as the command has them */
 void command_say_exited(struct watch *watch);
-int64_t command_slack_ms(const struct watch *watch, int64_t now_ms); /* what its end takes, by what it has */
+int64_t slack_for(int64_t least_ms, int64_t resident_mib, int64_t left_ms); /* with so much left of the lease */
+int64_t command_slack_ms(const struct watch *watch, int64_t now_ms);        /* what its end takes, by what it has */
 
 /* guard_end.c */
 void ending_take_lifeline(struct watch *watch, const struct order *order, int fd);

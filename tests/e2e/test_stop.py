@@ -48,8 +48,8 @@ def test_what_a_command_leaves_behind_is_told_and_has_the_grace(world, command):
                     script="setsid $0/server & while ! [ -e is-up ]; do sleep 0.01; done; exit 3")
     process.wait_line("^clean$")
     assert process.wait_exit() == 3
-    assert re.search("^baton: k: the command has ended and has left [12] process(es)? behind, which (is|are) ended, too$",
-                     process.stderr, re.MULTILINE)
+    told = "baton: k: the command has ended and has left [12] process(es)? behind, which (is|are) ended, too"
+    assert re.search(f"^{told}$", process.stderr, re.MULTILINE)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
