@@ -12,7 +12,8 @@
 #include "cli/supervisor.h"
 #include "process/capture.h"
 
-#define ONCE_LOST 125 /* as timeout(1) and others: it is not known what became of it */
+#define STOPPED_WAIT_MS 1000 /* for the reader of the output, after a signal */
+#define ONCE_LOST 125        /* as timeout(1) and others: it is not known what became of it */
 
 struct once {
     struct supervisor supervisor; /* first */
@@ -261,7 +262,7 @@ static int pass_on(struct once *once)
         struct capture *capture = &once->captures[i];
         let_signals_end();
         if (once->options->output)
-            capture_flush(capture);
+            capture_flush(capture, once->supervisor.stop_signal != 0 ? STOPPED_WAIT_MS : -1);
         if (capture->error != 0 && capture->error != EPIPE) {
             cli_error("the output could not be written: %s", strerror(capture->error));
             status = EX_IOERR;

@@ -99,10 +99,10 @@ void capture_finish(struct capture *capture)
         ;
 }
 
-void capture_flush(struct capture *capture)
+void capture_flush(struct capture *capture, int limit_ms)
 {
     if (capture->to != NULL)
-        printer_write(capture->to, capture->rest, capture->rest_size);
+        printer_write(capture->to, capture->rest, capture->rest_size, limit_ms);
     capture->rest_size = 0;
     check_reader(capture);
 }

@@ -32,8 +32,8 @@ struct pollfd capture_polled(const struct capture *capture);
 void capture_step(struct capture *capture);
 /* The command and all its descendants are over: take what is left in the pipe, and never wait. */
 void capture_finish(struct capture *capture);
-/* Pass on what is left; waits for as long as the reader takes. */
-void capture_flush(struct capture *capture);
+/* Pass on what is left; waits for the reader, but not longer than `limit_ms` (-1: as long as it takes). */
+void capture_flush(struct capture *capture, int limit_ms);
 /* The end of what was printed: its size. */
 size_t capture_end(const struct capture *capture, const char **ret);
 void capture_free(struct capture *capture);

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/base.h"
+#include "base/clock.h"
 
 #define STACK_BYTES (64 * 1024)
 
@@ -192,14 +193,17 @@ void printer_clear(struct printer *printer)
     (void)!read(printer->changed_fd, &times, sizeof(times));
 }
 
-void printer_write(struct printer *printer, const char *bytes, size_t size)
+void printer_write(struct printer *printer, const char *bytes, size_t size, int limit_ms)
 {
-    while (size > 0) {
+    int64_t until_ms = clock_now_ms() + limit_ms;
+    int left_ms = limit_ms;
+    while (size > 0 && (limit_ms < 0 || left_ms > 0)) {
         printer_clear(printer);
         size_t room = printer_room(printer);
         if (room == 0) {
             struct pollfd changed = {.fd = printer->changed_fd, .events = POLLIN};
-            (void)poll(&changed, 1, -1);
+            (void)poll(&changed, 1, left_ms);
+            left_ms = limit_ms < 0 ? -1 : (int)(until_ms - clock_now_ms());
             continue;
         }
         size_t part = size < room ? size : room;
@@ -207,7 +211,7 @@ void printer_write(struct printer *printer, const char *bytes, size_t size)
         bytes += part;
         size -= part;
     }
-    (void)printer_finish(printer, -1);
+    (void)printer_finish(printer, limit_ms < 0 ? -1 : left_ms > 0 ? left_ms : 0);
 }
 
 bool printer_finish(struct printer *printer, int limit_ms)

@@ -48,8 +48,8 @@ size_t printer_room(struct printer *printer);
 int printer_error(struct printer *printer);
 /* Forget that changed_fd was readable: before looking at what it tells of. */
 void printer_clear(struct printer *printer);
-/* Print all of it, and wait for that as long as it takes. */
-void printer_write(struct printer *printer, const char *bytes, size_t size);
+/* Print all of it, and wait for that, but not longer than `limit_ms` (-1: as long as it takes). */
+void printer_write(struct printer *printer, const char *bytes, size_t size, int limit_ms);
 /* Wait until all is written, but not longer than `limit_ms` (-1: as long as it takes). false: something is left. */
 bool printer_finish(struct printer *printer, int limit_ms);
 
