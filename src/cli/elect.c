@@ -1,50 +1,24 @@
-/* elect.c: `baton elect NAME`: hold a candidacy, print each change, run hooks.
- *
- * Hooks run one at a time, in order. States that came and went while a hook ran are left out, but never the last one.
- * The place is handed over when --on-follow has ended: until then this instance counts as the leader for others, and
- * not for itself. A hook that overruns the stop is killed, and nothing is handed over: the session ends by itself.
- */
+/* elect.c: `baton elect NAME`: hold a candidacy, print each change, run hooks (elect_hooks.c). */
 #include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/signalfd.h>
-#include <sys/wait.h>
 #include <sysexits.h>
 #include <unistd.h>
 
 #include "base/base.h"
 #include "base/clock.h"
-#include "cli/candidate.h"
+#include "cli/elect.h"
 #include "cli/present.h"
-#include "cli/trouble.h"
 #include "process/notify.h"
-#include "process/shell.h"
+#include "process/orphans.h"
 
-#define HOOK_KILL_MS 500 /* a hook that was killed is over by then, but for one that hangs in the kernel */
-
-struct elect {
-    struct candidate candidate;
-    const char *name, *on_lead, *on_follow;
-    struct baton *client;
-    struct baton_election *election;
-    int signal_fd;
-    uint64_t term;      /* led now; 0: none */
-    uint64_t told_term; /* of the leader that was printed last */
-    bool told_vacant;
-    bool leading, hook_leads; /* what is so, and what the last hook was started for */
-    bool stopping;            /* a stop is to be answered ... */
-    bool overrun;             /* ... but a hook was not in time: not while others wait for the session */
-    bool lost;                /* ... which is over: an answer comes too late for anybody */
-    int64_t limit_ms;         /* a hook that still runs then is killed; while stopping */
-    struct shell hook;
-    struct trouble trouble;
-    bool leaving, resigned, ready;
-    int status;
-};
+/* Of one that leaves: how long the engine may take to hear of it. Then its guard ends the session as that of a dead
+ * one. */
+#define END_MS 5000
 
 /* ---- print ---- */
 
@@ -59,8 +33,8 @@ static void print(struct elect *elect, const char *event, const char *id, uint64
     cli_line(stdout, cli_printable(line));
 }
 
-/* The leader, when it is another one than was told last. */
-static void print_leader(struct elect *elect)
+/* The leader, when it is another one than was told last; and at the start, whether this instance follows. */
+static void look(struct elect *elect)
 {
     struct baton_status *status;
     size_t count;
@@ -81,71 +55,21 @@ static void print_leader(struct elect *elect)
         elect->told_term = status->term;
     }
     elect->told_vacant = vacant;
+    elect_hooks_follow_first(elect, status);
     baton_status_free(status, count);
 }
 
-/* ---- hooks ---- */
-
-static void start_hook(struct elect *elect, const char *command)
-{
-    char term[24];
-    snprintf(term, sizeof(term), "%" PRIu64, elect->term);
-    setenv("BATON_NAME", elect->name, 1);
-    setenv("BATON_ID", baton_id(elect->client), 1);
-    setenv("BATON_URL", baton_url(elect->client), 1);
-    setenv("BATON_TERM", term, 1);
-    setenv("BATON_STATE", elect->leading ? "lead" : "follow", 1);
-    if (!shell_start(&elect->hook, command, NULL))
-        cli_error("%s: cannot run the hook '%s': %s", elect->name, command, strerror(errno));
-}
-
-static void answer_stop(struct elect *elect)
-{
-    bool in_time = !elect->overrun || elect->lost;
-    if (elect->stopping && in_time && elect->hook.pid == 0 && elect->hook_leads == elect->leading)
-        baton_stopped(elect->election);
-}
-
-/* Bring the hooks up to what is so. */
-static void run_hooks(struct elect *elect)
-{
-    while (elect->hook.pid == 0 && elect->hook_leads != elect->leading) {
-        const char *command = elect->leading ? elect->on_lead : elect->on_follow;
-        elect->hook_leads = elect->leading;
-        if (command != NULL)
-            start_hook(elect, command);
-    }
-    answer_stop(elect);
-}
-
-static void hook_ended(struct elect *elect, int status)
-{
-    if (WIFSIGNALED(status) || WEXITSTATUS(status) != 0)
-        cli_error("%s: the hook for '%s' has ended with status %d", elect->name, elect->hook_leads ? "lead" : "follow",
-                  WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status));
-    run_hooks(elect);
-}
-
-/* When the hooks of a stop must have ended: before `until_ms`. If that is over already, there is nothing left to save
- * for others, but what the hooks have set up must still be taken down: they get the whole grace. */
-static int64_t hook_limit_ms(const struct elect *elect, int64_t until_ms)
-{
-    int64_t limit_ms = until_ms - elect->candidate.slack_ms;
-    int64_t now_ms = baton_now_ms();
-    return limit_ms > now_ms ? limit_ms : now_ms + elect->candidate.grace_ms;
-}
-
-static void overrun(struct elect *elect)
-{
-    cli_error("%s: the hook for '%s' has not ended in time: it is killed, and the session ends", elect->name,
-              elect->hook_leads ? "lead" : "follow");
-    elect->overrun = true;
-    (void)shell_kill(&elect->hook, HOOK_KILL_MS);
-    elect->limit_ms = baton_now_ms() + elect->candidate.grace_ms;
-    run_hooks(elect); /* --on-follow comes even so, if this one was --on-lead */
-}
-
 /* ---- events ---- */
+
+void elect_leave(struct elect *elect, int status)
+{
+    if (elect->leaving)
+        return;
+    elect->leaving = true;
+    elect->status = status;
+    notify_say("STOPPING=1");
+    baton_resign(elect->election);
+}
 
 static void on_trouble(struct elect *elect, const struct baton_event *event)
 {
@@ -157,25 +81,48 @@ static void on_trouble(struct elect *elect, const struct baton_event *event)
         cli_error("%s: %s", elect->name, words);
 }
 
-static void on_event(struct elect *elect, const struct baton_event *event)
+/* What the guard writes for this process, if that is dead. */
+static void tell_testament(struct elect *elect)
+{
+    char testament[BATON_TESTAMENT_MAX];
+    baton_testament(elect->election, testament);
+    if (strcmp(testament, elect->testament) == 0)
+        return;
+    text_copy(elect->testament, sizeof(elect->testament), testament);
+    guard_testament(&elect->guard, testament);
+}
+
+static void on_lead(struct elect *elect, const struct baton_event *event)
 {
     char text[80];
+    elect->term = event->term;
+    elect->leading = true;
+    snprintf(text, sizeof(text), "this instance leads, term %" PRIu64, event->term);
+    print(elect, "lead", baton_id(elect->client), event->term, text);
+    notify_say("STATUS=leads");
+    elect_hooks_run(elect);
+}
+
+static void on_stop(struct elect *elect, const struct baton_event *event)
+{
+    char text[80];
+    snprintf(text, sizeof(text), "this instance stops: %.50s", event->text);
+    print(elect, "stop", baton_id(elect->client), event->term, text);
+    elect_hooks_stop(elect, event->until_ms);
+}
+
+static void on_event(struct elect *elect, const struct baton_event *event)
+{
     switch (event->kind) {
+    case BATON_SESSION:
+    case BATON_RENEWED:
+        elect_hooks_session(elect, event->until_ms, event->kind == BATON_SESSION);
+        return;
     case BATON_LEAD:
-        elect->term = event->term;
-        elect->leading = true;
-        snprintf(text, sizeof(text), "this instance leads, term %" PRIu64, event->term);
-        print(elect, "lead", baton_id(elect->client), event->term, text);
-        notify_say("STATUS=leads");
-        run_hooks(elect);
+        on_lead(elect, event);
         return;
     case BATON_STOP:
-        elect->stopping = true;
-        elect->leading = false;
-        elect->limit_ms = hook_limit_ms(elect, event->until_ms);
-        snprintf(text, sizeof(text), "this instance stops: %.50s", event->text);
-        print(elect, "stop", baton_id(elect->client), event->term, text);
-        run_hooks(elect);
+        on_stop(elect, event);
         return;
     case BATON_FOLLOW:
         elect->stopping = elect->overrun = elect->lost = false;
@@ -183,12 +130,12 @@ static void on_event(struct elect *elect, const struct baton_event *event)
         notify_say("STATUS=follows");
         return;
     case BATON_CHANGED:
-        print_leader(elect);
+        look(elect);
         return;
     case BATON_LOST_SESSION:
         print(elect, "lost", NULL, 0, "the session is over");
         elect->lost = elect->stopping;
-        answer_stop(elect);
+        elect_hooks_run(elect);
         return;
     case BATON_TROUBLE:
     case BATON_RECOVERED:
@@ -205,23 +152,80 @@ static void on_event(struct elect *elect, const struct baton_event *event)
     }
 }
 
-static void leave(struct elect *elect)
+static void on_baton(struct elect *elect)
 {
-    if (elect->leaving)
-        return;
-    elect->leaving = true;
-    notify_say("STOPPING=1");
-    baton_resign(elect->election);
+    struct baton_event event;
+    bool any = false;
+    while (!elect->resigned && baton_next(elect->client, &event)) {
+        on_event(elect, &event);
+        any = true;
+    }
+    if (any && !elect->resigned)
+        tell_testament(elect);
 }
 
 /* Nobody reads what is printed any more, or it cannot be written: hand over and end. */
 static void check_output(struct elect *elect, bool reader_gone)
 {
     enum cli_out out = cli_flush();
-    if (elect->leaving || (out == CLI_OUT_OK && !reader_gone))
+    if (out != CLI_OUT_OK || reader_gone)
+        elect_leave(elect, out == CLI_OUT_FAILED ? EX_IOERR : 0);
+}
+
+static void on_signals(struct elect *elect, bool *ret_children)
+{
+    struct signalfd_siginfo info;
+    while (read(elect->signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
+        if (info.ssi_signo == SIGCHLD) {
+            *ret_children = true;
+            continue;
+        }
+        elect->hurried = elect->stop_signal != 0;
+        elect->stop_signal = (int)info.ssi_signo;
+        elect_leave(elect, 0);
+    }
+}
+
+/* What hooks have left behind is a child of this process, which is a subreaper because of its guard. */
+static void collect_orphans(const struct elect *elect)
+{
+    const pid_t known[] = {elect->guard.pid, elect->hook.pid};
+    orphans_collect(known, COUNT_OF(known));
+}
+
+/* ---- time ---- */
+
+static int wait_ms(const struct elect *elect)
+{
+    /* The library renews only while this loop turns; a renewal makes it turn, so this is for when there is none. */
+    int64_t now_ms = baton_now_ms(), wake_ms = now_ms + (int64_t)elect->candidate.ttl_ms * 3 / 8;
+    if (elect_hooks_wake_ms(elect) < wake_ms)
+        wake_ms = elect_hooks_wake_ms(elect);
+    if (trouble_wake_ms(&elect->trouble) < wake_ms)
+        wake_ms = trouble_wake_ms(&elect->trouble);
+    if (elect->end_ms < wake_ms)
+        wake_ms = elect->end_ms;
+    return wake_ms <= now_ms ? 0 : wake_ms - now_ms > 60000 ? 60000 : (int)(wake_ms - now_ms);
+}
+
+static void on_time(struct elect *elect)
+{
+    char text[TROUBLE_TEXT];
+    int64_t now_ms = baton_now_ms();
+    const char *still = trouble_due(&elect->trouble, baton_url(elect->client), text);
+    if (still != NULL)
+        cli_error("%s: %s", elect->name, still);
+    if (now_ms >= elect->settle_ms)
+        look(elect);
+    elect_hooks_on_time(elect, now_ms);
+    if (!elect->leaving || elect->resigned || elect->hurried || !elect_hooks_are_done(elect))
         return;
-    elect->status = out == CLI_OUT_FAILED ? EX_IOERR : 0;
-    leave(elect);
+    if (elect->end_ms == NEVER_MS)
+        elect->end_ms = now_ms + END_MS;
+    if (now_ms < elect->end_ms)
+        return;
+    cli_error("%s: %s has not answered: the guard ends the session", elect->name, baton_url(elect->client));
+    elect->given_up = true;
 }
 
 static void turn(struct elect *elect)
@@ -231,34 +235,23 @@ static void turn(struct elect *elect)
                               {.fd = elect->signal_fd, .events = POLLIN},
                               {.fd = elect->hook.pidfd, .events = POLLIN},
                               {.fd = elect->leaving ? -1 : STDOUT_FILENO},
-                              {.fd = cli_out_changed_fd(), .events = POLLIN}};
-    int64_t wait_ms = -1;
-    int64_t wake_ms = trouble_wake_ms(&elect->trouble);
-    if (elect->stopping && elect->hook.pid > 0 && elect->limit_ms < wake_ms)
-        wake_ms = elect->limit_ms;
-    if (wake_ms != NEVER_MS) {
-        wait_ms = wake_ms - baton_now_ms();
-        wait_ms = wait_ms > 0 ? wait_ms < 60000 ? wait_ms : 60000 : 0;
-    }
-    if (poll(polled, COUNT_OF(polled), (int)wait_ms) < 0 && errno != EINTR)
+                              {.fd = cli_out_changed_fd(), .events = POLLIN},
+                              {.fd = elect->guard_gone ? -1 : elect->guard.fd, .events = POLLIN}};
+    bool children = false;
+    if (poll(polled, COUNT_OF(polled), wait_ms(elect)) < 0 && errno != EINTR)
         return;
-    char text[TROUBLE_TEXT];
-    const char *still = trouble_due(&elect->trouble, baton_url(elect->client), text);
-    if (still != NULL)
-        cli_error("%s: %s", elect->name, still);
-    struct baton_event event;
-    while (!elect->resigned && baton_next(elect->client, &event))
-        on_event(elect, &event);
-    int status;
-    if (polled[2].revents != 0 && shell_ended(&elect->hook, &status))
-        hook_ended(elect, status);
+    baton_alive(elect->client);
+    if (polled[5].revents != 0) /* first: it may have taken down what the library tells to stop */
+        elect_hooks_on_guard(elect);
+    on_baton(elect);
+    if (polled[2].revents != 0)
+        elect_hooks_on_end(elect);
     if (polled[3].revents != 0 || polled[4].revents != 0)
         check_output(elect, polled[3].revents != 0);
-    struct signalfd_siginfo info;
-    while (read(elect->signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info))
-        leave(elect);
-    if (elect->stopping && elect->hook.pid > 0 && baton_now_ms() >= elect->limit_ms)
-        overrun(elect);
+    on_signals(elect, &children);
+    on_time(elect);
+    if (children)
+        collect_orphans(elect);
 }
 
 /* ---- begin and end ---- */
@@ -303,31 +296,58 @@ static int parse(int argc, char **argv, struct elect *into)
     return candidate_fit(&into->candidate, "elect");
 }
 
+/* The hooks have until `until_ms` less what the guard needs to do their work, and to kill. */
+static int stand(struct elect *elect, struct baton_error *err)
+{
+    const struct candidate *candidate = &elect->candidate;
+    struct baton_stand_options options;
+    bool needs_time = elect->on_lead != NULL || elect->on_follow != NULL;
+    if (candidate_open(candidate, true, &elect->client, err) < 0)
+        return -1;
+    baton_stand_options_init(&options);
+    options.priority = candidate->priority;
+    options.preempt = candidate->preempt;
+    options.attentive = candidate->attentive;
+    options.stop_ms = needs_time ? candidate->grace_ms + elect->guard_ms + candidate->slack_ms : 0;
+    return baton_stand(elect->client, elect->name, &options, &elect->election, err);
+}
+
+/* The engine is not waited for: the guard sees the death of this process, and does the rest. */
+static void go(const struct elect *elect)
+{
+    (void)cli_print_end();
+    _exit(elect->hurried ? 128 + elect->stop_signal : elect->status);
+}
+
 static int run(int argc, char **argv)
 {
-    static const int caught[] = {SIGTERM, SIGINT, SIGQUIT, SIGHUP};
-    struct elect elect = {0};
+    static const int caught[] = {SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGCHLD};
+    static struct elect elect = {.end_ms = NEVER_MS};
     struct baton_error err;
-    shell_init(&elect.hook);
+    elect_hooks_init(&elect);
     candidate_init(&elect.candidate);
     elect.candidate.attentive = true;
     int status = parse(argc, argv, &elect);
     if (status != CLI_GO)
         return status;
     (void)notify_init();
+    candidate_ignored(&elect.ignored);
     elect.signal_fd = candidate_signals(caught, COUNT_OF(caught));
     if (elect.signal_fd < 0)
         return EX_OSERR;
+    int begun = elect_hooks_begin(&elect, &err);
     cli_print_begin();
-    bool needs_time = elect.on_lead != NULL || elect.on_follow != NULL;
-    if (candidate_open(&elect.candidate, false, &elect.client, &err) < 0 ||
-        candidate_stand(&elect.candidate, elect.client, elect.name, needs_time, &elect.election, &err) < 0)
+    if (elect.candidate.json)
+        cli_print_json(stdout, elect.name);
+    if (begun < 0 || stand(&elect, &err) < 0)
         elect.status = cli_fail(&err);
     else
-        while (!elect.resigned)
+        while (!elect.resigned && !elect.hurried && !elect.given_up)
             turn(&elect);
-    (void)shell_kill(&elect.hook, HOOK_KILL_MS);
+    if (elect.hurried || elect.given_up)
+        go(&elect);
     baton_close(elect.client);
+    guard_bye(&elect.guard);
     close(elect.signal_fd);
     return elect.status;
 }

@@ -149,9 +149,9 @@ void guard_down(struct guard *guard)
     order(guard, &(struct order){.kind = ORDER_DOWN}, -1);
 }
 
-void guard_hook(struct guard *guard, pid_t pid)
+void guard_hook(struct guard *guard, pid_t pid, int pidfd)
 {
-    order(guard, &(struct order){.kind = ORDER_HOOK, .number = (int)pid}, -1);
+    order(guard, &(struct order){.kind = ORDER_HOOK, .number = (int)pid}, pidfd);
 }
 
 void guard_signal(struct guard *guard, int number)

@@ -78,8 +78,8 @@ void guard_spawn(struct guard *guard, const struct guard_environment *environmen
 /* There is nothing to take down for the end hook any more. */
 void guard_down(struct guard *guard);
 /* The supervisor runs a hook of its own, in a process group of its own (0: none): it does not outlive the supervisor,
- * and is over before the end hook begins. Its pid must not have been waited for yet. */
-void guard_hook(struct guard *guard, pid_t pid);
+ * and is over before the end hook begins. `pidfd` (pidfd_open(2)) stays the caller's. */
+void guard_hook(struct guard *guard, pid_t pid, int pidfd);
 void guard_signal(struct guard *guard, int number); /* to the command's process group */
 /* The stop: `number` to every process of the command now (0: nothing), SIGKILL to all that are left at kill_at_ms, and
  * never later than at deadline - slack. If the guard has not begun with that at limit_ms, it hangs. A further stop can

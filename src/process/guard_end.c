@@ -21,6 +21,7 @@
 #define READERS_MS 500 /* then the outputs are given up; and it is tried on */
 #define GIVE_WAY_MS 2
 #define RENEW_TRY_MS 500 /* for one answer of the engine */
+#define HOOK_KILL_MS 500 /* a hook that was killed is over by then, but for one that hangs in the kernel */
 
 /* ---- the lifeline and the testament ---- */
 
@@ -43,6 +44,7 @@ void ending_take_lifeline(struct watch *watch, const struct order *order, int fd
         watch_say_trouble(watch, "the guard cannot hold or end the session when it must", &err);
         return;
     }
+    ending->holds = fd >= 0;
     ending->lifeline = (struct baton_lifeline){.session = order->lifeline.session, .fd = fd};
     text_copy(ending->lifeline.text, sizeof(ending->lifeline.text), order->lifeline.text);
 }
@@ -182,31 +184,25 @@ void ending_finish(struct watch *watch)
 
 /* ---- hooks ---- */
 
-void ending_take_hook(struct watch *watch, pid_t pid)
+void ending_take_hook(struct watch *watch, pid_t pid, int pidfd)
 {
     struct ending *ending = &watch->ending;
     if (ending->hook_pidfd >= 0)
         close(ending->hook_pidfd);
-    ending->hook_pidfd = -1;
+    ending->hook_pidfd = pidfd;
     ending->hook = pid;
-    if (pid <= 0)
-        return;
-    int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
-    /* Held now, and a child of the supervisor after that: it is no other one of the same number. */
-    if (pidfd >= 0 && tree_is_child(pid, watch->base->supervisor))
-        ending->hook_pidfd = pidfd;
-    else if (pidfd >= 0)
-        close(pidfd);
 }
 
 void ending_kill_hook(struct watch *watch)
 {
     struct ending *ending = &watch->ending;
     struct pollfd dead = {.fd = ending->hook_pidfd, .events = POLLIN};
-    /* A dead one may have been collected, and its number used again. */
-    if (ending->hook_pidfd >= 0 && poll(&dead, 1, 0) == 0)
+    /* While it lives, its number is its own. */
+    if (ending->hook_pidfd >= 0 && poll(&dead, 1, 0) == 0) {
         kill(-ending->hook, SIGKILL);
-    ending_take_hook(watch, 0);
+        (void)poll(&dead, 1, HOOK_KILL_MS);
+    }
+    ending_take_hook(watch, 0, -1);
 }
 
 static void become_hook(struct watch *watch)
@@ -225,6 +221,7 @@ bool ending_start_hook(struct watch *watch)
     struct ending *ending = &watch->ending;
     if (watch->options->end_hook == NULL || !ending->armed)
         return false;
+    ending_kill_hook(watch); /* that of a supervisor that hangs */
     ending->armed = false;
     ending->end_hook = fork();
     if (ending->end_hook == 0)
@@ -237,7 +234,12 @@ bool ending_start_hook(struct watch *watch)
         return false;
     }
     setpgid(ending->end_hook, ending->end_hook);
-    ending->end_hook_kill_ms = clock_now_ms() + watch->options->end_hook_ms;
+    ending->end_hook_ms = clock_now_ms();
+    ending->end_hook_kill_ms = ending->end_hook_ms + watch->options->end_hook_ms;
+    /* Where nothing but the time holds the session, it must be over before the next one can begin. */
+    int64_t latest_ms = watch->deadline_ms == NEVER_MS ? NEVER_MS : watch->deadline_ms - watch->options->slack_ms / 2;
+    if (!ending->holds && latest_ms < ending->end_hook_kill_ms)
+        ending->end_hook_kill_ms = latest_ms;
     return true;
 }
 
@@ -251,6 +253,7 @@ void ending_on_time(struct watch *watch, int64_t now_ms)
         return;
     ending->end_hook_kill_ms = NEVER_MS; /* its death ends the session */
     kill(-ending->end_hook, SIGKILL);
-    error_set(&err, BATON_UNAVAILABLE, "it has not ended within %u ms, and is killed", watch->options->end_hook_ms);
+    error_set(&err, BATON_UNAVAILABLE, "it has not ended within %lld ms, and is killed",
+              (long long)(now_ms - ending->end_hook_ms));
     watch_say_trouble(watch, "the hook for 'follow'", &err);
 }

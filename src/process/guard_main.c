@@ -168,7 +168,7 @@ static void obey(struct watch *watch, const struct order *order, int fd)
             command_set_state(&watch->command, COMMAND_WAITING);
         return;
     case ORDER_HOOK:
-        ending_take_hook(watch, (pid_t)order->number);
+        ending_take_hook(watch, (pid_t)order->number, fd);
         return;
     case ORDER_SIGNAL:
         command_signal(watch, order->number);

@@ -54,12 +54,14 @@ struct ending {
     struct baton_guard *guard;
     struct baton_lifeline lifeline; /* not opened yet */
     bool has_lifeline;
+    bool holds;       /* it has a descriptor, without which the place cannot pass on */
     bool to_bequeath; /* the engine's guard does not know the testament yet */
     char testament[BATON_TESTAMENT_MAX];
     bool armed;                           /* the end hook has something to take down */
     struct guard_environment environment; /* of the end hook */
     int64_t renew_ms;                     /* when to renew the session, as long as something is left; NEVER_MS */
     pid_t end_hook;                       /* that runs; 0 */
+    int64_t end_hook_ms;                  /* since when */
     int64_t end_hook_kill_ms;
     pid_t hook; /* of the supervisor; 0 */
     int hook_pidfd;
@@ -112,8 +114,8 @@ int64_t command_slack_ms(const struct watch *watch, int64_t now_ms);        /* w
 /* guard_end.c */
 void ending_take_lifeline(struct watch *watch, const struct order *order, int fd);
 void ending_take_testament(struct watch *watch, const char *text);
-void ending_take_hook(struct watch *watch, pid_t pid);
-void ending_kill_hook(struct watch *watch); /* the supervisor's, which is dead */
+void ending_take_hook(struct watch *watch, pid_t pid, int pidfd); /* takes the descriptor over */
+void ending_kill_hook(struct watch *watch);                       /* the supervisor's, which is dead */
 bool ending_is_unprepared(const struct watch *watch);
 void ending_prepare(struct watch *watch);
 bool ending_start_hook(struct watch *watch); /* false: there is none to run */

@@ -2,18 +2,20 @@
 #include "process/shell.h"
 
 #include <errno.h>
-#include <poll.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <spawn.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/clock.h"
+
 extern char **environ;
 
 void shell_init(struct shell *shell)
 {
-    *shell = (struct shell){.pidfd = -1};
+    *shell = (struct shell){.pidfd = -1, .order_fd = -1};
 }
 
 bool shell_start(struct shell *shell, const char *command, char *const *environment)
@@ -40,8 +42,55 @@ bool shell_start(struct shell *shell, const char *command, char *const *environm
     return true;
 }
 
+/* The child. It has been forked from a process with threads: only what is safe in a signal handler. */
+static void wait_and_become(const char *command, char *const *environment, int order_fd)
+{
+    char *argv[] = {(char *)"sh", (char *)"-c", (char *)command, NULL};
+    int64_t latest_ms;
+    sigset_t none;
+    setpgid(0, 0);
+    if (read(order_fd, &latest_ms, sizeof(latest_ms)) != (ssize_t)sizeof(latest_ms) || clock_now_ms() >= latest_ms)
+        _exit(SHELL_LATE);
+    signal(SIGPIPE, SIG_DFL);
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    execve("/bin/sh", argv, environment);
+    _exit(127);
+}
+
+bool shell_prepare(struct shell *shell, const char *command, char *const *environment)
+{
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC) < 0)
+        return false;
+    pid_t pid = fork();
+    if (pid == 0) {
+        close(ends[1]); /* so that the end of this process is seen */
+        wait_and_become(command, environment != NULL ? environment : environ, ends[0]);
+    }
+    close(ends[0]);
+    if (pid < 0) {
+        int error = errno;
+        close(ends[1]);
+        errno = error;
+        return false;
+    }
+    setpgid(pid, pid); /* in both: whoever is first */
+    *shell = (struct shell){.pid = pid, .pidfd = (int)syscall(SYS_pidfd_open, pid, 0), .order_fd = ends[1]};
+    return true;
+}
+
+void shell_go(struct shell *shell, int64_t latest_ms)
+{
+    (void)!write(shell->order_fd, &latest_ms, sizeof(latest_ms)); /* one that is dead already is found dead */
+    close(shell->order_fd);
+    shell->order_fd = -1;
+}
+
 static void forget(struct shell *shell)
 {
+    if (shell->order_fd >= 0)
+        close(shell->order_fd);
     if (shell->pidfd >= 0)
         close(shell->pidfd);
     shell_init(shell);
@@ -72,21 +121,13 @@ static void kill_group(const struct shell *shell)
         kill(-shell->pid, SIGKILL);
 }
 
+void shell_end(struct shell *shell)
+{
+    kill_group(shell);
+}
+
 void shell_drop(struct shell *shell)
 {
     kill_group(shell);
     forget(shell);
-}
-
-bool shell_kill(struct shell *shell, int limit_ms)
-{
-    struct pollfd ended = {.fd = shell->pidfd, .events = POLLIN};
-    bool over = true;
-    kill_group(shell);
-    if (shell->pid > 0) {
-        (void)poll(&ended, 1, limit_ms);
-        over = waitpid(shell->pid, NULL, WNOHANG) != 0;
-    }
-    forget(shell);
-    return over;
 }
