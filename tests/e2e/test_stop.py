@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -101,3 +102,54 @@ def test_a_stopped_command_ends_and_what_it_has_stopped(world):
     process.signal(signal.SIGTERM)
     assert process.wait_exit() == 128 + signal.SIGTERM
     wait_dead(int(match[1]))
+
+
+# ---- what raises its privileges ----
+
+USER = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
+
+
+@pytest.fixture
+def raising_world(open_world):
+    """`raise COMMAND` is a set-uid program of root's there."""
+    if os.geteuid() != 0 or os.statvfs(open_world.folder).f_flag & os.ST_NOSUID:
+        pytest.skip("set-uid programs of root's are needed")
+    open_world.raiser = os.path.join(open_world.folder, "raise")
+    shutil.copy(os.path.join(os.path.dirname(BATON), "tests", "unit", "raise"), open_world.raiser)
+    os.chmod(open_world.raiser, 0o4755)
+    os.chmod(open_world.folder, 0o755)
+    os.chown(open_world.state, 65534, 65534)
+    return open_world
+
+
+def run_as_user(world, instance, *options, script):
+    return world.start_command([*USER, world.baton, "run", "--id", instance, "--ttl=2s", *options, "k", "--", "sh", "-c",
+                                script])
+
+
+def test_a_command_of_a_user_cannot_raise_its_privileges(raising_world):
+    process = run_as_user(raising_world, "a", script=f"exec {raising_world.raiser} true")
+    assert process.wait_exit() == 77
+    assert "raise: Operation not permitted" in process.stderr
+
+
+@pytest.mark.parametrize("dies", ["supervisor", "guard"])
+def test_what_has_raised_its_privileges_keeps_the_place(raising_world, dies):
+    first = run_as_user(raising_world, "a", "--allow-privileges",
+                        script=f"exec {raising_world.raiser} sh -c 'echo $$; exec sleep 1000'")
+    pid = int(first.wait_line(r"^(\d+)$")[0][1])
+    second = run_as_user(raising_world, "b", script=f"[ -e /proc/{pid} ] && echo BESIDE; echo up")
+    raising_world.wait_error(second, "stands as b")
+    if dies == "supervisor":
+        first.signal(signal.SIGKILL)
+        time.sleep(5)  # more than two leases: nothing tells that nothing happens
+    else:
+        os.kill(guard_of(first), signal.SIGKILL)
+        raising_world.wait_error(first, rf"cannot end process {pid} \(sleep\): Operation not permitted")
+        time.sleep(5)
+    second.drain()
+    assert second.seen == []
+    os.kill(pid, signal.SIGKILL)
+    second.wait_line("^up$")
+    assert "BESIDE" not in second.seen
+    second.wait_exit()
