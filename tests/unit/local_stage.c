@@ -154,7 +154,7 @@ static const struct {
 
 struct child child_start(const struct as *as, const char *const arguments[])
 {
-    int fds[2], self = open("/proc/self/exe", O_RDONLY);
+    int fds[2] = {-1, -1}, self = open("/proc/self/exe", O_RDONLY);
     assert_true(self >= 0 && pipe(fds) == 0);
     char *argv[8] = {(char *)"test_local"};
     for (size_t i = 0; arguments[i] != NULL; i++)
