@@ -10,8 +10,8 @@ import pytest
 from conftest import BATON, children, wait_dead
 
 STRANGER = ("local: {} is in use by processes with another boot id or boot clock than here (a container may have its "
-            "own), so nobody could tell who is alive; nothing was changed; give each side a directory of its own, or "
-            "use an engine such as etcd\n")
+            "own), or of a version of baton that shares memory in another way, so nobody could tell who is alive; "
+            "nothing was changed; give each side a directory of its own, or use an engine such as etcd\n")
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
 
