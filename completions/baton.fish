@@ -97,7 +97,7 @@ complete -c baton -n '__baton_in once' -s E -l conflict-exit-code -x -d 'the exi
 complete -c baton -n '__baton_in once' -l at-least-once -d 'run it again when its instance is lost'
 complete -c baton -n '__baton_in once' -l retries -x -d 'run it again after a failure'
 complete -c baton -n '__baton_in once' -l retry-after -x -d 'not sooner after the failure'
-complete -c baton -n '__baton_in once' -l expire -x -d 'forget how it ended after this time (30d, never)'
+complete -c baton -n '__baton_in once' -l expire -x -d 'forget how it ended after this time (400d, never)'
 complete -c baton -n '__baton_in once' -s o -l output -d 'keep what it prints'
 complete -c baton -n '__baton_in once' -l any-command -d 'do not mind another command'
 complete -c baton -n '__baton_in once' -l force -d 'forget also what is being run'

@@ -50,8 +50,8 @@ extern "C" {
 #define BATON_SLOTS_MAX 1000000     /* of a lock */
 #define BATON_SHARED UINT32_MAX     /* ... of a shared lock: as many as there are */
 #define BATON_TASK_OUTPUT_MAX 16384 /* bytes that are kept of each of a task's two outputs */
-#define BATON_TASK_EXPIRE_DEFAULT_MS UINT64_C(2592000000) /* 30 days: how long a task's result is kept */
-#define BATON_TASK_WHAT_MAX 256                           /* bytes of what a task is said to be */
+#define BATON_TASK_EXPIRE_DEFAULT_MS UINT64_C(34560000000) /* 400 days: how long a task's result is kept */
+#define BATON_TASK_WHAT_MAX 256                            /* bytes of what a task is said to be */
 
 struct baton;          /* one connection of this process to a namespace, with one session at a time */
 struct baton_election; /* a candidacy in one election, or the observation of one */
@@ -300,7 +300,7 @@ BATON_API void baton_lock_status_free(struct baton_lock_status *status, size_t c
  * cost of one read. So a task is done at most once. Where a worker was lost nobody knows how far it came; it is begun
  * again only where both say `at_least_once`.
  *
- * A result expires 30 days after the end unless other times are asked for; after that, who wants the task does it once
+ * A result expires 400 days after the end unless other times are asked for; after that, who wants the task does it once
  * more. So what must never be done twice (a migration) says `expire_ms` 0: never.
  */
 struct baton_task_options {
