@@ -92,11 +92,13 @@ def log_of(world):
 
 def hands_over_in_order(world, a):
     """`a` leads, and hands over to `b`: its hook comes before that of `b`."""
+    world.start_command(["tail", "-n", "+1", "-F", f"{world.folder}/log"]).wait_line("^a up$")
     b = started(world, elect("b"))
     changes = world.watch("vip")
     changes.wait_object(change="join", id="b")
     assert world.run("transfer", "--to", "b", "vip").code == 0
     changes.wait_object(change="lead", id="b")
+    world.start_command(["tail", "-n", "+1", "-F", f"{world.folder}/log"]).wait_line("^b up$")
     b.stop()
     assert log_of(world)[:3] == ["a up", "a down", "b up"], a
 
