@@ -97,6 +97,7 @@ def test_what_nobody_could_take_down_is_taken_down_at_the_next_start(world):
     changes = world.watch("db")
     a = elect(world, "a", "--ttl", "1s", *HOOKS)
     wait_word(world, "lead:a")
+    changes.wait_object(change="lead", id="a")
     guard = guard_of(a)
     freeze(a.pid)
     for pid in (guard, a.pid):
