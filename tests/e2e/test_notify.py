@@ -167,7 +167,8 @@ def test_a_start_period_ends_with_ready(world):
     process.wait_line("^quiet$")
     assert process.wait_exit() == 124
     assert "has failed its health check 3 times in a row" in process.stderr
-    process, _ = up(world, "--start-period", "1000s", "--watchdog", "100ms", script=UP + script, env={"SAY": SAY_AND_GO})
+    process, _ = up(world, "--start-period", "1000s", "--watchdog", "100ms", script=UP + script,
+                    env={"SAY": SAY_AND_GO})
     assert process.wait_exit() == 124
     assert "the command is ready" in process.stderr and "has not said WATCHDOG=1 in time" in process.stderr
 
@@ -180,7 +181,8 @@ def test_a_start_period_ends_when_it_is_over(world):
 
 
 def test_a_start_period_begins_with_each_start(world):
-    script = ("echo >>starts; test $(wc -l <starts) = 1 || { sleep .5; echo slow; }; " + PYTHON + " -c \"$SAY\" READY=1;"
+    script = ("echo >>starts; test $(wc -l <starts) = 1 || { sleep .5; echo slow; }; " + PYTHON +
+              " -c \"$SAY\" READY=1;"
               "test $(wc -l <starts) = 2 && exec sleep 1000")
     process, _ = up(world, "--restart", "always", "--start-period", "1000s", "--watchdog", "200ms", "--json",
                     script=UP + script, env={"SAY": SAY_AND_GO})

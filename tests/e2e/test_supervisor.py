@@ -105,8 +105,8 @@ def test_what_health_checks_leave_behind_is_collected(world):
 
 def test_a_health_check_that_was_killed_is_collected(world):
     """One that takes too long is killed, and waited for by nobody in particular."""
-    process = start(world, "run", "--restart", "always", "--health", "echo $$ >>pids; exec sleep 1000", "--health-every",
-                    "50ms")
+    process = start(world, "run", "--restart", "always", "--health", "echo $$ >>pids; exec sleep 1000",
+                    "--health-every", "50ms")
     process.wait_line("^up$")
     world.wait_error(process, "has failed its health check 3 times in a row")
     with open(f"{world.folder}/pids", encoding="ascii") as pids:
@@ -288,8 +288,8 @@ def test_what_cannot_be_killed_keeps_the_place_until_it_is_gone(ordinary, verb, 
         process.signal(signal.SIGTERM)
     else:
         os.kill(guard_of(process), signal.SIGKILL)
-    ordinary.wait_error(process, rf"^baton: x: cannot end process {pid} \(sh\): Operation not permitted; the \w+ does not "
-                                 "pass on before it is gone$")
+    ordinary.wait_error(process, rf"^baton: x: cannot end process {pid} \(sh\): Operation not permitted; the \w+ "
+                                 "does not pass on before it is gone$")
     for _ in range(3):
         process.signal(signal.SIGTERM)
     ordinary.wait_error(process, "is kept until it is gone")
