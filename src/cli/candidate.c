@@ -74,12 +74,13 @@ static bool is_ignored(int number)
     return sigaction(number, NULL, &action) == 0 && (action.sa_flags & SA_SIGINFO) == 0 && action.sa_handler == SIG_IGN;
 }
 
-void candidate_ignored(sigset_t *ret)
+void candidate_inherited(struct guard_signals *ret)
 {
-    sigemptyset(ret);
+    sigprocmask(SIG_SETMASK, NULL, &ret->blocked);
+    sigemptyset(&ret->ignored);
     for (int number = 1; number <= SIGRTMAX; number++)
         if (is_ignored(number))
-            sigaddset(ret, number);
+            sigaddset(&ret->ignored, number);
 }
 
 int candidate_signals(const int *numbers, size_t count)

@@ -8,6 +8,7 @@
 
 #include "baton/baton.h"
 #include "cli/cli.h"
+#include "process/guard.h"
 
 #define CANDIDATE_GRACE_MS 3000
 /* What it takes to kill whatever has not stopped, and to see that it is gone, on a busy machine: it is taken off the
@@ -59,8 +60,8 @@ int candidate_stand(const struct candidate *candidate, struct baton *client, con
 /* A stop is to be over before until_ms: when whoever was told to see to it (a guard) has not, and hangs. */
 int64_t candidate_limit_ms(const struct candidate *candidate, int64_t until_ms);
 
-/* The signals that whoever started us has left ignored, as nohup(1) does. Before candidate_signals. */
-void candidate_ignored(sigset_t *ret);
+/* How whoever started us has left the signals. Before candidate_signals. */
+void candidate_inherited(struct guard_signals *ret);
 /* Take these signals from a descriptor, which is returned, instead of by handlers; ignore SIGPIPE. Those that are
  * ignored stay so, but SIGTERM, and SIGCHLD, without which no end of a child would be seen. -1: it was told. */
 int candidate_signals(const int *numbers, size_t count);

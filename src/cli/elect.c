@@ -331,7 +331,7 @@ static int run(int argc, char **argv)
     if (status != CLI_GO)
         return status;
     (void)notify_init();
-    candidate_ignored(&elect.ignored);
+    candidate_inherited(&elect.inherited);
     elect.signal_fd = candidate_signals(caught, COUNT_OF(caught));
     if (elect.signal_fd < 0)
         return EX_OSERR;

@@ -17,7 +17,7 @@ struct elect {
     struct baton *client;
     struct baton_election *election;
     struct guard guard;
-    sigset_t ignored; /* by whoever started us */
+    struct guard_signals inherited;
     int signal_fd;
     int64_t deadline_ms; /* of the session, as it was told last; NEVER_MS */
     uint64_t term;       /* led now, or last; 0: none */

@@ -47,7 +47,7 @@ int elect_hooks_begin(struct elect *elect, struct baton_error *err)
                                     .end_hook_ms = candidate->grace_ms,
                                     .grace_ms = elect->guard_ms,
                                     .slack_ms = candidate->slack_ms,
-                                    .ignored = elect->ignored};
+                                    .signals = elect->inherited};
     return guard_start(&elect->guard, &options, err);
 }
 

@@ -403,7 +403,7 @@ void supervisor_guard_options(const struct supervisor *supervisor, struct guard_
     options->name = supervisor->name;
     options->grace_ms = candidate->grace_ms;
     options->slack_ms = candidate->slack_ms;
-    options->ignored = supervisor->ignored;
+    options->signals = supervisor->inherited;
     options->allow_privileges = candidate->allow_privileges;
 }
 
@@ -442,7 +442,7 @@ int supervisor_begin(struct supervisor *supervisor, const int *outputs)
     supervisor->deadline_ms = supervisor->stop_until_ms = supervisor->end_ms = NEVER_MS;
     supervisor->turn_ms = baton_now_ms();
     supervise_init(&supervisor->command, &the_command, supervisor);
-    candidate_ignored(&supervisor->ignored);
+    candidate_inherited(&supervisor->inherited);
     supervisor->signal_fd = candidate_signals(caught, COUNT_OF(caught));
     if (supervisor->signal_fd < 0)
         return EX_OSERR;

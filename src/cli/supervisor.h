@@ -56,7 +56,7 @@ struct supervisor {
     char *const *argv;
     struct baton *client;
     struct supervised command;
-    sigset_t ignored; /* by whoever started us */
+    struct guard_signals inherited;
     bool on_terminal; /* the command is in our process group, in the foreground of our terminal or not */
     int signal_fd;
     struct trouble trouble; /* of the engine */

@@ -26,16 +26,21 @@
 #include "baton/baton.h"
 #include "process/tree.h"
 
+/* Signals as whoever started us has left them: nohup(1) has SIGHUP ignored, a script may block some. */
+struct guard_signals {
+    sigset_t ignored, blocked;
+};
+
 struct guard_options {
-    char *const *argv;    /* the command. NULL: none; what is guarded is what `end_hook` takes down */
-    const int *outputs;   /* two descriptors for its output and its errors; NULL: those of the caller */
-    const char *verb;     /* "run": for the guard's title in ps(1) */
-    const char *name;     /* of the election, lock or task: likewise */
-    const char *end_hook; /* NULL, or a shell command (see guard_spawn) */
-    uint32_t end_hook_ms; /* the limit of it; then it gets SIGKILL */
-    uint32_t grace_ms;    /* from SIGTERM to SIGKILL */
-    uint32_t slack_ms;    /* from SIGKILL to the deadline; more where there is much memory to give back */
-    sigset_t ignored;     /* the command gets exactly these signals ignored, and all others by default */
+    char *const *argv;            /* the command. NULL: none; what is guarded is what `end_hook` takes down */
+    const int *outputs;           /* two descriptors for its output and its errors; NULL: those of the caller */
+    const char *verb;             /* "run": for the guard's title in ps(1) */
+    const char *name;             /* of the election, lock or task: likewise */
+    const char *end_hook;         /* NULL, or a shell command (see guard_spawn) */
+    uint32_t end_hook_ms;         /* the limit of it; then it gets SIGKILL */
+    uint32_t grace_ms;            /* from SIGTERM to SIGKILL */
+    uint32_t slack_ms;            /* from SIGKILL to the deadline; more where there is much memory to give back */
+    struct guard_signals signals; /* the command gets exactly these ignored and blocked */
     /* The command may raise its privileges (sudo, set-uid programs). Without this it may not, unless the guard can end
      * it all the same: it is root's, or the command has a cgroup of its own. */
     bool allow_privileges;

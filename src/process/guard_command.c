@@ -101,15 +101,13 @@ void command_become(const struct watch *watch)
 {
     for (int number = 1; number < NSIG; number++)
         if (number != SIGKILL && number != SIGSTOP)
-            signal(number, sigismember(&watch->options->ignored, number) == 1 ? SIG_IGN : SIG_DFL);
+            signal(number, sigismember(&watch->options->signals.ignored, number) == 1 ? SIG_IGN : SIG_DFL);
     restore_oom(watch->oom_before);
     /* Whoever raises its privileges gets no signal from a guard without them, and outlives it (kill(2), and
      * PR_SET_PDEATHSIG in prctl(2)). A cgroup is killed by its owner, whoever is in it. */
     if (!watch->options->allow_privileges && geteuid() != 0 && !cgroup_can_kill(&watch->cgroup))
         prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-    sigset_t none;
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL);
+    sigprocmask(SIG_SETMASK, &watch->options->signals.blocked, NULL);
 }
 
 static void report(int fd, int error)

@@ -49,6 +49,13 @@ def test_the_command_gets_the_signals_as_the_caller_left_them(world, verb, left)
 
 
 @VERBS
+def test_the_command_gets_the_signals_blocked_that_the_caller_has_blocked(world, verb):
+    told = world.run_command(["env", "--block-signal=USR1", "--block-signal=ALRM", BATON, verb, "x", "--", "cat",
+                              "/proc/self/status"])
+    assert masks(told.lines)["SigBlk"] == {signal.SIGUSR1, signal.SIGALRM}
+
+
+@VERBS
 @pytest.mark.parametrize("name", ["HUP", "INT", "QUIT", "USR1"])
 def test_a_signal_that_the_caller_ignored_ends_nothing(world, verb, name):
     """nohup(1), or a job in the background of a script."""

@@ -58,7 +58,8 @@ static int stage_setup(void **state)
         return -1;
     stage->options =
         (struct guard_options){.verb = "test", .name = "stage", .grace_ms = GRACE_MS, .slack_ms = SLACK_MS};
-    sigemptyset(&stage->options.ignored);
+    sigemptyset(&stage->options.signals.ignored);
+    sigemptyset(&stage->options.signals.blocked);
     snprintf(stage->environment.name, sizeof(stage->environment.name), "stage");
     sigset_t child;
     sigemptyset(&child);
@@ -254,8 +255,8 @@ static void test_a_command_gets_the_signals_as_the_caller_left_them(void **state
     char expected[64];
     signal(SIGPIPE, SIG_IGN); /* ours, as a supervisor's */
     signal(SIGUSR1, SIG_IGN);
-    sigaddset(&stage->options.ignored, SIGHUP);
-    sigaddset(&stage->options.ignored, SIGCHLD);
+    sigaddset(&stage->options.signals.ignored, SIGHUP);
+    sigaddset(&stage->options.signals.ignored, SIGCHLD);
     const int outputs[] = {open("ignored", O_WRONLY | O_CREAT | O_CLOEXEC, 0600), STDERR_FILENO};
     char *argv[] = {(char *)"grep", (char *)"SigIgn", (char *)"/proc/self/status", NULL}; /* (a shell resets SIGCHLD) */
     struct baton_error err;

@@ -79,7 +79,8 @@ static int stage_setup(void **state)
     if (stage->signal_fd < 0 || pipe(stage->output) < 0)
         return -1;
     stage->options = (struct guard_options){.verb = "test", .name = "stage", .grace_ms = GRACE_MS, .slack_ms = 200};
-    sigemptyset(&stage->options.ignored);
+    sigemptyset(&stage->options.signals.ignored);
+    sigemptyset(&stage->options.signals.blocked);
     stage->may = SUPERVISE_YES;
     stage->deadline_ms = NEVER_MS;
     *state = stage;
