@@ -12,6 +12,7 @@
 #include "base/base.h"
 #include "base/clock.h"
 #include "cli/cli.h"
+#include "process/outlet.h"
 #include "process/printer.h"
 
 /* How long the end of a command waits for the readers of what it has said. */
@@ -174,7 +175,8 @@ enum cli_out cli_print_end(void)
     if (!begun)
         return cli_flush();
     int64_t until_ms = clock_now_ms() + LAST_WORDS_MS;
-    (void)printer_finish(&out, LAST_WORDS_MS);
+    outlet_finish(LAST_WORDS_MS / 2);
+    (void)printer_finish(&out, LAST_WORDS_MS / 2);
     enum cli_out state = cli_flush();
     int64_t left_ms = until_ms - clock_now_ms();
     (void)printer_finish(&err, left_ms > LAST_WORDS_MS / 10 ? (int)left_ms : LAST_WORDS_MS / 10);

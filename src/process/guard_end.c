@@ -13,6 +13,7 @@
 #include "base/base.h"
 #include "base/clock.h"
 #include "process/guard_watch.h"
+#include "process/outlet.h"
 #include "process/tree.h"
 
 /* The engine may be unreachable: it is tried again until the session has ended by itself, and a little longer, since an
@@ -205,10 +206,13 @@ void ending_kill_hook(struct watch *watch)
     ending_take_hook(watch, 0, -1);
 }
 
-static void become_hook(struct watch *watch)
+static void become_hook(struct watch *watch, const int outputs[2])
 {
     char *argv[] = {(char *)"sh", (char *)"-c", (char *)watch->options->end_hook, NULL};
     setpgid(0, 0);
+    for (int i = 0; i < 2; i++)
+        if (outputs[i] != STDOUT_FILENO + i)
+            (void)dup2(outputs[i], STDOUT_FILENO + i);
     command_set_environment(&watch->ending.environment);
     setenv("BATON_STATE", "follow", 1);
     command_become(watch);
@@ -223,9 +227,10 @@ bool ending_start_hook(struct watch *watch)
         return false;
     ending_kill_hook(watch); /* that of a supervisor that hangs */
     ending->armed = false;
+    const int outputs[] = {outlet_fd(STDOUT_FILENO), outlet_fd(STDERR_FILENO)};
     ending->end_hook = fork();
     if (ending->end_hook == 0)
-        become_hook(watch);
+        become_hook(watch, outputs);
     if (ending->end_hook < 0) {
         struct baton_error err;
         error_errno(&err, errno, "cannot fork");

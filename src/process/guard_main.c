@@ -16,9 +16,11 @@
 #include "base/base.h"
 #include "base/clock.h"
 #include "process/guard_watch.h"
+#include "process/outlet.h"
 #include "process/title.h"
 
-#define QUIET_MS 10 /* then what can be done ahead is done: nobody is waiting for this process or for its core */
+#define QUIET_MS 10       /* then what can be done ahead is done: nobody is waiting for this process or for its core */
+#define LAST_WORDS_MS 200 /* for who reads what the hook has printed */
 
 /* ---- what it says ---- */
 
@@ -349,5 +351,6 @@ void guard_main(const struct guard_options *options, const struct guard_base *ba
         turn(&watch);
     command_drop_ready(&watch);
     cgroup_remove(&watch.cgroup);
+    outlet_finish(LAST_WORDS_MS);
     _exit(0);
 }

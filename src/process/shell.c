@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "process/outlet.h"
 
 extern char **environ;
 
@@ -22,6 +23,7 @@ bool shell_start(struct shell *shell, const char *command, char *const *environm
 {
     char *argv[] = {(char *)"sh", (char *)"-c", (char *)command, NULL};
     posix_spawnattr_t attributes;
+    posix_spawn_file_actions_t outputs;
     sigset_t none, ours;
     sigemptyset(&none);
     sigemptyset(&ours);
@@ -30,8 +32,13 @@ bool shell_start(struct shell *shell, const char *command, char *const *environm
     posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
     posix_spawnattr_setsigmask(&attributes, &none);
     posix_spawnattr_setsigdefault(&attributes, &ours);
+    posix_spawn_file_actions_init(&outputs);
+    for (int fd = STDOUT_FILENO; fd <= STDERR_FILENO; fd++)
+        if (outlet_fd(fd) != fd)
+            posix_spawn_file_actions_adddup2(&outputs, outlet_fd(fd), fd);
     int error =
-        posix_spawn(&shell->pid, "/bin/sh", NULL, &attributes, argv, environment != NULL ? environment : environ);
+        posix_spawn(&shell->pid, "/bin/sh", &outputs, &attributes, argv, environment != NULL ? environment : environ);
+    posix_spawn_file_actions_destroy(&outputs);
     posix_spawnattr_destroy(&attributes);
     if (error != 0) {
         shell_init(shell);
@@ -43,7 +50,7 @@ bool shell_start(struct shell *shell, const char *command, char *const *environm
 }
 
 /* The child. It has been forked from a process with threads: only what is safe in a signal handler. */
-static void wait_and_become(const char *command, char *const *environment, int order_fd)
+static void wait_and_become(const char *command, char *const *environment, int order_fd, const int outputs[2])
 {
     char *argv[] = {(char *)"sh", (char *)"-c", (char *)command, NULL};
     int64_t latest_ms;
@@ -51,6 +58,9 @@ static void wait_and_become(const char *command, char *const *environment, int o
     setpgid(0, 0);
     if (read(order_fd, &latest_ms, sizeof(latest_ms)) != (ssize_t)sizeof(latest_ms) || clock_now_ms() >= latest_ms)
         _exit(SHELL_LATE);
+    for (int i = 0; i < 2; i++)
+        if (outputs[i] != STDOUT_FILENO + i)
+            (void)dup2(outputs[i], STDOUT_FILENO + i);
     signal(SIGPIPE, SIG_DFL);
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
@@ -61,12 +71,13 @@ static void wait_and_become(const char *command, char *const *environment, int o
 bool shell_prepare(struct shell *shell, const char *command, char *const *environment)
 {
     int ends[2];
+    const int outputs[] = {outlet_fd(STDOUT_FILENO), outlet_fd(STDERR_FILENO)};
     if (pipe2(ends, O_CLOEXEC) < 0)
         return false;
     pid_t pid = fork();
     if (pid == 0) {
         close(ends[1]); /* so that the end of this process is seen */
-        wait_and_become(command, environment != NULL ? environment : environ, ends[0]);
+        wait_and_become(command, environment != NULL ? environment : environ, ends[0], outputs);
     }
     close(ends[0]);
     if (pid < 0) {

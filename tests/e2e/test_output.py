@@ -158,6 +158,47 @@ def run_of(instance, *options):
             "echo $0 runs | tee -a log; exec sleep 1000", instance]
 
 
+@pytest.mark.parametrize("dies", (False, True), ids=["the instance", "its guard for a dead one"])
+def test_hooks_that_print_much_are_over_when_nobody_reads_it(world, unread, dies):
+    """A hook that waits for the reader would be killed: what it takes down would stay up beside the next one."""
+    much = "head -c 200000 /dev/zero | tr '\\0' x; echo done >&2"
+    a = started(world, elect("a", "--on-lead", f"{much}; echo a up >>log", "--on-follow", f"{much}; echo a down >>log"),
+                stdout=unread.writer, stderr=unread.writer)
+    unread.fill()
+    world.start_command(["tail", "-n", "+1", "-F", f"{world.folder}/log"]).wait_line("^a up$")
+    b = started(world, elect("b"))
+    b.wait_line("this instance stands")
+    a.signal(signal.SIGKILL if dies else signal.SIGTERM)
+    b.wait_line("this instance leads")
+    world.start_command(["tail", "-n", "+1", "-F", f"{world.folder}/log"]).wait_line("^b up$")
+    assert log_of(world)[:3] == ["a up", "a down", "b up"]
+    b.stop()
+
+
+def test_what_hooks_print_is_printed_and_what_is_left_out_is_counted(world, unread):
+    a = started(world, elect("a", "--on-lead", "echo hello; seq 100000 >&2; echo a up >>log",
+                             "--on-follow", "echo farewell; echo far >&2"), stderr=unread.writer)
+    a.wait_line("^hello$")
+    world.start_command(["tail", "-n", "+1", "-F", f"{world.folder}/log"]).wait_line("^a up$")
+    unread.wait_read(b"baton: output of hooks or health checks was dropped")
+    a.signal(signal.SIGTERM)
+    a.wait_line("^farewell$")
+    unread.wait_read(b"far")
+    assert a.wait_exit() == 0
+
+
+def test_a_health_check_that_prints_is_over_when_nobody_reads_it(world, unread):
+    unread.fill()
+    a = started(world, run_of("a", "--health", "echo well; echo well >&2; echo $$ >>checks", "--health-every", "200ms"),
+                stdout=unread.writer, stderr=unread.writer)
+    checks = world.start_command(["tail", "-n", "+1", "-F", f"{world.folder}/checks"])
+    place = 0
+    for _ in range(5):
+        _, place = checks.wait_line("^[0-9]+$", after=place)
+    a.signal(signal.SIGTERM)
+    assert a.wait_exit() == 143
+
+
 def test_run_starts_and_stops_when_nobody_reads_its_messages(world, unread):
     unread.fill()
     changes = world.watch("web")
