@@ -259,10 +259,24 @@ def test_a_key_that_ends_the_command_ends_all(world, program, key, number):
     assert world.run_command([*program, "-n", path_of(world), "true"]).code == 0
 
 
+# A shell that gets a signal just before it reads heeds it after the line.
+TAKES_A_KEY = """
+import os, select, signal, sys
+near, far = os.pipe2(os.O_NONBLOCK)
+signal.set_wakeup_fd(far)
+signal.signal(signal.SIGINT, lambda *_: None)
+print("up", flush=True)
+while 0 not in select.select([0, near], [], [])[0]:
+    os.read(near, 100)
+    print("taken", flush=True)
+print("got", os.read(0, 100).decode().strip())
+sys.exit(6)
+"""
+
+
 def test_a_key_that_the_command_takes_is_its_own(world):
     """As a debugger or a shell does. (flock(1) dies of it, and leaves its command behind.)"""
-    script = 'trap "echo taken" INT; echo up; while ! read word; do :; done; echo "got $word"; exit 6'
-    terminal = Terminal(world, [BATON, "lock", path_of(world), "bash", "-c", script])
+    terminal = Terminal(world, [BATON, "lock", path_of(world), "/usr/bin/python3", "-c", TAKES_A_KEY])
     terminal.wait("up")
     for _ in range(3):
         terminal.seen = ""

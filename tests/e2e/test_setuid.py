@@ -18,10 +18,11 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a 
 
 
 class Stage:
-    """A folder that everybody can enter; the caller's own one in it, with what it would like to be loaded and run."""
+    """A folder that everybody can enter; the caller's own one in it, with what it would like to be loaded and run. (Not
+    below $TMPDIR, and with the library in it: that one and the checkout may be in a closed home.)"""
 
     def __init__(self):
-        self.folder = tempfile.mkdtemp(prefix="baton-setuid-")
+        self.folder = tempfile.mkdtemp(prefix="baton-setuid-", dir="/tmp")
         os.chmod(self.folder, 0o755)
         self.evil = os.path.join(self.folder, "evil")
         self.mark = os.path.join(self.folder, "open", "mark")
@@ -37,10 +38,20 @@ class Stage:
             file.write(f"#!/bin/sh\n: >{self.mark}\n")
         os.chmod(self.guard, 0o755)
         self.url = f"local:{self.folder}/state"
+        for part in ("client/libbaton.so.0", "client/baton-guard", "engine/etcd/libbaton-etcd.so"):
+            if os.path.exists(os.path.join(BUILD, "src", part)):
+                os.makedirs(os.path.dirname(os.path.join(self.folder, "src", part)), exist_ok=True)
+                shutil.copy(os.path.join(BUILD, "src", part), os.path.join(self.folder, "src", part))
 
     def program(self, source, owner):
         path = os.path.join(self.folder, os.path.basename(source))
-        shutil.copy(source, path)
+        with open(source, "rb") as file:
+            data = file.read()
+        # Where its loader looks for the library, which heeds neither the environment nor $ORIGIN now.
+        built = f"$ORIGIN/../../src/client:{BUILD}/src/client".encode()
+        here = f"{self.folder}/src/client".encode()
+        with open(path, "wb") as file:
+            file.write(data.replace(built, here.ljust(len(built), b"\0")))
         os.chown(path, owner.pw_uid, owner.pw_gid)
         os.chmod(path, 0o6755)
         return path
@@ -85,8 +96,8 @@ def guards_of(process):
 
 @pytest.fixture
 def stage():
-    if os.statvfs(tempfile.gettempdir()).f_flag & os.ST_NOSUID:
-        pytest.skip(f"{tempfile.gettempdir()} is mounted with nosuid")
+    if os.statvfs("/tmp").f_flag & os.ST_NOSUID:
+        pytest.skip("/tmp is mounted with nosuid")
     made = Stage()
     yield made
     shutil.rmtree(made.folder)
