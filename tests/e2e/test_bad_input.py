@@ -30,9 +30,9 @@ def usage(command, words):
 
 # ---- the engine ----
 
-@pytest.mark.parametrize("args", ["run db -- true", "elect db", "lock db -- true", "once db -- true", "status", "watch db",
-                                  "hold db", "release db", "transfer db", "history db", "once list", "lock --describe db",
-                                  "gate --listen 127.0.0.1:0 db"])
+@pytest.mark.parametrize("args", [
+    "run db -- true", "elect db", "lock db -- true", "once db -- true", "status", "watch db", "hold db", "release db",
+    "transfer db", "history db", "once list", "lock --describe db", "gate --listen 127.0.0.1:0 db"])
 def test_the_engine_of_one_process_is_for_no_command(world, args):
     """Two would hold one lock at once."""
     words = "the engine 'memory' is within one process, so nobody else would know of this command"

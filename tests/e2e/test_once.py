@@ -465,7 +465,8 @@ def kept_ms(world, key):
     told = world.run("once", "show", "--json", key).objects[0]
     if told["expires"] is None:
         return None
-    ended, expires = (datetime.datetime.fromisoformat(told[name].replace("Z", "+00:00")) for name in ("ended", "expires"))
+    ended, expires = (datetime.datetime.fromisoformat(told[name].replace("Z", "+00:00"))
+                      for name in ("ended", "expires"))
     return round((expires - ended).total_seconds() * 1000)
 
 

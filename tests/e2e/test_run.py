@@ -661,6 +661,6 @@ def test_a_command_needs_no_dashes_before_it(world, command):
 @pytest.mark.parametrize("command", ["run", "lock", "once"])
 def test_a_line_for_the_shell_in_place_of_a_command(world, command):
     told = world.run(command, "--id", "a", "db", "--", "echo a b")
-    assert told.code == 127 and told.err.endswith(
-        "baton: db: cannot run 'echo a b': No such file or directory; a line for the shell is: sh -c 'echo a b'\n"), told
+    assert told.code == 127 and told.err.endswith("baton: db: cannot run 'echo a b': No such file or directory; a line "
+                                                  "for the shell is: sh -c 'echo a b'\n"), told
     assert world.run(command, "db2", "--", "sh", "-c", "echo a b").out == "a b\n"

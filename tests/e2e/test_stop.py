@@ -123,8 +123,8 @@ def raising_world(open_world):
 
 
 def run_as_user(world, instance, *options, script):
-    return world.start_command([*USER, world.baton, "run", "--id", instance, "--ttl=2s", *options, "k", "--", "sh", "-c",
-                                script])
+    return world.start_command([*USER, world.baton, "run", "--id", instance, "--ttl=2s", *options, "k", "--",
+                                "sh", "-c", script])
 
 
 def test_a_command_of_a_user_cannot_raise_its_privileges(raising_world):
