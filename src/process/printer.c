@@ -153,7 +153,7 @@ void printer_say(struct printer *printer, const char *bytes, size_t size)
     pthread_mutex_lock(&printer->mutex);
     if (!printer->running)
         printer->running = start(printer); /* if not now, with the next message */
-    if (printer->gap || !printer->running || printer->bytes + size > PRINTER_BYTES) {
+    if (printer->gap || printer->bytes + size > PRINTER_BYTES) {
         printer->dropped++;
         printer->gap = printer->running;
     } else {
@@ -214,6 +214,14 @@ void printer_write(struct printer *printer, const char *bytes, size_t size, int 
     (void)printer_finish(printer, limit_ms < 0 ? -1 : left_ms > 0 ? left_ms : 0);
 }
 
+/* There is no thread, and none can be had, by the limit of processes say: what there is room for. The mutex is held. */
+static void write_without_thread(struct printer *printer)
+{
+    struct pollfd room = {.fd = printer->fd, .events = POLLOUT};
+    while (!printer->running && printer->first != NULL && poll(&room, 1, 0) == 1)
+        write_first(printer);
+}
+
 bool printer_finish(struct printer *printer, int limit_ms)
 {
     struct timespec until;
@@ -225,6 +233,9 @@ bool printer_finish(struct printer *printer, int limit_ms)
         until.tv_nsec -= 1000000000;
     }
     pthread_mutex_lock(&printer->mutex);
+    if (!printer->running && printer->first != NULL)
+        printer->running = start(printer);
+    write_without_thread(printer);
     int waited = 0;
     while (printer->running && (printer->bytes > 0 || printer->gap) && waited == 0)
         waited = limit_ms < 0 ? pthread_cond_wait(&printer->written, &printer->mutex)

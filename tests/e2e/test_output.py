@@ -322,3 +322,16 @@ def test_a_terminal_that_is_full_does_not_keep_a_task_from_being_stopped(world):
     once.signal(signal.SIGTERM)  # it waits for its reader only, who does not read
     assert once.wait_exit() != 0
     terminal.close()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be somebody with few processes")
+@pytest.mark.parametrize("processes", range(1, 9))
+def test_why_it_cannot_be_is_told_where_few_processes_may_be(open_world, processes):
+    """No thread can be had then, which otherwise writes what is said."""
+    user, place = 100000 + os.getpid(), f"{open_world.folder}/place"
+    os.mkdir(place)
+    os.chown(place, user, user)
+    result = open_world.run_command(["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", "prlimit",
+                                     f"--nproc={processes}", open_world.baton, "run", "--url", f"local:{place}",
+                                     "web", "--", "sh", "-c", "exit 7"])
+    assert result.code == 7 or (result.code != 0 and result.err != ""), result
