@@ -297,7 +297,7 @@ static int run_once(const struct once_options *options)
         supervisor_loop(supervisor);
     else
         supervisor->status = cli_fail(&err);
-    if (once.reported && supervisor->client != NULL)
+    if (once.reported && !supervisor->unanswered && supervisor->client != NULL)
         once_sweep(supervisor->client, options->key, once.token);
     supervisor_end(supervisor);
     status = pass_on(&once);

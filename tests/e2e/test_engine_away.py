@@ -3,6 +3,8 @@
 
 import json
 import os
+import re
+import signal
 import sys
 import time
 
@@ -106,3 +108,16 @@ def test_a_local_engine_that_cannot_be_read_is_no_conflict(world):
     os.remove(os.path.join(world.state, "baton.db"))
     told = world.run("lock", "-n", "-E", "0", "x", "--", "echo", "RUN")
     assert told.code not in (0, 1) and told.out == "", told
+
+
+def test_what_ends_without_an_answer_asks_for_nothing_more(own_etcd):
+    """Nobody waits for what has expired to be forgotten when the engine has not even heard of the end."""
+    task = own_etcd.start("once", "x", "--", "sh", "-c", "echo runs; exec sleep 1000", env={"BATON_TRACE": "engine"})
+    task.wait_line("runs")
+    own_etcd.etcd.members[0].freeze()
+    task.signal(signal.SIGTERM)
+    own_etcd.wait_error(task, "put tasks/x/claim .*failed")
+    task.signal(signal.SIGTERM)
+    assert task.wait_exit() == 69
+    own_etcd.etcd.members[0].thaw()
+    assert "is not recorded" in task.stderr and not re.search(r"> watch \d+ tasks/$", task.stderr, re.M), task.stderr
