@@ -8,7 +8,7 @@
 
 #include "base/base.h"
 
-/* The path without links, to be freed; NULL with errno. */
+/* The path, which has a slash, without links, to be freed; NULL with errno. */
 static char *resolve(const char *path)
 {
     char *whole = realpath(path, NULL);
@@ -28,9 +28,12 @@ static char *resolve(const char *path)
 int lock_name_of_path(const char *path, char name[BATON_NAME_MAX + 1], struct baton_error *err)
 {
     static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-@";
-    char *whole = resolve(path);
+    char *with_slash = strchr(path, '/') != NULL ? mem_text(path) : mem_format("./%s", path),
+         *whole = resolve(with_slash);
+    int error = errno;
+    free(with_slash);
     if (whole == NULL)
-        return error_errno(err, errno, "the lock's file '%.200s'", path);
+        return error_errno(err, error, "the lock's file '%.200s'", path);
     size_t used = (size_t)snprintf(name, BATON_NAME_MAX + 1, "file");
     for (const char *at = whole; *at != '\0' && used <= BATON_NAME_MAX; at++) {
         char text[4] = {*at};

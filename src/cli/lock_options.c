@@ -21,8 +21,8 @@ static const char about[] = "Runs COMMAND while this instance holds the lock NAM
                             "ended before a lost lock can pass on. Its environment has BATON_NAME, BATON_ID,\n"
                             "BATON_TOKEN (it grows from holder to holder) and BATON_URL. Exits with the\n"
                             "status of COMMAND.\n\n"
-                            "The options are those of flock(1), and more. NAME may be a file's path, as there;\n"
-                            "the file is not touched, and need not exist.";
+                            "The options are those of flock(1), and more. NAME may be a file's path, as there (with\n"
+                            "a slash in it, or a dot in front); the file is not touched, and need not exist.";
 
 static const struct cli_option options[] = {
     CLI_OPTION_URL(&asked.candidate.url),
@@ -131,11 +131,14 @@ static int take_name(const char *name)
     static char of_path[BATON_NAME_MAX + 1];
     struct baton_error err;
     asked.name = name;
-    if (strchr(name, '/') != NULL) {
+    if (strchr(name, '/') != NULL || name[0] == '.') {
         asked.name = of_path;
         return lock_name_of_path(name, of_path, &err) < 0 ? cli_fail(&err) : CLI_GO;
     }
-    return baton_check_name("the name", name, &err) < 0 ? cli_usage_error("lock", "%s", err.text) : CLI_GO;
+    if (baton_check_name("the name", name, &err) == 0)
+        return CLI_GO;
+    return name[0] == '\0' ? cli_usage_error("lock", "%s", err.text)
+                           : cli_usage_error("lock", "%s; a file's path has a slash, as in ./FILE", err.text);
 }
 
 /* --command, as flock(1) runs it. */
@@ -159,6 +162,20 @@ static int refuse_no_command(const char *name)
                            "can be ended when the lock is lost. Put what it is held for into a script, or write baton "
                            "lock NAME -c '...'",
                            name);
+}
+
+/* Behind `-- NAME`, where no option is read any more, flock(1) still takes -c LINE. */
+static int take_line(struct cli_args *args)
+{
+    if (asked_line != NULL || args->command_count == 0 ||
+        (strcmp(args->command[0], "-c") != 0 && strcmp(args->command[0], "--command") != 0))
+        return CLI_GO;
+    if (args->command_count == 1)
+        return cli_usage_error("lock", "the option '%s' needs a value", args->command[0]);
+    asked_line = args->command[1];
+    args->command += 2;
+    args->command_count -= 2;
+    return CLI_GO;
 }
 
 static int check(const struct cli_args *args)
@@ -194,6 +211,8 @@ int lock_options_parse(int argc, char **argv, const struct lock_options **ret)
     int status = cli_parse(&form, argc, argv, &args);
     if (status == CLI_GO)
         status = take_name(args.operands[0]);
+    if (status == CLI_GO)
+        status = take_line(&args);
     if (status != CLI_GO)
         return status;
     *ret = &asked;
