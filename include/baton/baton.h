@@ -65,11 +65,11 @@ struct baton_task;     /* the wish that a task be done once, or the observation 
  * child of the program, sends it no SIGCHLD, shares no descriptor with it, and ends with it; when it is killed, another
  * one is started. Its executable is found beside the library, or by $BATON_GUARD.
  *
- * But who collects orphans collects the guard: to a program that is a child subreaper (prctl(2)) it is a child that
- * waitpid(-1) may return when it has ended, with a SIGCHLD, and that a loop until no child is left waits for, until
- * baton_close(). A program that is the first process of its pid namespace (a container's, without an init) has none,
- * and is told so (BATON_TROUBLE; with BATON_GUARD_ON, baton_open fails): the kernel would kill it with the program, so
- * a crash costs a ttl there. So it does where an init ends the container as soon as the program is dead. */
+ * But a program that collects orphans collects the guard: to a program that is a child subreaper (prctl(2)) it is a
+ * child that waitpid(-1) may return when it has ended, with a SIGCHLD, and that a loop until no child is left waits
+ * for, until baton_close(). A program that is the first process of its pid namespace (a container's, without an init)
+ * has none, and is told so (BATON_TROUBLE; with BATON_GUARD_ON, baton_open fails): the kernel would kill it with the
+ * program, so a crash costs a ttl there, and also where an init ends the container as soon as the program is dead. */
 enum baton_guard_use {
     BATON_GUARD_AUTO, /* where the engine does not see deaths by itself (etcd): tried, and told when it cannot be had */
     BATON_GUARD_ON,   /* baton_open fails when its executable is not there */
@@ -86,8 +86,8 @@ struct baton_options {
     uint32_t watchdog_ms;
     bool renewals; /* queue a BATON_RENEWED when the session's deadline has moved */
     enum baton_guard_use guard;
-    /* Make a state directory that is not there (engine local). Default true; who only looks sets false, so that a
-     * mistyped path is told (BATON_NOT_FOUND) and not made. */
+    /* Make a state directory that is not there (engine local). Default true. A program that only looks sets false, so
+     * that a mistyped path is told (BATON_NOT_FOUND) and not made. */
     bool create;
 };
 
@@ -172,10 +172,10 @@ struct baton_stand_options {
      * and needs no time. Otherwise it answers BATON_STOP by baton_stopped() within this time; a program that does
      * not has its session end. When renewals fail, STOP comes this long before the deadline. At most ttl/2. */
     uint32_t stop_ms;
-    /* Want every change at once, wherever it stands. Without it, one that has some others ahead (a candidate that is
-     * not about to lead) may be told of a new leader only when its session is renewed, up to ttl/3 later: so an
-     * election with a thousand candidates does not wake all of them for each change. (An observer is always told at
-     * once.) */
+    /* The candidate wants every change at once, wherever it stands. Without this, one that has some others ahead (a
+     * candidate that is not about to lead) may be told of a new leader only when its session is renewed, up to ttl/3
+     * later: so an election with a thousand candidates does not wake all of them for each change. (An observer is
+     * always told at once.) */
     bool attentive;
 };
 BATON_API void baton_stand_options_init(struct baton_stand_options *options);
@@ -195,8 +195,8 @@ BATON_API int baton_observe(struct baton *b, const char *name, struct baton_elec
 BATON_API bool baton_leads(const struct baton_election *e, uint64_t *ret_term);
 
 /* The answer to BATON_STOP: what was done as the leader is over, for good, in every thread and child of the program.
- * Without a stop under way it does nothing. Who has stopped already when it resigns says so right after baton_resign():
- * then the handover waits for nothing. */
+ * Without a stop under way it does nothing. A program that has stopped already when it resigns calls this right after
+ * baton_resign(): then the handover waits for nothing. */
 BATON_API void baton_stopped(struct baton_election *e);
 
 /* The stop takes longer than was said: "not over yet, keep my place, for up to `ms` more from now". It may be said
@@ -221,7 +221,7 @@ BATON_API const char *baton_election_name(const struct baton_election *e); /* ""
  * A lock is a queue. An attempt stands in it from baton_lock() on, and holds when nobody ahead of it keeps it from
  * that: an exclusive one (slots 1) when it is the first, a counted one when fewer than `slots` are ahead, a shared one
  * when no exclusive one is ahead. So nobody is overtaken. All who want one lock must say the same: exclusive and shared
- * attempts mix, counted ones only with those of the same number; who disagrees with somebody ahead is refused.
+ * attempts mix, counted ones only with those of the same number; an attempt that disagrees with one ahead is refused.
  *
  * The token grows from holder to holder of an exclusive lock, as a term does: give it along with what you write.
  */
@@ -300,8 +300,8 @@ BATON_API void baton_lock_status_free(struct baton_lock_status *status, size_t c
  * cost of one read. So a task is done at most once. Where a worker was lost nobody knows how far it came; it is begun
  * again only where both say `at_least_once`.
  *
- * A result expires 400 days after the end unless other times are asked for; after that, who wants the task does it once
- * more. So what must never be done twice (a migration) says `expire_ms` 0: never.
+ * A result expires 400 days after the end unless other times are asked for; after that, the next one that wants the
+ * task does it once more. For what must never be done twice (a migration), `expire_ms` must be 0: never.
  */
 struct baton_task_options {
     const char *what;        /* what is done, up to BATON_TASK_WHAT_MAX bytes. Who says another one than the claim does
@@ -312,7 +312,7 @@ struct baton_task_options {
     uint64_t expire_ms;      /* forget the result so long after the end (by their wall clocks), up to 8,000 years;
                               * default BATON_TASK_EXPIRE_DEFAULT_MS; 0: never */
     bool try_only;           /* do not wait while others do it */
-    uint32_t wait_ms;        /* give up waiting after so long; 0: never. Who works is not interrupted */
+    uint32_t wait_ms;        /* give up waiting after so long; 0: never. Work that has begun is not interrupted */
     uint32_t stop_ms;        /* what a stop may take, in ms; as in baton_stand_options */
 };
 BATON_API void baton_task_options_init(struct baton_task_options *options);
@@ -330,7 +330,7 @@ BATON_API void baton_task_options_init(struct baton_task_options *options);
 BATON_API int baton_once(struct baton *b, const char *key, const struct baton_task_options *options,
                          struct baton_task **ret, struct baton_error *err);
 
-/* Is this client to do it, now? As baton_holds. */
+/* Is this client to do the task, at this moment? As baton_holds(). */
 BATON_API bool baton_works(const struct baton_task *task, uint64_t *ret_token);
 
 /* The work is over. `status` 0: it is done; 1..INT32_MAX: it has failed; BATON_TASK_NOT_BEGUN: nothing was done, the
@@ -347,7 +347,8 @@ struct baton_task_result {
 };
 BATON_API void baton_done(struct baton_task *task, const struct baton_task_result *result);
 
-/* Do not want it any more. Who works has stopped, and leaves the task lost. BATON_OUTCOME follows. */
+/* Do not want the task any more. A program that was working must have stopped, and leaves the task lost. BATON_OUTCOME
+ * follows. */
 BATON_API void baton_give_up(struct baton_task *task);
 
 /* After BATON_STOP: the work takes `ms` more to stop; see baton_stop_takes(). */
@@ -390,7 +391,7 @@ struct baton_task_status {
     bool at_least_once;
     int64_t since_wall_ms, ended_wall_ms, expires_wall_ms; /* 0: not */
     struct baton_task_output out, err;
-    size_t waiting;      /* who want it, the worker not counted */
+    size_t waiting;      /* how many want it, the worker not counted */
     const char *trouble; /* a record that cannot be used, and why; NULL: all can */
 };
 BATON_API bool baton_task_known(const struct baton_task *task);

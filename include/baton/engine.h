@@ -56,8 +56,8 @@ struct baton_engine_callbacks {
     void (*written)(void *ctx, uint64_t ticket, const struct baton_reply *reply);
     /* A view moved. */
     void (*changed)(void *ctx, uint64_t watch, const struct baton_batch *batch);
-    /* The engine cannot be used now (err), or it can again (NULL). Told to people, and it ends the wait of those who
-     * would not wait for an answer; nothing else depends on it. */
+    /* The engine cannot be used now (err), or it can again (NULL). People are told, and a wait ends that was not to
+     * last until an answer comes (a try, a limit); nothing else depends on it. */
     void (*trouble)(void *ctx, const struct baton_error *err);
     /* The answer to close; the engine is gone. */
     void (*closed)(void *ctx);
@@ -103,7 +103,7 @@ struct baton_engine_ops {
     void (*watch)(struct baton_engine *engine, uint64_t watch, const char *prefix);
     void (*unwatch)(struct baton_engine *engine, uint64_t watch);
 
-    /* Let a view rest: nobody minds if all that happens to it from now on is kept back until one of these keys is
+    /* Let a view rest: the engine may keep back all that happens to it from now on until one of these keys is
      * written or removed, after the revision that was told last. Then it goes on, from where it was or with a `reset`,
      * and does not rest any more. It may always go on sooner; but if `slow` is not NULL it must go on, too, when a
      * session of this client is renewed, and the record at `slow` was written after the revision that was told last,

@@ -25,7 +25,7 @@ struct baton_record {
     const char *value; /* text; the core keeps JSON objects there */
     uint64_t revision; /* of its last write; never 0 */
     uint64_t created;  /* revision of its creation; never 0 */
-    uint64_t session;  /* that it is bound to; 0: lasting */
+    uint64_t session;  /* the session that it is bound to; 0: it is lasting */
 };
 
 enum baton_change_kind { BATON_CHANGE_PUT, BATON_CHANGE_REMOVE };
@@ -54,7 +54,7 @@ struct baton_write {
     const char *value;    /* of a put; NULL for a removal */
     uint64_t session;     /* of a put: bind the record to this session; 0: lasting */
     uint64_t if_revision; /* the record's present revision; 0: it must not exist; BATON_REVISION_ANY: whatever it is */
-    /* It may be answered before it is on a disk: a loss of power may undo it, together with all that came after it.
+    /* The write may be answered before it is on a disk: a loss of power may undo it, with all that came after it.
      * An engine that makes use of this ends all sessions with that loss, lets nothing that was sent before take
      * effect after it, and then goes on at a revision that is at least BATON_REVISION_LEAP above all it still has. */
     bool may_be_lost;
@@ -75,7 +75,7 @@ struct baton_rest {
 };
 
 enum baton_answer {
-    BATON_ANSWER_DONE,     /* it took effect, at `revision` (a removal of what was not there is done, too) */
+    BATON_ANSWER_DONE,     /* the write took effect, at `revision` (to remove what is not there is done, too) */
     BATON_ANSWER_CONFLICT, /* it had no effect: the record was not at `if_revision` */
     BATON_ANSWER_UNKNOWN,  /* it may have taken effect, or may still do so; `error` says why we do not know */
     BATON_ANSWER_REFUSED   /* it had no effect and never will; `error` says why (a session that is over: BATON_LOST) */

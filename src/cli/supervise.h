@@ -20,23 +20,24 @@ enum supervise_state {
     SUPERVISE_OVER      /* nothing runs, and nothing will any more */
 };
 
-/* How it went, of who has become gone. */
+/* How a command has ended, when no process of it is left. */
 struct supervise_outcome {
     bool exited; /* the command has ended, with wait_status. (Without: it was never started, or its end was not seen) */
     int wait_status;
-    bool told;     /* it was told to end (supervise_stop) before */
+    bool told;     /* supervise_stop had told it to end */
     bool by_guard; /* the guard has ended it: the session was about to end */
     bool refused;  /* ... or has not started it (by_guard is set, too) */
-    int error;     /* it could not be executed: an errno; 0 */
+    int error;     /* why it could not be executed: an errno; 0: it was */
 };
 
 enum supervise_may { SUPERVISE_YES, SUPERVISE_LATER, SUPERVISE_MUST_NOT };
 
 struct supervise_user {
-    /* May it be started now? With what, and for a session with which deadline (NEVER_MS: for none)? LATER: asked again
-     * after the next supervise_want. MUST_NOT: it is not wanted any more. */
+    /* May the command be started now? If so, *environment and *deadline_ms (of its session; NEVER_MS: there is none)
+     * must be set. LATER: this is asked again after the next supervise_want. MUST_NOT: the command is not wanted any
+     * more. */
     enum supervise_may (*may_start)(void *ctx, struct guard_environment *environment, int64_t *deadline_ms);
-    /* No process of it is left, or it was not started. It may be wanted again, unless it is over. */
+    /* No process of the command is left, or it was not started. The user may want it again, unless it is over. */
     void (*gone)(void *ctx, const struct supervise_outcome *outcome);
     /* The guard is dead (`hung`: because it hung, and was killed). Nothing is started any more; gone() follows. */
     void (*guard_died)(void *ctx, bool hung);
@@ -54,31 +55,33 @@ struct supervised {
     void *ctx;
     struct guard guard;
     int64_t start_ms;                 /* of STARTING */
-    bool last;                        /* when nothing of it is left, it is over */
+    bool last;                        /* supervise_finish was called: when nothing of it is left, it is over */
     struct supervise_outcome outcome; /* of the command that runs */
 };
 
-/* Fork the guard; see guard_start(). 0, or -1 with err; supervise_end() may follow in any case. */
+/* Fork the guard; see guard_start(). 0, or -1 with err. supervise_end() may be called in both cases. */
 void supervise_init(struct supervised *it, const struct supervise_user *user, void *ctx);
 int supervise_begin(struct supervised *it, const struct guard_options *options, struct baton_error *err);
 /* Nothing runs any more: let the guard go. */
 void supervise_end(struct supervised *it);
 
-/* Start it, at `at_ms` or as soon after that as it may be. Only while nothing runs. / Do not, if it has not begun. */
+/* Start the command, at `at_ms` or as soon after that as it may be. Must be called only while nothing runs. */
 void supervise_want(struct supervised *it, int64_t at_ms);
+/* Do not start the command, if it has not been started yet. */
 void supervise_unwant(struct supervised *it);
-/* The stop: see guard_stop(). `number` is sent once. What does not run yet is not wanted any more. */
+/* Stop the command: see guard_stop(). `number` is sent once. A command that does not run yet is not wanted any more. */
 void supervise_stop(struct supervised *it, int number, int64_t kill_at_ms, int64_t limit_ms);
-/* This was the last one: when nothing of it is left (now, perhaps), it is over. It does not stop it. */
+/* No further command follows: when nothing of this one is left (now, perhaps), it is over. This does not stop it. */
 void supervise_finish(struct supervised *it);
-void supervise_signal(struct supervised *it, int number); /* to its process group, if it runs */
+void supervise_signal(struct supervised *it, int number); /* to the command's process group, if it runs */
 
-/* May processes of it be left? */
+/* May processes of the command be left? */
 bool supervise_runs(const struct supervised *it);
-/* Does something of it live that nobody can end at once? Then its place must be kept. */
+/* Does a process of the command live that nobody can end at once? Then the place must be kept. */
 bool supervise_lasts(const struct supervised *it);
 
-/* For poll(2): guard.fd, and until when. Then supervise_step, always; `children`: a SIGCHLD has come. */
+/* For the loop: poll guard.fd, until this time at the latest; then call supervise_step, whatever has come. `children`:
+ * a SIGCHLD has come. */
 int64_t supervise_wake_ms(const struct supervised *it);
 void supervise_step(struct supervised *it, int64_t now_ms, bool children);
 

@@ -11,8 +11,8 @@
 #include "cli/supervise.h"
 #include "cli/trouble.h"
 
-/* Of one that leaves, when its command is gone: how long the engine may take to hear of it; and after a second signal.
- * Then the process ends (at a third one at once), and its guard ends the session as that of a dead one. */
+/* How long the engine may take to hear that a supervisor leaves, when its command is gone; and after a second signal.
+ * Then the process ends (after a third signal at once), and its guard ends the session as that of a dead one. */
 #define SUPERVISOR_END_MS 5000
 #define SUPERVISOR_HURRY_MS 1000
 #define SUPERVISOR_POLLED_MAX 4 /* descriptors of a kind */
@@ -24,11 +24,12 @@ struct supervisor_kind {
     const char *verb, *what; /* "run", "place": for messages */
     bool hangup_ends;        /* SIGHUP ends it, as SIGTERM; else the command gets it */
     bool keeps_terminal;     /* the command has the terminal, if there is one, and what is typed there */
-    /* Does this instance have it, at this very moment? Then *environment says so to the command. */
+    /* Does this instance have the place, lock or task at this very moment? Then the term or token must be put into
+     * *environment. */
     enum supervise_may (*may_start)(struct supervisor *supervisor, struct guard_environment *environment);
-    /* No process of the command is left, or it could not be started. Its own matter: say so, want it again, leave. */
+    /* No process of the command is left, or it could not be started. The kind may say so, want it again, or leave. */
     void (*gone)(struct supervisor *supervisor, const struct supervise_outcome *outcome);
-    /* Nothing runs: answer the stop, if one is under way; and when leaving, want it no more. Any number of times. */
+    /* Nothing runs: answer the stop, if one is under way; when leaving, give the place up. May be called many times. */
     void (*give_back)(struct supervisor *supervisor);
     /* It was decided to leave, or to stop (event->kind is BATON_STOP); something may still run. NULL: nothing to do. */
     void (*leaving)(struct supervisor *supervisor);
@@ -36,7 +37,7 @@ struct supervisor_kind {
     bool (*stop_takes)(struct supervisor *supervisor, uint32_t ms);           /* baton_stop_takes() */
     void (*event)(struct supervisor *supervisor, const struct baton_event *); /* but of the session, and the stop */
     /* The rest may be NULL. */
-    void (*unanswered)(struct supervisor *supervisor); /* it ends without the engine's answer: what does that mean? */
+    void (*unanswered)(struct supervisor *supervisor); /* it ends without the engine's answer: say what that means */
     void (*guard_died)(struct supervisor *supervisor); /* and all descendants are swept */
     void (*say)(struct supervisor *supervisor, const char *event, const char *words); /* NULL: cli_error */
     size_t (*poll)(struct supervisor *supervisor, struct pollfd polled[SUPERVISOR_POLLED_MAX]);
@@ -46,7 +47,7 @@ struct supervisor_kind {
     void (*signal)(struct supervisor *supervisor, int number); /* one that is passed on: to others than the command */
     void (*hurry)(struct supervisor *supervisor);              /* a second signal has come: no more patience */
     size_t (*children)(const struct supervisor *supervisor, pid_t pids[SUPERVISOR_POLLED_MAX]); /* its own */
-    bool (*busy)(const struct supervisor *supervisor); /* something else of it runs still */
+    bool (*busy)(const struct supervisor *supervisor); /* another command of it (--follow) runs still */
 };
 
 struct supervisor {
@@ -65,7 +66,7 @@ struct supervisor {
     int64_t takes_ms;       /* when to say again that the stop takes longer */
     int64_t turn_ms;        /* when the loop has turned last */
     int64_t end_ms;         /* then the engine has had its time; NEVER_MS */
-    int stop_signal;        /* that was taken; 0: none */
+    int stop_signal;        /* the last signal to end; 0: none has come */
     bool leaving;           /* for good */
     bool hurried;           /* ... and at once: a second signal has come */
     bool unanswered;        /* the engine was not waited for any longer */
@@ -79,13 +80,13 @@ struct supervisor {
 /* Take the signals and fork the guard, while there is one thread; before supervisor_loop. `outputs`: what the command
  * is to have for its output and its errors; NULL: what we have. CLI_GO, or an exit status. */
 int supervisor_begin(struct supervisor *supervisor, const int *outputs);
-/* Until it is over. */
+/* Runs until the supervisor is over. */
 void supervisor_loop(struct supervisor *supervisor);
 /* Closes the client and lets the guard go, also after a supervisor_begin that has failed. Where the engine was not
  * waited for, this does not return, but ends the process with supervisor_status(): the guard does the rest. */
 void supervisor_end(struct supervisor *supervisor);
 
-/* For good: start nothing any more, and be over when nothing runs and the engine has heard of it. */
+/* Leave for good: start nothing any more, and be over when nothing runs and the engine has heard of it. */
 void supervisor_leave(struct supervisor *supervisor, int status);
 /* Stop the command, with the grace. */
 void supervisor_stop_in_grace(struct supervisor *supervisor);

@@ -25,16 +25,18 @@ struct capture {
     size_t rest_size;
 };
 
-/* *ret_write: for the command; the caller closes it, and says where it goes (`to`) before the first step. */
+/* Make the pipe. *ret_write is the command's end, which the caller must close when the command has it; `to` must be set
+ * before the first step. 0, or -1 with err. */
 int capture_open(struct capture *capture, size_t limit, int *ret_write, struct baton_error *err);
-/* What to wait for, and what to do when it is there. */
+/* For poll(2): the descriptor and the events to wait for. */
 struct pollfd capture_polled(const struct capture *capture);
+/* Read and pass on, when that is ready; never waits. */
 void capture_step(struct capture *capture);
 /* The command and all its descendants are over: take what is left in the pipe, and never wait. */
 void capture_finish(struct capture *capture);
-/* Pass on what is left; waits for the reader, but not longer than `limit_ms` (-1: as long as it takes). */
+/* Pass on the output that is left; waits for the reader, but not longer than `limit_ms` (-1: as long as it takes). */
 void capture_flush(struct capture *capture, int limit_ms);
-/* The end of what was printed: its size. */
+/* The last bytes that were printed (*ret), at most `limit` of them; returns how many. */
 size_t capture_end(const struct capture *capture, const char **ret);
 void capture_free(struct capture *capture);
 

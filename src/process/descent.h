@@ -10,8 +10,9 @@ enum descent {
     DESCENT_GONE /* the process, or one between it and the ancestor, is not there any more, or cannot be seen */
 };
 
-/* Does `pid` descend from `ancestor`, a child subreaper that is alive: who loses its parent descends from it still. The
- * caller holds the process (a pidfd), or can bear that the answer is about another one that has its number by now. */
+/* Does `pid` descend from `ancestor`? That one must be a child subreaper that is alive: a process that loses its parent
+ * descends from it still. The caller must hold a pidfd of the process, or be able to bear an answer about another one
+ * that has its number by now. */
 enum descent descent_of(pid_t pid, pid_t ancestor);
 
 #endif

@@ -37,7 +37,7 @@ struct guard_options {
     const char *verb;             /* "run": for the guard's title in ps(1) */
     const char *name;             /* of the election, lock or task: likewise */
     const char *end_hook;         /* NULL, or a shell command (see guard_spawn) */
-    uint32_t end_hook_ms;         /* the limit of it; then it gets SIGKILL */
+    uint32_t end_hook_ms;         /* how long the end hook may run; then it gets SIGKILL */
     uint32_t grace_ms;            /* from SIGTERM to SIGKILL */
     uint32_t slack_ms;            /* from SIGKILL to the deadline; more where there is much memory to give back */
     struct guard_signals signals; /* the command gets exactly these ignored and blocked */
@@ -51,7 +51,7 @@ struct guard_options {
     bool keep_terminal;
 };
 
-/* What the supervisor has of its guard. */
+/* A guard, as its supervisor sees it. */
 struct guard {
     pid_t pid;        /* 0: there is none; guard_next says what becomes of what it has left */
     int fd;           /* messages; readable when there is one, and at the guard's death. -1 after that */
@@ -80,7 +80,7 @@ struct guard_environment {
  * later, whatever has kept the order on its way: GUARD_REFUSED. From now on the end hook has something to take down:
  * the guard runs it, with this environment, when it ends the session by itself, before that. */
 void guard_spawn(struct guard *guard, const struct guard_environment *environment, int64_t deadline_ms);
-/* There is nothing to take down for the end hook any more. */
+/* The end hook has nothing to take down any more: the guard must not run it. */
 void guard_down(struct guard *guard);
 /* The supervisor runs a hook of its own, in a process group of its own (0: none): it does not outlive the supervisor,
  * and is over before the end hook begins. `pidfd` (pidfd_open(2)) stays the caller's. */
@@ -94,11 +94,11 @@ void guard_stop(struct guard *guard, int number, int64_t kill_at_ms, int64_t lim
 /* When to call guard_on_time, and guard_next after it; NEVER_MS. */
 int64_t guard_wake_ms(const struct guard *guard);
 void guard_on_time(struct guard *guard, int64_t now_ms);
-/* The session's deadline. */
+/* Tell the guard the session's new deadline. */
 void guard_deadline(struct guard *guard, int64_t deadline_ms);
-/* How to end the session. Takes over lifeline->fd. */
+/* Tell the guard how to end the session. Takes over lifeline->fd. */
 void guard_lifeline(struct guard *guard, struct baton_lifeline *lifeline);
-/* What to write before the session is ended, if this process is dead then (baton_testament). */
+/* Tell the guard what to write before it ends the session, if this process is dead then (baton_testament). */
 void guard_testament(struct guard *guard, const char *text);
 /* Nothing runs any more, and the session is the supervisor's own matter: the guard exits. */
 void guard_bye(struct guard *guard);
@@ -124,7 +124,8 @@ struct guard_message {
     pid_t pid;
     unsigned left;
     bool by_guard;
-    bool and_gone; /* of GUARD_EXITED: one message that wakes its reader once; guard_next makes two of it */
+    bool and_gone; /* with GUARD_EXITED: GUARD_GONE, too. It is one message so as to wake its reader once; guard_next
+                      makes two of it */
     char text[BATON_ERROR_TEXT];
 };
 /* The next message, without waiting. */

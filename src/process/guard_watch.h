@@ -1,5 +1,5 @@
-/* guard_watch.h: what a guard knows, in three parts: its command, the end of the session, and the time. For the files
- * guard_*.c only. */
+/* guard_watch.h: the state of a guard, in three parts: its command, the end of the session, and the times. Only the
+ * files guard_*.c may include it. */
 #ifndef PROCESS_GUARD_WATCH_H
 #define PROCESS_GUARD_WATCH_H
 
@@ -34,19 +34,19 @@ struct command {
     struct tree_stuck stuck;
 };
 
-/* The next command, forked but for its exec. */
+/* The next command: a child that is forked already, and executes it when it is told to. */
 struct ready {
     pid_t pid; /* 0: none */
     int order_fd, report_fd;
     bool wanted; /* it should be forked, in a quiet time */
 };
 
-/* What a prepared child is told. */
+/* The order to a prepared child. */
 struct ready_order {
     int64_t latest_ms; /* it must not be executed then or later; NEVER_MS */
     struct guard_environment environment;
 };
-/* What it answers: an errno, or that it was too late. */
+/* A prepared child reports an errno, or that it was too late. */
 #define REPORT_LATE (-1)
 
 /* How the session is ended. */

@@ -21,8 +21,9 @@ struct health {
 };
 
 void health_init(struct health *health, const char *command, int64_t every_ms);
-/* The command runs now: begin to check. / It does not: no more. */
+/* The command runs now: begin to check it. */
 void health_start(struct health *health, int64_t now_ms);
+/* The command does not run any more: a check that runs is killed. */
 void health_stop(struct health *health);
 /* Do what is due. false: it has failed HEALTH_FAILURES times in a row. */
 bool health_step(struct health *health, int64_t now_ms);

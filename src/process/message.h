@@ -32,7 +32,7 @@ struct order {
     };
 };
 
-/* What the supervisor has made for the guard. */
+/* Descriptors and the like that the supervisor makes for its guard, before it forks it. */
 struct guard_base {
     pid_t supervisor;
     int fd, supervisor_pidfd, signal_fd, timer_fd;

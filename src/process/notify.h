@@ -26,11 +26,11 @@ struct notify_said {
     pid_t stranger_pid;
     uid_t stranger_uid;
 };
-/* The address is no secret, and anybody may send to it: only those are heard who descend from this guard (which is 0:
- * nobody). false: nothing came. */
+/* Read all datagrams. The address is no secret, and anybody may send to it: only senders that descend from this guard
+ * (0: none do) are heard. false: nothing came. */
 bool notify_read(struct notify_socket *socket, pid_t guard, struct notify_said *ret);
 
-/* ---- toward whoever started us, if $NOTIFY_SOCKET says so ---- */
+/* ---- toward the process that started baton (systemd), if $NOTIFY_SOCKET says so ---- */
 
 /* Remember and remove NOTIFY_SOCKET and WATCHDOG_* from the environment. Returns how often to say WATCHDOG=1, in ms; 0:
  * not at all. */

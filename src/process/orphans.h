@@ -5,8 +5,8 @@
 #include <stddef.h>
 #include <sys/types.h>
 
-/* Collect all that are dead, but those that are `known` to somebody, who waits for them: they are left as they are.
- * Call it at SIGCHLD, after whoever knows one has looked. */
+/* Collect all dead children but the `known` ones, for which other code waits. Must be called at each SIGCHLD, after
+ * that other code has looked. */
 void orphans_collect(const pid_t *known, size_t count);
 
 #endif

@@ -41,12 +41,12 @@ void printer_init(struct printer *printer, int fd,
                   void (*note)(char text[PRINTER_NOTE_MAX], uint64_t count, int error));
 /* Print all of it, or drop it; never wait. */
 void printer_say(struct printer *printer, const char *bytes, size_t size);
-/* For who can wait until there is room (changed_fd tells): how many bytes printer_say would take now without making the
- * messages of others be dropped. */
+/* How many bytes printer_say would take now without making other messages be dropped. A caller that can wait for more
+ * room waits for changed_fd. */
 size_t printer_room(struct printer *printer);
 /* The errno of the last write; 0: it succeeded. EPIPE: the reader is gone. */
 int printer_error(struct printer *printer);
-/* Forget that changed_fd was readable: before looking at what it tells of. */
+/* Make changed_fd unreadable again. Must be called before looking at what it tells of. */
 void printer_clear(struct printer *printer);
 /* Print all of it, and wait for that, but not longer than `limit_ms` (-1: as long as it takes). */
 void printer_write(struct printer *printer, const char *bytes, size_t size, int limit_ms);

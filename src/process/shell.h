@@ -1,5 +1,5 @@
-/* shell.h: one run of a shell command: a health check, a hook. It has a process group of its own, and does not wait for
- * who reads what it prints (outlet.h). */
+/* shell.h: one run of a shell command: a health check, or a hook. It has a process group of its own, and does not wait
+ * for the reader of what it prints (outlet.h). */
 #ifndef PROCESS_SHELL_H
 #define PROCESS_SHELL_H
 

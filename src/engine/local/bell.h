@@ -1,10 +1,8 @@
 /* bell.h: words in the shared mapping that tell the processes of a namespace that something has changed.
  *
- * There is the bell that rings for each change, and there are KEY_BELLS that ring for a change of one of the keys that
- * share it: who waits for some keys only is not woken by all the others. A ring is an addition and a futex wake-up; who
- * waits sleeps in the kernel. (inotify would do, too, but the kernel
- * takes up to tens of milliseconds to close such a descriptor, and until then a process that was killed is not seen
- * as dead.)
+ * There is the bell, which rings for each change, and there are KEY_BELLS, each of which rings for a change of one of
+ * the keys that share it: a client that waits for some keys only is not woken by all the others. A ring is an addition
+ * and a futex wake-up; to wait is to sleep in the kernel. (ARCHITECTURE.md says why this is not inotify.)
  */
 #ifndef LOCAL_BELL_H
 #define LOCAL_BELL_H
@@ -24,7 +22,7 @@ uint32_t bell_ring_own(bell_word *own);
 /* The bell of a key, below KEY_BELLS. */
 unsigned bell_of_key(const char *key);
 
-/* Which bells somebody listens to, and what was heard of each. */
+/* An ear: the bells that a client listens to, and how far each was heard. */
 #define EAR_BELLS_MAX 32
 struct ear {
     bell_word *bells[EAR_BELLS_MAX];
@@ -32,11 +30,11 @@ struct ear {
     size_t count;
 };
 
-/* Listen to this one, too; what it has rung so far is heard. */
+/* Listen to this bell, too; what it has rung so far counts as heard. */
 void ear_add(struct ear *ear, bell_word *bell);
-/* Has one of them rung since it was heard? Now it is heard. */
+/* Has one of the bells rung since it was heard? Then that counts as heard now. */
 bool ear_listen(struct ear *ear);
-/* This one was rung by the listener itself: it is no news, unless others have rung as well. */
+/* The listener itself has rung this bell: that is no news, unless others have rung it as well. */
 void ear_ignore(struct ear *ear, const bell_word *bell, uint32_t before);
 
 /* Sleep until one of the bells was rung, or the own word is not `own_heard`, or limit_ms (-1: none) are over. BROKEN:
@@ -44,7 +42,7 @@ void ear_ignore(struct ear *ear, const bell_word *bell, uint32_t before);
 enum bell_answer { BELL_RUNG, BELL_SILENT, BELL_BROKEN };
 enum bell_answer ear_wait(const struct ear *ear, bell_word *own, uint32_t own_heard, int limit_ms);
 
-/* Can the kernel do that? `own` must not be `own_before` any more: this does not sleep. */
+/* Can the kernel wait like that? `own` must differ from `own_before`, so that this does not sleep. */
 bool bell_can_wait(bell_word *bell, bell_word *own, uint32_t own_before);
 
 #endif

@@ -16,12 +16,12 @@ struct db;
  * DIR, tells which boot it is, and is good for as long. Errors: DENIED, FULL, CORRUPT or NEWER (nothing is touched),
  * UNSUPPORTED (in use by strangers), SYSTEM. */
 struct db *db_open(int writer_fd, struct pulse *pulse, struct baton_error *err);
-/* The same for who knows that a process that is alive has it open. */
+/* The same, for a caller which knows that a process that is alive has the database open. */
 struct db *db_open_again(int writer_fd, struct pulse *pulse, struct baton_error *err);
-/* What the first write that goes to the disk would have to do, done ahead of it: once, when there is time. */
+/* Do ahead of time what the first write that goes to the disk would have to do. Once, when there is time. */
 void db_warm(struct db *db);
-/* What db_write of this key and then db_session_end will look at is read ahead of them, and stays as long as nobody
- * writes. Outside of a transaction. */
+/* Read ahead of time what db_write of this key and then db_session_end will look at; it stays in memory as long as
+ * nobody writes. Must be called outside of a transaction. */
 void db_warm_end(struct db *db, uint64_t session, const char *key);
 void db_close(struct db *db);
 /* Wait for other programs that have locked the database for as long as `*hurry` is false, not for BUSY_MS only. */
@@ -40,16 +40,17 @@ int db_write(struct db *db, const struct baton_write *write, struct baton_reply 
 uint64_t db_session_new(struct db *db); /* an id that was never used; then db_session_add */
 int db_session_add(struct db *db, uint64_t session, int slot, int pid, uint64_t pid_start, uint64_t pid_namespace,
                    struct baton_error *err);
-/* Its bound records vanish at one revision. *ret_slot: where its heartbeat was; -1: it was over already. */
+/* End a session: its bound records vanish at one revision. *ret_slot: where its heartbeat was; -1: the session was over
+ * already. */
 int db_session_end(struct db *db, uint64_t session, int *ret_slot, struct baton_error *err);
 
-/* Is it there? Outside of a transaction; -1 with err. */
+/* Is there such a session? Outside of a transaction. 1, 0, or -1 with err. */
 int db_session_exists(struct db *db, uint64_t session, struct baton_error *err);
 /* Is there a record of this key that is bound to a session? Outside of a transaction. */
 bool db_is_bound(struct db *db, const char *key);
 /* Did the last transaction change anything that others look at? */
 bool db_changed(const struct db *db);
-/* The bells of the keys that it changed: a bit each. */
+/* The bells of the keys that the last transaction changed: a bit each. */
 const uint64_t *db_changed_keys(const struct db *db);
 
 /* A state to read, all of one revision. */

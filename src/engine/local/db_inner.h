@@ -6,7 +6,7 @@
 
 #include "engine/local/db.h"
 
-#define BUSY_MS 5000 /* baton's own wait for the writer's lock, not for this: it is for other programs */
+#define BUSY_MS 5000 /* how long to wait for other programs; processes of baton wait for the writer's lock instead */
 
 /* Statements that are kept. */
 enum statement {
@@ -48,7 +48,7 @@ struct db {
     _Atomic bool *hurry; /* see db_wait_until */
     int64_t busy_ms;     /* since when another program is waited for */
     bool durable;        /* the present setting of synchronous */
-    bool found_wal;      /* there was one before we came */
+    bool found_wal;      /* baton.db-wal was there when it was opened */
     uint64_t revision, sessions_version, last_session;
     int64_t warm_version;                      /* db_warm_end has read as of this one */
     bool wrote, moved_sessions, added_session; /* in this transaction */
@@ -65,13 +65,13 @@ sqlite3_stmt *db_get(struct db *db, enum statement which);
 int db_run(struct db *db, enum statement which, struct baton_error *err);
 void db_bind_number(struct db *db, enum statement which, int at, uint64_t number);
 void db_bind_text(struct db *db, enum statement which, int at, const char *text);
-/* Run these statements, which are not kept. */
+/* Run statements once, without keeping them prepared. */
 int db_execute(struct db *db, const char *text, struct baton_error *err);
 int db_set_durable(struct db *db, bool durable, struct baton_error *err);
 /* A number of the table `meta`; untouched if it is not there. */
 int db_meta_get(struct db *db, const char *name, uint64_t *ret, struct baton_error *err);
 int db_meta_set(struct db *db, const char *name, uint64_t value, struct baton_error *err);
-/* Read those that struct db has. */
+/* Read the numbers of `meta` that struct db keeps. */
 int db_meta_load(struct db *db, struct baton_error *err);
 
 #endif

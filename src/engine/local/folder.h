@@ -4,7 +4,7 @@
  *     heartbeats.* a shared mapping: the bell, and one slot a session; the number is the boot's, so that no slot
  *                  outlives it
  *     sessions     one byte a session, locked by its processes (open file description lock); and one byte a boot
- *     writer       locked by who writes to baton.db
+ *     writer       locked by the process that writes to baton.db
  *
  * The directory is opened once, and everything in it is opened by that descriptor. Whoever may write the directory may
  * be hostile (docs/security.md): a file is used only if it is a regular file with one name, reached without a symbolic
@@ -47,7 +47,7 @@ char *folder_name(const char *url, struct baton_error *err);
  * if only the last part of the path is missing (for "local:", all of it); else there must be a namespace in it.
  * 0, or -1 with err: INVALID, NOT_FOUND, DENIED (also: not safe), UNSUPPORTED. */
 int folder_open(struct folder *folder, const char *url, bool create, struct baton_error *err);
-/* The directory `path`, which is in use. */
+/* Open the directory `path`, which a process that is alive has open. */
 int folder_open_again(struct folder *folder, const char *path, struct baton_error *err);
 void folder_close(struct folder *folder);
 
@@ -57,17 +57,17 @@ void folder_close(struct folder *folder);
 int folder_file(struct folder *folder, const char *name, struct baton_error *err);
 /* The same of one that must be there: -1 with errno ENOENT, and err untouched, if it is not. */
 int folder_existing(const struct folder *folder, const char *name, struct baton_error *err);
-/* A new file of this name; what has it is removed. It is to be renamed when it is whole. A descriptor, or -1 with err.
- */
+/* Make a new file of this name, in place of what has the name; the caller must rename it when it is whole. A
+ * descriptor, or -1 with err. */
 int folder_new(const struct folder *folder, const char *name, struct baton_error *err);
-/* Is this file, which somebody else (SQLite) is going to open, one that may be used? 1: there is none. -1 with err. */
+/* May this file be used, which SQLite is going to open by itself? 0: it may; 1: there is none; -1 with err. */
 int folder_check(const struct folder *folder, const char *name, struct stat *ret, struct baton_error *err);
-/* From now on, folder_look expects what has this name now, with at least `size` bytes. 0, or -1 with err. */
+/* From now on, folder_look expects the file that has this name now, with at least `size` bytes. 0, or -1 with err. */
 int folder_know(struct folder *folder, const char *name, off_t size, struct baton_error *err);
 
 /* Does the path still lead to this directory, and do the names in it still mean the files that are open? If not,
- * whoever opens it now gets another namespace, and nothing in this one may count any more. 0, or -1 with err:
- * UNAVAILABLE. Any thread. */
+ * a process that opens the path now gets another namespace, and nothing in this one may count any more. 0, or -1 with
+ * err: UNAVAILABLE. Any thread. */
 int folder_look(const struct folder *folder, struct baton_error *err);
 
 /* Take and give back the writer's lock: an open file description lock on the whole file, waited for in the kernel. */

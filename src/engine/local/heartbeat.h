@@ -1,14 +1,14 @@
 /* heartbeat.h: a session's slot in the shared mapping: when it was last renewed.
  *
- * A process may stand still between any two instructions, and a slot is used again by other sessions. So that nobody
- * who comes late changes the heartbeat of a session that has come since:
+ * A process may stand still between any two instructions, and a slot is used again by other sessions. A process that
+ * comes late must not change the heartbeat of a session that has begun since, so:
  *
  *  - a heartbeat is one word: the time of the renewal in ms, and the low bits of the session's number. It changes by
  *    compare-and-swap only, from a word that was read while the slot was this session's (heartbeat_read: the word
  *    first, then whose slot it is). A session that has the slot later began later: its word has a later time; or, in
  *    the same millisecond, other low bits, since no 65,536 sessions begin in a millisecond;
  *  - the slot's session changes by compare-and-swap from its own number, which is never used again;
- *  - who begins (one at a time, with the writer's lock) writes the session last.
+ *  - a session that begins (one at a time, with the writer's lock) has its number written last.
  */
 #ifndef LOCAL_HEARTBEAT_H
 #define LOCAL_HEARTBEAT_H
@@ -42,9 +42,9 @@ uint64_t heartbeat_word(uint64_t session, int64_t now_ms);
 void heartbeat_begin(struct heartbeat *at, uint64_t session, uint32_t ttl_ms, int64_t now_ms);
 /* false: the session is over. */
 bool heartbeat_renew(struct heartbeat *at, uint64_t session, int64_t now_ms);
-/* When it is too old; 0 if it is dead or not there. */
+/* When the heartbeat will be too old; 0: it is dead, or not there. */
 int64_t heartbeat_expires_ms(struct heartbeat *at, uint64_t session);
-/* If it is too old at now_ms, mark it dead for good: true. Also if it is dead already or not there. */
+/* If the heartbeat is too old at now_ms, mark it dead for good: true; also if it is dead already, or not there. */
 bool heartbeat_expire(struct heartbeat *at, uint64_t session, int64_t now_ms);
 /* Give the slot back, if it is still this session's. */
 void heartbeat_end(struct heartbeat *at, uint64_t session);

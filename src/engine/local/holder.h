@@ -1,4 +1,5 @@
-/* holder.h: who keeps others from writing to the database? For the words of a message: what is found may be over. */
+/* holder.h: which process keeps others from writing to the database? For messages only: the answer may be old already.
+ */
 #ifndef LOCAL_HOLDER_H
 #define LOCAL_HOLDER_H
 

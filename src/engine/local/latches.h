@@ -25,21 +25,21 @@ struct latch_place {
 /* The latch of this record, in any thread. NULL: it has none. */
 struct baton_latch *latches_find(struct latch_place *latches, const char *key, uint64_t created);
 
-/* What a transaction changes. */
+/* The latches that a transaction changes. */
 struct latch_changes {
     struct latch_place *latches;
     struct latch_change *list;
     size_t count, room;
 };
 
-/* `key` is going to be put: whoever has its queue's latch is told. The latch's word; 0: nobody has it. If it is gone,
- * the caller removes that record. */
+/* `key` is going to be put: mark its queue's latch as wanted. The latch's word; 0: no entry has it. If that says
+ * LATCH_GONE, the caller must remove the record of the latch. */
 uint64_t latches_want(struct latch_changes *changes, const char *key);
-/* The session of whoever has the place that the latch of `key` would need; 0: it can be had. */
+/* The session of the entry that has the place which the latch of `key` would need; 0: the place is free. */
 uint64_t latches_taken(const struct latch_changes *changes, const char *key);
-/* This record gets a latch. */
+/* Give this record a latch. */
 void latches_begin(struct latch_changes *changes, const char *key, uint64_t session, uint64_t created);
-/* This record is going to be removed. Its latch's word, or 0. */
+/* This record is going to be removed: close its latch. The latch's word, or 0: it has none. */
 uint64_t latches_end(struct latch_changes *changes, const char *key, uint64_t created);
 
 void latches_commit(struct latch_changes *changes);

@@ -36,7 +36,7 @@ struct others {
     int poll_fd; /* an epoll of the pidfds: readable when one of them dies */
     struct other *list;
     size_t count; /* in the order of their numbers */
-    bool in_ring; /* we have a session */
+    bool in_ring; /* this client has a session */
     uint64_t pid_namespace, pid_start;
     int pid;
     uint64_t own[64]; /* sessions of this client */

@@ -41,16 +41,17 @@ struct pulse {
     uint64_t boot, self;         /* self: as in header->writer */
 };
 
-/* Who has a pulse locks a byte for its boot, shared, for as long. UNSUPPORTED: see pulse_strangers. */
+/* Open the mapping of this boot. As long as the pulse is open, a byte of `sessions` for this boot is locked, shared. 0,
+ * or -1 with err; UNSUPPORTED: see pulse_strangers. */
 int pulse_open(struct pulse *pulse, struct folder *folder, struct baton_error *err);
 void pulse_close(struct pulse *pulse);
 /* The name of the file of a boot. */
 void pulse_name(uint64_t boot, char name[24]);
-/* So that the first ring, and the end of this session, take no page faults. */
+/* Touch the memory ahead of time: then the first ring, and the end of this session, take no page faults. */
 void pulse_warm(struct pulse *pulse, int slot);
 
-/* Tell the others: the bell, and each key bell that is set in `keys`. What `own` (may be NULL) listens to is no news to
- * it. */
+/* Ring the bell, and each key bell whose bit is set in `keys`. `own` (may be NULL), the caller's ear, must not take
+ * that for news. */
 void pulse_ring(struct pulse *pulse, const uint64_t keys[KEY_BELLS / 64], struct ear *own);
 
 /* Is the directory still the one that its path leads to (folder_look), and the mapping whole? 0, or -1 with err: then
@@ -58,8 +59,9 @@ void pulse_ring(struct pulse *pulse, const uint64_t keys[KEY_BELLS / 64], struct
  * behind it, which ends the process (SIGBUS). */
 int pulse_look(const struct pulse *pulse, struct baton_error *err);
 
-/* Somebody is alive who counts another boot, or has another clock: no heartbeat means the same to both. (A container
- * may have a boot_id of its own, or a time namespace.) */
+/* Does a process have this directory open that counts another boot, has another clock, or is of a version whose mapping
+ * has another layout? Then no heartbeat means the same to both. (A container may have a boot_id of its own, or a time
+ * namespace.) */
 bool pulse_strangers(const struct pulse *pulse);
 int pulse_refuse_strangers(const struct pulse *pulse, struct baton_error *err); /* -1, in words */
 
@@ -72,14 +74,15 @@ void pulse_end(struct pulse *pulse, int slot, uint64_t session);
 /* false: the session is over. */
 bool pulse_renew(struct pulse *pulse, int slot, uint64_t session, int64_t now_ms);
 
-/* For the words of those who wait: this process has the writer's lock, or has it no more. */
+/* Note in the mapping that this process has the writer's lock, or has it no more: for the messages of those that wait.
+ */
 void pulse_writes(struct pulse *pulse, bool writes);
 
-/* Nobody holds the session's lock. */
+/* Is the session's lock free? */
 bool pulse_unlocked(const struct pulse *pulse, uint64_t session);
-/* When its heartbeat is too old; in the past if it is dead or not there. */
+/* When the session's heartbeat will be too old; a time in the past if it is dead, or not there. */
 int64_t pulse_expires_ms(const struct pulse *pulse, int slot, uint64_t session);
-/* If the heartbeat is too old at now_ms, mark it dead for good: true. Also if it is dead already or not there. */
+/* If the heartbeat is too old at now_ms, mark it dead for good: true; also if it is dead already, or not there. */
 bool pulse_expire(struct pulse *pulse, int slot, uint64_t session, int64_t now_ms);
 
 /* Let go of a session's lock, for every process that has a descriptor of it. */

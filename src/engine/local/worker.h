@@ -62,9 +62,9 @@ void worker_stop(struct worker *worker);
 struct job *job_new(enum job_kind kind);
 void job_free(struct job *job);
 void worker_add(struct worker *worker, struct job *job);
-/* An outcome of the loop's own, behind those that are there. */
+/* Add an outcome that the loop itself has made, after those that are there. */
 void worker_answer(struct worker *worker, struct job *job);
-/* Since when it waits for its turn to write; 0: it does not. Any thread. */
+/* Since when the worker waits for its turn to write; 0: it does not. Any thread may ask. */
 int64_t worker_waits_ms(const struct worker *worker);
 /* All outcomes, in order; the caller frees each. */
 struct job *worker_take(struct worker *worker);
