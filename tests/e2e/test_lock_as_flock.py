@@ -136,7 +136,8 @@ def test_a_lock_that_others_have(world, holder, args):
 WRONG = [
     ["-q", None, "true"], ["--frobnicate", None, "true"], ["-w"], ["-w", "soon", None, "true"],
     ["--wait=", None, "true"], ["-E", "256", None, "true"], ["-E", "-1", None, "true"], ["-E", "x", None, "true"],
-    [None, "-c", "true", "more"], ["--", None, "-c", "true", "more"], ["--", None, "-c"], [None], [], ["-n"], ["-c", "true"], ["-Fo", None, "true"],
+    [None, "-c", "true", "more"], ["--", None, "-c", "true", "more"], ["--", None, "-c"],
+    [None], [], ["-n"], ["-c", "true"], ["-Fo", None, "true"],
     ["--exclusive=yes", None, "true"], ["/nowhere/lock", "true"],
 ]
 

@@ -27,7 +27,8 @@ def test_a_death_is_told(led):
     watch.wait_object(change="lead", id="alpha")
     led.alpha.signal(signal.SIGKILL)
     watch.wait_object(change="leave", id="alpha")
-    # Its guard names the next one if alpha has told it of that one before it was killed; else that one claims the place.
+    # Its guard names the next one if alpha has told it of that one before it was killed; else that one claims the
+    # place.
     assert watch.wait_object(change="lead", id="beta")["reason"] in ("death", "claim")
 
 
