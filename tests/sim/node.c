@@ -361,6 +361,34 @@ void node_crash(struct world *world, int n)
         node->watches[w].open = false;
 }
 
+/* The program has done what it wanted the lock, or the task, for. */
+static void program_is_through(struct world *world, int n)
+{
+    struct sim_node *node = &world->nodes[n];
+    if (world->config.kind == SIM_TASK) {
+        task_finish(world, n);
+        return;
+    }
+    if (node_keeps(world, n)) {
+        node->program = PROGRAM_IDLE;
+        node->standing = false;
+        plan(world, n, world->now_us + rng_range(&world->rng, 0, 150000), HAPPEN_STAND);
+        return;
+    }
+    if (rng_chance(&world->rng, 800) && core_unlock(node->core, node->election)) {
+        node->program = PROGRAM_IDLE;
+        node_step(world, n, &(struct event){.kind = EVENT_TICK});
+    } else {
+        node_step(world, n, &(struct event){.kind = EVENT_RESIGN, .contest = node->election});
+        node_step(world, n, &(struct event){.kind = EVENT_STOPPED, .contest = node->election});
+    }
+    if (node->standing && rng_chance(&world->rng, 300)) { /* it wants it again, before that is through */
+        node_leaves(world, n);
+        node->standing = false;
+        plan(world, n, world->now_us + rng_range(&world->rng, 0, 20000), HAPPEN_STAND);
+    }
+}
+
 void node_happen(struct world *world, struct happening *happening)
 {
     int n = happening->node;
@@ -407,30 +435,8 @@ void node_happen(struct world *world, struct happening *happening)
         stand(world, n);
         return;
     case HAPPEN_UNLOCK:
-        if (node->program != PROGRAM_WORKING || happening->token != node->program_term)
-            return;
-        if (world->config.kind == SIM_TASK) {
-            task_finish(world, n);
-            return;
-        }
-        if (node_keeps(world, n)) {
-            node->program = PROGRAM_IDLE;
-            node->standing = false;
-            plan(world, n, world->now_us + rng_range(&world->rng, 0, 150000), HAPPEN_STAND);
-            return;
-        }
-        if (rng_chance(&world->rng, 800) && core_unlock(node->core, node->election)) {
-            node->program = PROGRAM_IDLE;
-            node_step(world, n, &(struct event){.kind = EVENT_TICK});
-        } else {
-            node_step(world, n, &(struct event){.kind = EVENT_RESIGN, .contest = node->election});
-            node_step(world, n, &(struct event){.kind = EVENT_STOPPED, .contest = node->election});
-        }
-        if (node->standing && rng_chance(&world->rng, 300)) { /* it wants it again, before that is through */
-            node_leaves(world, n);
-            node->standing = false;
-            plan(world, n, world->now_us + rng_range(&world->rng, 0, 20000), HAPPEN_STAND);
-        }
+        if (node->program == PROGRAM_WORKING && happening->token == node->program_term)
+            program_is_through(world, n);
         return;
     default:
         IMPOSSIBLE("happening %d is not a node's", (int)happening->kind);
