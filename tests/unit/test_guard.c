@@ -1,16 +1,12 @@
 /* test_guard.c: a guard and its commands, without a supervisor's command line: this process is the supervisor, and the
- * commands are shell scripts in a folder of their own. */
+ * commands are shell scripts in a folder of their own. What a guard does at the end is in test_guard_end.c. */
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
 #include <pty.h>
 #include <sched.h>
-#include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,81 +18,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include "base/base.h"
 #include "base/clock.h"
-#include "process/guard.h"
+#include "guard_stage.h"
 #include "process/guard_watch.h"
 
-#define LIMIT_MS 20000
-#define GRACE_MS 10000
-#define SLACK_MS 200
-
 static const char *raise_path;
-static pid_t test_pid;
-
-struct stage {
-    char folder[PATH_MAX];
-    struct guard guard;
-    struct guard_options options;
-    struct guard_message message;
-    struct guard_environment environment;
-    char *argv[5];
-};
-
-/* ---- the stage ---- */
-
-static int stage_setup(void **state)
-{
-    if (getpid() != test_pid)
-        _exit(1); /* as below */
-    struct stage *stage = mem_new(sizeof(*stage));
-    const char *tmp = getenv("TMPDIR");
-    snprintf(stage->folder, sizeof(stage->folder), "%s/baton-guard-XXXXXX", tmp != NULL ? tmp : "/tmp");
-    if (mkdtemp(stage->folder) == NULL || chdir(stage->folder) < 0)
-        return -1;
-    stage->options =
-        (struct guard_options){.verb = "test", .name = "stage", .grace_ms = GRACE_MS, .slack_ms = SLACK_MS};
-    sigemptyset(&stage->options.signals.ignored);
-    sigemptyset(&stage->options.signals.blocked);
-    snprintf(stage->environment.name, sizeof(stage->environment.name), "stage");
-    sigset_t child;
-    sigemptyset(&child);
-    sigaddset(&child, SIGCHLD);
-    sigprocmask(SIG_BLOCK, &child, NULL);
-    *state = stage;
-    return 0;
-}
-
-static int stage_teardown(void **state)
-{
-    struct stage *stage = *state;
-    if (getpid() != test_pid)
-        return -1; /* a part of a test in a process of its own has failed */
-    guard_bye(&stage->guard);
-    char *command = mem_format("rm -rf '%s'", stage->folder);
-    int status = chdir("/") < 0 || system(command) != 0;
-    free(command);
-    free(stage);
-    return status;
-}
-
-/* A guard whose command is this script. */
-static void start(struct stage *stage, const char *script)
-{
-    struct baton_error err;
-    stage->argv[0] = (char *)"sh";
-    stage->argv[1] = (char *)"-c";
-    stage->argv[2] = (char *)script;
-    stage->options.argv = stage->argv;
-    assert_int_equal(guard_start(&stage->guard, &stage->options, &err), 0);
-}
-
-static void spawn(struct stage *stage, int64_t deadline_ms)
-{
-    guard_spawn(&stage->guard, &stage->environment, deadline_ms);
-}
 
 /* Calls by which the guard lowers its OOM score: that takes a privilege, so another value stands for it, which does
  * not. */
@@ -105,55 +32,6 @@ ssize_t write(int fd, const void *bytes, size_t size)
     if (size != 4 || memcmp(bytes, "-900", 4) != 0)
         return (ssize_t)syscall(SYS_write, fd, bytes, size);
     return syscall(SYS_write, fd, "700", 3) == 3 ? 4 : -1;
-}
-
-/* What it says next. */
-static enum guard_news next(struct stage *stage)
-{
-    int64_t end_ms = clock_now_ms() + LIMIT_MS;
-    while (guard_next(&stage->guard, &stage->message) == GUARD_NOTHING) {
-        int64_t now_ms = clock_now_ms(), wake_ms = guard_wake_ms(&stage->guard);
-        int64_t until_ms = wake_ms < end_ms ? wake_ms : end_ms;
-        struct pollfd polled = {.fd = stage->guard.fd, .events = POLLIN};
-        assert_true(now_ms < end_ms);
-        (void)poll(&polled, 1, until_ms > now_ms ? (int)(until_ms - now_ms) : 0);
-        guard_on_time(&stage->guard, clock_now_ms());
-    }
-    return stage->message.news;
-}
-
-static bool exists(const char *name)
-{
-    return access(name, F_OK) == 0;
-}
-
-static void wait_file(const char *name)
-{
-    int64_t end_ms = clock_now_ms() + LIMIT_MS;
-    while (!exists(name)) {
-        assert_true(clock_now_ms() < end_ms);
-        (void)poll(NULL, 0, 1);
-    }
-}
-
-/* The first line of a file. */
-static const char *content(const char *name)
-{
-    static char line[256];
-    FILE *file = fopen(name, "re");
-    line[0] = '\0';
-    if (file != NULL && fgets(line, sizeof(line), file) == NULL)
-        line[0] = '\0';
-    if (file != NULL)
-        fclose(file);
-    line[strcspn(line, "\n")] = '\0';
-    return line;
-}
-
-static pid_t pid_in(const char *name)
-{
-    wait_file(name);
-    return (pid_t)atoi(content(name));
 }
 
 /* Writes a script that runs until it is told to end, tells that, and ends only after 300 ms. `pid` is its pid. */
@@ -403,43 +281,10 @@ static void test_the_slack_follows_what_there_is_to_give_back(void **state)
 
 #define UNPRIVILEGED 65534
 
-/* Run a part of a test in a process of its own, which is the supervisor there. */
-static pid_t fork_supervisor(struct stage *stage, void (*part)(struct stage *stage))
-{
-    fflush(NULL);
-    pid_t pid = fork();
-    if (pid == 0) {
-        part(stage);
-        fflush(NULL);
-        _exit(0);
-    }
-    return pid;
-}
-
-static void wait_success(pid_t pid)
-{
-    int status;
-    assert_int_equal(waitpid(pid, &status, 0), pid);
-    assert_true(WIFEXITED(status));
-    assert_int_equal(WEXITSTATUS(status), 0);
-}
-
 static void drop_privileges(void)
 {
     if (setgid(UNPRIVILEGED) < 0 || setuid(UNPRIVILEGED) < 0 || prctl(PR_SET_DUMPABLE, 1) < 0)
         _exit(1);
-}
-
-/* A file with one line, whole when it is there. */
-static void write_line(const char *name, pid_t pid, const char *text)
-{
-    char part[64];
-    snprintf(part, sizeof(part), "%s.new", name);
-    FILE *file = fopen(part, "we");
-    assert_non_null(file);
-    fprintf(file, "%d %s\n", (int)pid, text);
-    fclose(file);
-    rename(part, name);
 }
 
 /* As long as it says GUARD_STUCK: the file `stuck`. It ends well when all is gone. */
@@ -567,177 +412,6 @@ static void test_a_lifeline_that_loses_its_descriptor_is_refused_and_told(void *
     assert_non_null(strstr(stage->message.text, "too many open files"));
 }
 
-/* ---- the end hook ---- */
-
-static void start_hooked(struct stage *stage, const char *hook, uint32_t limit_ms)
-{
-    struct baton_error err;
-    stage->options.argv = NULL;
-    stage->options.end_hook = hook;
-    stage->options.end_hook_ms = limit_ms;
-    stage->options.grace_ms = 100;
-    stage->environment.term = 7;
-    assert_int_equal(guard_start(&stage->guard, &stage->options, &err), 0);
-}
-
-static void test_the_end_hook_runs_at_the_deadline(void **state)
-{
-    struct stage *stage = *state;
-    start_hooked(stage, "echo $BATON_NAME $BATON_TERM $BATON_STATE >down", LIMIT_MS);
-    guard_deadline(&stage->guard, clock_now_ms() + SLACK_MS + 200);
-    spawn(stage, clock_now_ms() + LIMIT_MS);
-    assert_int_equal(next(stage), GUARD_GONE);
-    assert_true(stage->message.by_guard);
-    assert_string_equal(content("down"), "stage 7 follow");
-}
-
-static void test_an_end_hook_that_hangs_is_killed(void **state)
-{
-    struct stage *stage = *state;
-    start_hooked(stage, "exec sleep 1000", 100);
-    guard_deadline(&stage->guard, clock_now_ms() + SLACK_MS + 200);
-    spawn(stage, clock_now_ms() + LIMIT_MS);
-    assert_int_equal(next(stage), GUARD_TROUBLE);
-    assert_non_null(strstr(stage->message.text, "has not ended within 1"));
-    assert_int_equal(next(stage), GUARD_GONE);
-}
-
-static void test_the_end_hook_does_not_run_for_what_is_down(void **state)
-{
-    struct stage *stage = *state;
-    start_hooked(stage, "echo >down", LIMIT_MS);
-    spawn(stage, NEVER_MS);
-    guard_down(&stage->guard);
-    guard_deadline(&stage->guard, clock_now_ms() - 1);
-    spawn(stage, clock_now_ms() - 1); /* the answer to this comes after the orders before it */
-    assert_int_equal(next(stage), GUARD_REFUSED);
-    guard_bye(&stage->guard);
-    assert_false(exists("down"));
-}
-
-static void die_with_a_hook(struct stage *stage)
-{
-    start_hooked(stage, "echo down >>log; mv log over", LIMIT_MS);
-    spawn(stage, NEVER_MS);
-    pid_t hook = fork();
-    if (hook == 0) {
-        setpgid(0, 0);
-        execl("/bin/sh", "sh", "-c", "echo up >>log; while :; do sleep 0.02; echo more >>log; done", (char *)NULL);
-        _exit(1);
-    }
-    setpgid(hook, hook);
-    guard_hook(&stage->guard, hook, (int)syscall(SYS_pidfd_open, hook, 0));
-    guard_down(&stage->guard);
-    spawn(stage, clock_now_ms() - 1); /* as above */
-    assert_int_equal(next(stage), GUARD_REFUSED);
-    spawn(stage, NEVER_MS);
-    wait_file("log");
-    kill(getpid(), SIGKILL);
-}
-
-static void test_the_end_hook_runs_for_a_dead_supervisor_after_its_last_hook(void **state)
-{
-    pid_t supervisor = fork_supervisor(*state, die_with_a_hook);
-    waitpid(supervisor, NULL, 0);
-    wait_file("over");
-    (void)poll(NULL, 0, 100); /* five times what the first hook would need to write again */
-    assert_false(exists("log"));
-}
-
-/* ---- the death of the guard ---- */
-
-static void test_what_a_dead_guard_has_left_is_ended_without_waiting(void **state)
-{
-    struct stage *stage = *state;
-    start(stage, "setsid sh -c 'echo $$ >pid.new; mv pid.new pid; exec sleep 1000' & wait");
-    spawn(stage, NEVER_MS);
-    pid_t pid = pid_in("pid");
-    kill(stage->guard.pid, SIGKILL);
-    assert_int_equal(next(stage), GUARD_DEAD);
-    assert_true(guard_wake_ms(&stage->guard) != NEVER_MS);
-    assert_int_equal(next(stage), GUARD_GONE);
-    assert_int_equal(guard_wake_ms(&stage->guard), NEVER_MS);
-    assert_int_equal(kill(pid, 0), -1);
-    assert_int_equal(errno, ESRCH);
-}
-
-/* ---- the session ---- */
-
-static struct baton *open_client(const char *id, uint32_t ttl_ms)
-{
-    struct baton_options options;
-    struct baton *client;
-    struct baton_error err;
-    baton_options_init(&options);
-    char folder[PATH_MAX];
-    if (getcwd(folder, sizeof(folder)) == NULL)
-        fail();
-    char *url = mem_format("local:%s/state", folder);
-    options.url = url;
-    options.id = id;
-    options.ttl_ms = ttl_ms;
-    if (baton_open(&options, &client, &err) < 0)
-        fail_msg("%s", err.text);
-    free(url);
-    return client;
-}
-
-static struct baton_event wait_event(struct baton *client, enum baton_event_kind kind)
-{
-    struct baton_event event = {0};
-    int64_t end_ms = clock_now_ms() + LIMIT_MS;
-    while (!baton_next(client, &event) || event.kind != kind) {
-        struct pollfd polled = {.fd = baton_fd(client), .events = POLLIN};
-        int64_t left_ms = end_ms - clock_now_ms();
-        assert_true(left_ms > 0);
-        (void)poll(&polled, 1, (int)left_ms);
-    }
-    return event;
-}
-
-static struct baton_election *stand(struct baton *client)
-{
-    struct baton_stand_options options;
-    struct baton_election *election;
-    struct baton_error err;
-    baton_stand_options_init(&options);
-    assert_int_equal(baton_stand(client, "e", &options, &election, &err), 0);
-    return election;
-}
-
-#define SHORT_TTL_MS 1000
-
-static void lead_and_die(struct stage *stage)
-{
-    struct baton_lifeline lifeline;
-    struct baton_error err;
-    start_hooked(stage, "sleep 3; echo >down", LIMIT_MS);
-    struct baton *client = open_client("a", SHORT_TTL_MS);
-    (void)stand(client);
-    int64_t deadline_ms = wait_event(client, BATON_SESSION).until_ms;
-    wait_event(client, BATON_LEAD);
-    guard_deadline(&stage->guard, deadline_ms);
-    assert_int_equal(baton_lifeline(client, &lifeline, &err), 0);
-    guard_lifeline(&stage->guard, &lifeline);
-    spawn(stage, NEVER_MS);
-    write_line("leads", 0, "");
-    kill(getpid(), SIGKILL);
-}
-
-static void test_a_guard_keeps_the_session_of_a_dead_supervisor_while_something_is_left(void **state)
-{
-    int status;
-    pid_t supervisor = fork_supervisor(*state, lead_and_die);
-    waitpid(supervisor, &status, 0);
-    assert_true(WIFSIGNALED(status));
-    assert_true(exists("leads"));
-    struct baton *client = open_client("b", SHORT_TTL_MS);
-    (void)stand(client);
-    wait_event(client, BATON_LEAD);
-    assert_true(exists("down")); /* three times the ttl later */
-    baton_close(client);
-}
-
 /* ---- the terminal ---- */
 
 static void run_on_a_terminal(struct stage *stage)
@@ -798,7 +472,6 @@ int main(int argc, char **argv)
 {
     test_pid = getpid();
     raise_path = argc > 1 ? realpath(argv[1], NULL) : "";
-#define STORY(name) cmocka_unit_test_setup_teardown(name, stage_setup, stage_teardown)
     const struct CMUnitTest tests[] = {
         STORY(test_a_command_runs_and_its_status_is_told),
         STORY(test_a_command_that_cannot_be_run_is_told),
@@ -819,12 +492,6 @@ int main(int argc, char **argv)
         STORY(test_a_command_may_not_raise_its_privileges_above_its_guard),
         STORY(test_what_cannot_be_seen_is_told_and_waited_for),
         STORY(test_a_lifeline_that_loses_its_descriptor_is_refused_and_told),
-        STORY(test_the_end_hook_runs_at_the_deadline),
-        STORY(test_an_end_hook_that_hangs_is_killed),
-        STORY(test_the_end_hook_does_not_run_for_what_is_down),
-        STORY(test_the_end_hook_runs_for_a_dead_supervisor_after_its_last_hook),
-        STORY(test_what_a_dead_guard_has_left_is_ended_without_waiting),
-        STORY(test_a_guard_keeps_the_session_of_a_dead_supervisor_while_something_is_left),
         STORY(test_a_command_keeps_the_terminal_and_is_not_suspended),
     };
     return cmocka_run_group_tests_name("guard", tests, NULL, NULL);
