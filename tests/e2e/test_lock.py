@@ -197,7 +197,7 @@ def test_describe_and_status(world):
     (("--slots=2", "-s", "x", "--", "true"), "--shared and --slots: only one of them"),
     (("x",), "there is no command"), (("--describe", "x", "--", "true"), "--describe takes no command"),
     (("--describe", "x", "-c", "true"), "--describe takes no command"),
-    ((".x", "--", "true"), "the name '.x' is not legal"), ((), "NAME is missing"),
+    (("_x", "--", "true"), "the name '_x' is not legal"), ((), "NAME is missing"),
     (("-w-1", "x", "true"), "--wait: '-1' is no time to wait"),
     (("-w", "soon", "x", "true"), "--wait: 'soon' is no duration"),
     (("--ttl=1s", "--grace=1s", "x", "--", "true"), "choose a longer --ttl")])
