@@ -129,7 +129,7 @@ enum baton_event_kind {
     BATON_RENEWED,      /* the session's deadline moved to `until_ms` (only with options.renewals) */
     BATON_LOST_SESSION, /* the session is over; a new one will be opened, and each candidacy stands again */
     BATON_DUPLICATE,    /* another live candidate of `election` has this instance's id: it waits (never leads) */
-    BATON_TROUBLE,      /* the engine, or the guard, cannot be used now: `code`, `text` */
+    BATON_TROUBLE,      /* the engine, or the guard, cannot be used now, or a record cannot be read: `code`, `text` */
     BATON_RECOVERED,    /* it can be used again */
     BATON_ACQUIRED,     /* this client holds `lock`; `term` is its token */
     BATON_RELEASED,     /* the attempt at `lock` is over: `code`, `text`; see baton_lock() */

@@ -66,6 +66,7 @@ void contest_forget_candidacy(struct contest *contest)
     contest->spent_term = 0;
     contest->vacant = false;
     contest->duplicate_told = false;
+    contest->unreadable_told = false;
     contest->stop_reason = NULL;
     contest->latch = NULL;
 }
@@ -394,6 +395,16 @@ static void wait_for_fading(struct core *core, struct contest *contest)
         contest_wake(core, contest, fade_ms);
 }
 
+/* A record that cannot be read may be why nobody goes ahead: who stands is told, as status tells whoever asks. */
+static void tell_unreadable(struct core *core, struct contest *contest)
+{
+    const struct order *order =
+        contest->kind == CONTEST_ELECTION ? &contest->roster.order : &contest->queue.entries.order;
+    if (order->trouble != NULL && !contest->unreadable_told)
+        todo_tell(core, TELL_TROUBLE, contest, "%s", order->trouble->text)->code = order->trouble->code;
+    contest->unreadable_told = order->trouble != NULL;
+}
+
 /* What its kind does while it is there. `present`: its presence is in the view. */
 static void act(struct core *core, struct contest *contest, bool present)
 {
@@ -474,5 +485,6 @@ void contest_step(struct core *core, struct contest *contest)
             rule(core, contest->kind == CONTEST_LOCK ? RULE_HOLD_BY_VIEW : RULE_CLAIM_AFTER_PRESENCE))
             return;
     }
+    tell_unreadable(core, contest);
     act(core, contest, present);
 }

@@ -81,6 +81,7 @@ struct contest {
 
     bool standing, resigning;
     bool presence_seen;
+    bool unreadable_told;
     enum role role;
     struct stand_options options;
     struct attempt presence;

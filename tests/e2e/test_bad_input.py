@@ -506,6 +506,22 @@ def test_a_decision_written_by_hand_is_told_and_left_alone(world, value, words):
     assert stored(world, "elections/db/leader") == value
 
 
+@pytest.mark.parametrize("command, key", [
+    (("run", "db", "true"), "elections/db/leader"), (("elect", "db"), "elections/db/leader"),
+    (("elect", "db"), "elections/db/hold"), (("lock", "l", "true"), "locks/l/ff-1"),
+    (("once", "k", "true"), "tasks/k/queue/ff-1")], ids=str)
+def test_who_waits_because_a_record_cannot_be_read_says_so(world, command, key):
+    quiet(world)
+    if key.endswith("leader"):
+        write_by_hand(world, key, "nonsense")
+    else:
+        put_by_hand(world, key, "nonsense")
+    waiting = world.start(*command)
+    world.wait_error(waiting, re.escape(f"{key} {NOT_JSON}"))
+    if command[0] == "elect":
+        waiting.stop()
+
+
 @pytest.mark.parametrize("value, words", [
     ("nonsense", NOT_JSON), ("[]", NO_RECORD), ('{"v":2,"id":"ghost"}', NEWER), ('{"v":1,"host":"x"}', NO_CANDIDATE)])
 def test_a_candidate_written_by_hand_is_told_and_left_alone(world, value, words):
