@@ -300,7 +300,7 @@ static void test_only_what_has_expired_is_forgotten_as_expired(void **state)
 {
     struct baton_task_options options;
     baton_task_options_init(&options);
-    assert_int_equal(options.expire_ms, UINT64_C(30) * 86400 * 1000);
+    assert_int_equal(options.expire_ms, UINT64_C(400) * 86400 * 1000);
     struct baton *a = stage_open(*state, "a", 0);
     struct baton_task *kept = want_as(a, "kept", &options);
     expect_begin(a, kept);
