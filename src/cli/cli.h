@@ -163,20 +163,20 @@ bool cli_colour(FILE *to);
 
 /* From here on nothing that is printed by cli_error and cli_line makes the caller wait: what nobody reads is dropped
  * and counted, and the number is told when it is read again. For commands that hold a place, or serve clients;
- * printf(3) is not for them. After the guards are forked (it begins threads), also if that has failed; before anything
- * is told. */
+ * they must not use printf(3). Must be called after the guards are forked (it begins threads), also if that has failed,
+ * and before anything is told. */
 void cli_print_begin(void);
-/* The other way, when nothing is held any more: what is printed from here on is written in any case, and waited for. */
+/* Undo that, when nothing is held any more: what is printed from here on is written in any case, and waited for. */
 void cli_print_wait(void);
-/* What is printed there from now on is JSON: errors, and the number of what was dropped, are objects with this name. */
+/* From now on `to` gets JSON only: errors, and the number of what was dropped, are objects with this name. */
 void cli_print_json(FILE *to, const char *name);
 /* A line, to stdout or stderr, in one write. */
 void cli_line(FILE *to, const char *line);
 /* A line to stdout, whose texts may be those of others: made printable. */
 void cli_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
-/* After cli_print_begin: what writes there. */
+/* The printer of stdout or stderr. Only after cli_print_begin. */
 struct printer *cli_printer(FILE *to);
-/* After cli_print_begin: readable when cli_flush may say something else than before; -1 before. */
+/* A descriptor that is readable when cli_flush may say something else than before; -1 before cli_print_begin. */
 int cli_out_changed_fd(void);
 
 /* Is standard output still good? CLI_OUT_BROKEN when its reader is gone (end quietly), CLI_OUT_FAILED after a write
@@ -184,7 +184,7 @@ int cli_out_changed_fd(void);
  * written so far. */
 enum cli_out { CLI_OUT_OK, CLI_OUT_BROKEN, CLI_OUT_FAILED };
 enum cli_out cli_flush(void);
-/* The same at the end of a command, when what was said last has been read, or was given a second for that. */
+/* The same, at the end of a command: waits a second at most until what was said last has been read. */
 enum cli_out cli_print_end(void);
 
 /* A wall-clock time for people, local: "2026-11-23 14:05:09". With milliseconds, UTC, for programs:

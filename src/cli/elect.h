@@ -23,36 +23,36 @@ struct elect {
     uint64_t term;       /* led now, or last; 0: none */
     uint64_t told_term;  /* of the leader that was printed last */
     bool told_vacant;
-    bool leading;  /* so it is; the hooks follow */
-    bool stopping; /* a stop is to be answered ... */
-    bool overrun;  /* ... but a hook was not in time: not while others wait for the session */
-    bool lost;     /* ... which is over: an answer comes too late for anybody */
+    bool leading;  /* this instance leads: the hooks must be brought up to that */
+    bool stopping; /* a stop must be answered ... */
+    bool overrun;  /* ... but a hook was not in time: it must not be answered while the session lasts */
+    bool lost;     /* the session is over: it may be answered, too late for anybody */
 
-    struct shell hook; /* that runs */
+    struct shell hook; /* the one that runs */
     enum elect_hook hook_for;
     int64_t hook_limit_ms; /* a hook that still runs then is killed; NEVER_MS */
     int64_t settle_ms;     /* at the start: then it follows, although no leader is known; NEVER_MS */
     uint32_t guard_ms;     /* what is left of the lease for the guard, when the hooks have had their grace */
     bool guard_gone;
     bool armed;         /* the guard has something to take down */
-    uint64_t down_term; /* that the guard has taken down: no hook is run for it any more */
+    uint64_t down_term; /* the term that the guard has taken down: no hook may be run for it any more */
 
     struct trouble trouble;
-    char testament[BATON_TESTAMENT_MAX]; /* that the guard was told */
+    char testament[BATON_TESTAMENT_MAX]; /* the last one that the guard was told */
     bool ready, leaving, resigned;
     bool hurried;    /* a second signal: the guard does the rest */
-    bool given_up;   /* the engine has had its time: likewise */
-    int64_t end_ms;  /* of one that leaves, with nothing left to take down: then it has; NEVER_MS */
+    bool given_up;   /* the engine has had its time to answer: likewise */
+    int64_t end_ms;  /* when the engine has had that time, for an instance that leaves; NEVER_MS */
     int stop_signal; /* 0: none */
     int status;
 };
 
-/* elect_hooks.c: one at a time, in order; none for a place that is not had any more */
+/* elect_hooks.c: hooks run one at a time, in order. None may begin for a place that is not had any more. */
 void elect_hooks_init(struct elect *elect);
 int elect_hooks_begin(struct elect *elect, struct baton_error *err); /* forks the guard */
-/* Bring the hooks up to what is so, and answer a stop when they are. */
+/* Run the hooks that are due, and answer a stop when they have ended. */
 void elect_hooks_run(struct elect *elect);
-/* At the start: others lead, or nobody is known to. */
+/* At the start, when others lead or nobody is known to: run --on-follow if a term of this instance was lost. */
 void elect_hooks_follow_first(struct elect *elect, const struct baton_status *status);
 void elect_hooks_stop(struct elect *elect, int64_t until_ms);
 void elect_hooks_on_guard(struct elect *elect);

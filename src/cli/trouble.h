@@ -26,7 +26,7 @@ const char *trouble_event(struct trouble *trouble, const char *url, const struct
                           char text[TROUBLE_TEXT]);
 /* When to call trouble_due; NEVER_MS. */
 int64_t trouble_wake_ms(const struct trouble *trouble);
-/* What to say now, or NULL. */
+/* The words that are due now, or NULL. */
 const char *trouble_due(struct trouble *trouble, const char *url, char text[TROUBLE_TEXT]);
 
 #endif

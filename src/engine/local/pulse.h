@@ -26,7 +26,7 @@ struct pulse_header {
     bell_word bell;
     uint32_t unused;
     _Atomic uint64_t magic;  /* what the file is, and its layout; 0: it is new */
-    _Atomic uint64_t writer; /* who has the lock `writer`: its pid, and (in the upper half) pid namespace; 0: nobody */
+    _Atomic uint64_t writer; /* the process that has the lock `writer`: its pid, and its pid namespace above; 0: none */
     uint32_t reserved[10];
 };
 
