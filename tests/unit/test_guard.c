@@ -130,7 +130,6 @@ static void test_a_second_command_is_not_started_beside_the_first(void **state)
 static void test_a_command_gets_the_signals_as_the_caller_left_them(void **state)
 {
     struct stage *stage = *state;
-    char expected[64];
     signal(SIGPIPE, SIG_IGN); /* ours, as a supervisor's */
     signal(SIGUSR1, SIG_IGN);
     sigaddset(&stage->options.signals.ignored, SIGHUP);
@@ -146,8 +145,10 @@ static void test_a_command_gets_the_signals_as_the_caller_left_them(void **state
     assert_int_equal(next(stage), GUARD_EXITED);
     signal(SIGPIPE, SIG_DFL);
     signal(SIGUSR1, SIG_DFL);
-    snprintf(expected, sizeof(expected), "SigIgn:\t%016llx", 1ULL << (SIGHUP - 1) | 1ULL << (SIGCHLD - 1));
-    assert_string_equal(content("ignored"), expected);
+    unsigned long long ignored = 0;
+    assert_int_equal(sscanf(content("ignored"), "SigIgn: %llx", &ignored), 1);
+    ignored &= ~(3ULL << 31); /* signals 32 and 33 are the C library's own: posix_spawn(3) may leave them ignored */
+    assert_int_equal(ignored, 1ULL << (SIGHUP - 1) | 1ULL << (SIGCHLD - 1));
 }
 
 static void test_the_end_of_a_command_is_seen_where_sigchld_was_ignored(void **state)
