@@ -325,6 +325,15 @@ void request_answered(struct core *core, struct request *request, const struct b
     attempt_answered(core, &request->attempt, reply);
 }
 
+/* What the engine has said of why it cannot be done; NULL: nothing. Only a transfer needs a session. */
+static const struct baton_error *refusal(const struct core *core, const struct request *request)
+{
+    if (core->away.code != BATON_OK)
+        return &core->away;
+    bool needs_session = request->kind == REQUEST_TRANSFER && request->term == 0;
+    return needs_session && core->session.failures > 0 ? &core->session.failure : NULL;
+}
+
 /* Its time is over. That the engine cannot tell is not that somebody would not. */
 static void in_vain(struct core *core, struct request *request)
 {
@@ -332,9 +341,9 @@ static void in_vain(struct core *core, struct request *request)
                        : request->kind != REQUEST_TRANSFER ? "the engine has not confirmed it"
                        : request->term == 0                ? "no session could be opened"
                                                            : NULL;
-    if (core->away.code != BATON_OK)
-        answer(core, request, core->away.code == BATON_TIMEOUT ? BATON_UNAVAILABLE : core->away.code, "%s",
-               core->away.text);
+    const struct baton_error *why = refusal(core, request);
+    if (why != NULL)
+        answer(core, request, why->code == BATON_TIMEOUT ? BATON_UNAVAILABLE : why->code, "%s", why->text);
     else if (what != NULL)
         answer(core, request, BATON_UNAVAILABLE, "in the time given, %s", what);
     else

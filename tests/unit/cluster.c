@@ -79,6 +79,10 @@ static void do_action(struct cluster *cluster, int n, const struct action *actio
     switch (action->kind) {
     case ACTION_SESSION_OPEN:
         event.kind = EVENT_SESSION_OPENED;
+        if (node->full) {
+            error_set(&reply.error, BATON_FULL, "the disk is full");
+            break;
+        }
         event.session = store_session_open(cluster->store);
         event.ttl_ms = action->ttl_ms;
         cluster->sessions[cluster->session_count].id = event.session;

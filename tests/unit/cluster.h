@@ -17,7 +17,8 @@ struct cluster_node {
     struct core *core;
     struct contest *election;
     struct update todo;
-    bool cut; /* nothing gets through; requests are not answered */
+    bool cut;  /* nothing gets through; requests are not answered */
+    bool full; /* no session can be opened */
     uint64_t watch, seen;
     uint64_t unanswered;             /* the ticket of the last write that was cut off */
     char told[64][BATON_ERROR_TEXT]; /* "LEAD 3", in order; CHANGED and RENEWED are left out */

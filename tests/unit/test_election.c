@@ -466,6 +466,22 @@ static void test_a_transfer_that_cannot_be_read_is_never_overwritten(void **stat
     assert_int_equal(cluster_leader(c), 1);
 }
 
+static void test_a_transfer_for_which_no_session_can_be_opened_says_why(void **state)
+{
+    struct cluster *c = *state;
+    struct cluster_node *asker = &c->nodes[2];
+    cluster_stand(c, 0, NULL);
+    cluster_stand(c, 1, NULL);
+    cluster_stand(c, 2, NULL);
+    asker->full = true;
+    cluster_session_ended(c, 2);
+    core_transfer(asker->core, asker->election, 1, NULL, c->now_ms + 1000);
+    cluster_event(c, 2, EVENT_TICK);
+    cluster_wait(c, 1500);
+    assert_true(cluster_told(c, 2, 1, "REPLY full: the disk is full"));
+    assert_int_equal(cluster_leader(c), 0);
+}
+
 static void test_a_session_that_is_over_before_its_deadline_leaves_no_time_to_stop(void **state)
 {
     struct cluster *c = *state;
@@ -754,6 +770,7 @@ int main(void)
         STORY(test_a_leader_that_dies_in_a_transfer_has_its_guard_hand_over),
         STORY(test_a_transfer_that_cannot_be_is_told_why),
         STORY(test_a_transfer_that_cannot_be_read_is_never_overwritten),
+        STORY(test_a_transfer_for_which_no_session_can_be_opened_says_why),
         STORY(test_a_session_that_is_over_before_its_deadline_leaves_no_time_to_stop),
         STORY(test_a_stop_under_way_is_shortened_when_the_session_is_over),
         STORY(test_a_stop_under_way_is_shortened_when_the_presence_is_removed),
