@@ -113,6 +113,8 @@ static void on_stop(struct elect *elect, const struct baton_event *event)
 
 static void on_event(struct elect *elect, const struct baton_event *event)
 {
+    if (event->kind == BATON_STOP)
+        elect_hooks_on_guard(elect); /* first: it may have taken down what is told to stop */
     switch (event->kind) {
     case BATON_SESSION:
     case BATON_RENEWED:
@@ -241,7 +243,7 @@ static void turn(struct elect *elect)
     if (poll(polled, COUNT_OF(polled), wait_ms(elect)) < 0 && errno != EINTR)
         return;
     baton_alive(elect->client);
-    if (polled[5].revents != 0) /* first: it may have taken down what the library tells to stop */
+    if (polled[5].revents != 0)
         elect_hooks_on_guard(elect);
     on_baton(elect);
     if (polled[2].revents != 0)

@@ -35,6 +35,7 @@ struct elect {
     uint32_t guard_ms;     /* what is left of the lease for the guard, when the hooks have had their grace */
     bool guard_gone;
     bool armed;         /* the guard has something to take down */
+    bool left_to_guard; /* ... and its time for that has come: it has begun, whether or not this process goes on */
     uint64_t down_term; /* the term that the guard has taken down: no hook may be run for it any more */
 
     struct trouble trouble;

@@ -152,7 +152,7 @@ static void answer_stop(struct elect *elect)
 
 void elect_hooks_run(struct elect *elect)
 {
-    while (elect->hook.pid == 0 && elect->hook_for != wanted(elect)) {
+    while (elect->hook.pid == 0 && elect->hook_for != wanted(elect) && !elect->left_to_guard) {
         elect->hook_for = wanted(elect);
         bool leads = elect->hook_for == ELECT_HOOK_LEAD;
         if (leads)
@@ -249,6 +249,9 @@ void elect_hooks_stop(struct elect *elect, int64_t until_ms)
     int64_t limit_ms = until_ms - elect->candidate.slack_ms - elect->guard_ms, now_ms = baton_now_ms();
     elect->stopping = true;
     elect->leading = false;
+    /* Two at once would both take down, the later one perhaps what the next leader has set up here. */
+    int64_t guard_at_ms = elect->deadline_ms - elect->candidate.slack_ms - elect->guard_ms;
+    elect->left_to_guard = elect->armed && !elect->guard_gone && now_ms >= guard_at_ms;
     elect->hook_limit_ms = limit_ms > now_ms ? limit_ms : now_ms + elect->candidate.grace_ms;
     elect_hooks_run(elect);
 }
@@ -286,7 +289,7 @@ static void taken_down(struct elect *elect)
     cli_error("%s: this instance did not renew in time, and its guard has ended the session%s", elect->name,
               elect->on_follow != NULL ? ", after the hook for 'follow'" : "");
     shell_end(&elect->hook);
-    elect->armed = false;
+    elect->armed = elect->left_to_guard = false;
     elect->down_term = elect->term;
     elect->hook_for = ELECT_HOOK_FOLLOW;
     elect_hooks_run(elect);
@@ -296,6 +299,8 @@ void elect_hooks_on_guard(struct elect *elect)
 {
     struct guard_message message;
     enum guard_news news;
+    if (elect->guard_gone)
+        return;
     while ((news = guard_next(&elect->guard, &message)) != GUARD_NOTHING) {
         if (news == GUARD_GONE && message.by_guard)
             taken_down(elect);
@@ -305,7 +310,9 @@ void elect_hooks_on_guard(struct elect *elect)
             cli_error("%s: %s", elect->name, message.text);
         if (news == GUARD_DEAD) {
             cli_error("%s: the guard is gone: the place is given up", elect->name);
-            elect->guard_gone = true; /* what it would be asked next is to kill all that is left, the hooks too */
+            elect->guard_gone = true; /* (guard_next would kill all that is left now, the hooks too) */
+            elect->left_to_guard = false;
+            elect_hooks_run(elect);
             elect_leave(elect, EX_SOFTWARE);
             return;
         }

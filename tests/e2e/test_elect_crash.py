@@ -82,6 +82,23 @@ def test_an_instance_that_stands_still_is_taken_down_and_does_it_not_again(place
     assert "did not renew in time, and its guard has ended the session, after the hook for 'follow'" in a.stderr
 
 
+def test_an_instance_that_goes_on_leaves_to_its_guard_what_that_has_begun(world):
+    """Two at once, the later of which would take down what the next leader has set up on the same host."""
+    follow = "echo begins:a: >>log; until [ -e go ]; do sleep .02; done; " + hook("follow")
+    a, b, _ = lead_and_stand(world, ttl="8s", hooks=("--grace", "3s", "--on-lead", hook("lead"), "--on-follow", follow))
+    wait_word(world, "lead:a")
+    freeze(a.pid)
+    wait_word(world, "begins:a")
+    a.signal(signal.SIGCONT)
+    a.wait_object(event="stop")
+    with open(os.path.join(world.folder, "go"), "w", encoding="utf-8"):
+        pass
+    b.wait_object(event="lead", id="b")
+    a.wait_object(event="follow")
+    assert a.stop() == 0 and b.stop() == 0
+    assert words(world) == ["lead:a", "begins:a", "follow:a", "lead:b"]
+
+
 def test_a_guard_that_is_killed_ends_the_instance_with_its_hook(place):
     a, b, _ = lead_and_stand(place)
     os.kill(guard_of(a), signal.SIGKILL)
