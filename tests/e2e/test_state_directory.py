@@ -135,6 +135,15 @@ def test_a_mapping_that_is_shortened_ends_leadership_not_processes(world):
     assert told.code == 65 and "is damaged, or is not baton's" in told.err
 
 
+def test_a_log_that_is_shortened_while_it_is_used_is_told_in_words(world):
+    world.stand("db", "a")
+    world.watch("db").wait_object(change="lead", id="a")
+    os.truncate(f"{world.state}/baton.db-wal", 0)
+    for command in (["status"], ["lock", "-n", "-E", "0", "l", "true"]):
+        told = world.run(*command)
+        assert told.code == 65 and "or the log beside it, was shortened while it is used; end what uses" in told.err
+
+
 def test_who_looks_is_told_too(world):
     lead(world)
     watching = world.watch("db")

@@ -51,6 +51,11 @@ int db_error(struct db *db, const char *what, struct baton_error *err)
     const char *words = sqlite3_errmsg(db->handle);
     if ((code & 0xff) == SQLITE_IOERR && sqlite3_system_errno(db->handle) == ENOSPC)
         code = SQLITE_FULL;
+    if (code == SQLITE_IOERR_SHORT_READ)
+        return error_set(err, BATON_CORRUPT,
+                         "local: cannot %s in %s: it, or the log beside it, was shortened while it is used; end what "
+                         "uses the directory, and restore its files from a copy, or move them away",
+                         what, db->path);
     switch (code & 0xff) {
     case SQLITE_FULL:
         return error_set(err, BATON_FULL, "local: cannot %s in %s: the disk is full; free some space", what, db->path);
