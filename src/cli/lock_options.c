@@ -137,8 +137,9 @@ static int take_name(const char *name)
     }
     if (baton_check_name("the name", name, &err) == 0)
         return CLI_GO;
-    return name[0] == '\0' ? cli_usage_error("lock", "%s", err.text)
-                           : cli_usage_error("lock", "%s; a file's path has a slash, as in ./FILE", err.text);
+    return name[0] == '\0' || strlen(name) > BATON_NAME_MAX
+               ? cli_usage_error("lock", "%s", err.text)
+               : cli_usage_error("lock", "%s; a file's path has a slash, as in ./FILE", err.text);
 }
 
 /* --command, as flock(1) runs it. */
