@@ -103,6 +103,7 @@ static const struct cli_form form = {.command = "once",
                                      .operands = "KEY",
                                      .takes_command = true,
                                      .command_optional = true,
+                                     .dashes_end_options = true,
                                      .verbs = "list show forget"};
 
 /* The command's name and a number of all its words: to find out that others mean another one, without storing what may

@@ -359,6 +359,15 @@ def test_forget(place):
 # ---- bad input
 
 
+def test_a_key_that_begins_with_a_dash(world):
+    assert world.run("once", "-o", "--", "-key", "echo", "done").out == "done\n"
+    assert world.run("once", "-o", "--", "-key", "--", "echo", "done").out == "done\n"
+    assert world.run("once", "--", "show", "-key").out.startswith("-key: done\n")
+    assert world.run("once", "--", "forget", "-key").code == 0
+    told = world.run("once", "--", "./job")
+    assert told.code == 64 and "there is no command, as in baton once ./job -- ./migrate" in told.err
+
+
 @pytest.mark.parametrize("args,code,words", [
     ((), 64, "KEY"),
     (("migrate",), 64, "there is no command"),
