@@ -7,51 +7,10 @@
 
 #include "core/state.h"
 
-bool attempt_may(const struct core *core, const struct attempt *attempt)
-{
-    return attempt->ticket == 0 && core->now_ms >= attempt->retry_ms;
-}
-
-/* How long an answered write may take to show in the view before it is tried again. The compare-and-set makes a second
- * try harmless; the wait only keeps it rare. */
-#define SHOW_STEPS 5
-#define REFUSED_RETRY_MS 1000
-
-void attempt_answered(struct core *core, struct attempt *attempt, const struct baton_reply *reply)
-{
-    attempt->ticket = 0;
-    attempt->revision = 0;
-    switch (reply->answer) {
-    case BATON_ANSWER_DONE:
-    case BATON_ANSWER_CONFLICT:
-        attempt->revision = reply->revision;
-        attempt->retry_ms = core->now_ms + (int64_t)SHOW_STEPS * core->options.step_ms;
-        return;
-    case BATON_ANSWER_UNKNOWN:
-        attempt->unknown = true;
-        attempt->retry_ms = core->now_ms + core->options.step_ms;
-        return;
-    case BATON_ANSWER_REFUSED:
-        attempt->retry_ms = core->now_ms + REFUSED_RETRY_MS;
-        if (reply->error.code == BATON_LOST && attempt->session == core->session.id)
-            session_over(core, reply->error.text);
-        else if (reply->error.code != BATON_LOST) /* else it was an earlier session's */
-            todo_tell(core, TELL_TROUBLE, NULL, "%s", reply->error.text)->code = reply->error.code;
-        return;
-    }
-    IMPOSSIBLE("answer %d", (int)reply->answer);
-}
-
 void contest_wake(struct core *core, struct contest *contest, int64_t at_ms)
 {
     if (at_ms < contest->wake_ms || contest->timer == 0)
         timer_set(core, contest, at_ms);
-}
-
-void attempt_wait(struct core *core, struct contest *contest, const struct attempt *attempt)
-{
-    if (attempt->ticket == 0)
-        contest_wake(core, contest, attempt->retry_ms);
 }
 
 /* ---- the candidacy ends ---- */
@@ -240,7 +199,8 @@ static void remove_key(struct core *core, struct contest *contest, struct attemp
                        const struct view_record *record)
 {
     if (attempt_may(core, attempt))
-        todo_write(core, attempt, contest->index, BATON_WRITE_REMOVE, mem_text(record->key), NULL, 0, record->revision)
+        todo_write(core, attempt, write_owner(contest, WRITE_PRESENCE), BATON_WRITE_REMOVE, mem_text(record->key), NULL,
+                   0, record->revision)
             ->write.latched = contest->kind == CONTEST_LOCK;
     attempt_wait(core, contest, attempt);
 }
@@ -331,8 +291,8 @@ static void write_presence(struct core *core, struct contest *contest)
     }
     uint64_t session = rule(core, RULE_PRESENCE_IS_BOUND) ? core->session.id : 0;
     if (attempt_may(core, &contest->presence))
-        todo_write(core, &contest->presence, contest->index, BATON_WRITE_PUT, key_presence(contest),
-                   presence_value(core, contest), session, 0)
+        todo_write(core, &contest->presence, write_owner(contest, WRITE_PRESENCE), BATON_WRITE_PUT,
+                   key_presence(contest), presence_value(core, contest), session, 0)
             ->write.latched = contest->kind == CONTEST_LOCK;
     attempt_wait(core, contest, &contest->presence);
 }

@@ -72,11 +72,6 @@ void core_free(struct core *core)
     free(core);
 }
 
-uint64_t ticket_new(struct core *core, uint32_t owner)
-{
-    return (uint64_t)++core->next_sequence << 32 | owner;
-}
-
 /* ---- contests come and go ---- */
 
 /* A program that takes a lock, or stands, again and again need not ask for the view each time. */
@@ -264,13 +259,6 @@ void contests_mark_all(struct core *core)
 
 /* ---- the step ---- */
 
-/* A view that shows what was answered is no reason to wait any more. */
-static void attempt_seen(struct attempt *attempt, const struct view *view)
-{
-    if (attempt->revision > 0 && view->revision >= attempt->revision)
-        attempt->retry_ms = 0;
-}
-
 /* What the view shows, as its kind sees it. */
 static void read_view(struct core *core, struct contest *contest)
 {
@@ -289,8 +277,7 @@ static void read_view(struct core *core, struct contest *contest)
 
 static void changed(struct core *core, const struct event *happened)
 {
-    size_t index = (uint32_t)happened->watch;
-    struct contest *contest = index < core->contest_count ? core->contests[index] : NULL;
+    struct contest *contest = contest_of_ticket(core, happened->watch);
     if (contest == NULL || contest->watch != happened->watch)
         return; /* of a watch that is closed */
     if (!rule(core, RULE_VIEW_IN_ORDER) && happened->batch->revision < contest->view.revision)
@@ -303,9 +290,7 @@ static void changed(struct core *core, const struct event *happened)
             ->code = BATON_FULL;
     contest->resting = false;
     read_view(core, contest);
-    attempt_seen(&contest->presence, &contest->view);
-    attempt_seen(&contest->decision, &contest->view);
-    attempt_seen(&contest->removal, &contest->view);
+    writes_seen(contest);
     if (contest->parked_ms == 0)
         todo_tell(core, TELL_CHANGED, contest, "%s", "");
     contest_mark(core, contest);
@@ -313,33 +298,13 @@ static void changed(struct core *core, const struct event *happened)
 
 static void written(struct core *core, const struct event *happened)
 {
-    uint32_t owner = ticket_owner(happened->ticket);
-    if (owner >= TICKET_REQUEST) {
-        struct request *request = request_of_ticket(core, happened->ticket);
-        if (request != NULL)
-            request_answered(core, request, happened->reply);
+    if (ticket_owner(happened->ticket) < TICKET_REQUEST) {
+        contest_written(core, happened->ticket, happened->reply);
         return;
     }
-    struct contest *contest = owner < core->contest_count ? core->contests[owner] : NULL;
-    if (contest == NULL)
-        return;
-    if (contest->presence.ticket == happened->ticket)
-        attempt_answered(core, &contest->presence, happened->reply);
-    else if (contest->decision.ticket == happened->ticket)
-        attempt_answered(core, &contest->decision, happened->reply);
-    else if (contest->removal.ticket == happened->ticket)
-        attempt_answered(core, &contest->removal, happened->reply);
-    else
-        return;
-    if (happened->reply->answer == BATON_ANSWER_REFUSED)
-        wait_refused(contest, &happened->reply->error);
-    else if (happened->reply->answer == BATON_ANSWER_DONE)
-        wait_refused(contest, NULL);
-    /* The view may have moved before the answer came. */
-    attempt_seen(&contest->presence, &contest->view);
-    attempt_seen(&contest->decision, &contest->view);
-    attempt_seen(&contest->removal, &contest->view);
-    contest_mark(core, contest);
+    struct request *request = request_of_ticket(core, happened->ticket);
+    if (request != NULL)
+        request_answered(core, request, happened->reply);
 }
 
 static void take_in(struct core *core, const struct event *happened)
@@ -394,7 +359,7 @@ static void watch(struct core *core, struct contest *contest)
     if (contest->watch != 0)
         return;
     struct action *action = todo_add(core, ACTION_WATCH);
-    action->watch = contest->watch = ticket_new(core, contest->index);
+    action->watch = contest->watch = ticket_new(core, write_owner(contest, 0));
     action->write.key = prefix_of(contest);
 }
 

@@ -122,8 +122,8 @@ static uint64_t term_after(const struct core *core, const struct contest *electi
  * cannot: its revision is never seen twice. */
 static void begin_decision(struct core *core, struct contest *election)
 {
-    todo_write(core, &election->decision, election->index, BATON_WRITE_PUT, key_leader(election->name),
-               decision_next(NULL, "", "", 0, "", core->wall_ms), 0,
+    todo_write(core, &election->decision, write_owner(election, WRITE_DECISION), BATON_WRITE_PUT,
+               key_leader(election->name), decision_next(NULL, "", "", 0, "", core->wall_ms), 0,
                rule(core, RULE_FIRST_CLAIM_COMPARES) ? 0 : BATON_REVISION_ANY)
         ->write.may_be_lost = true;
 }
@@ -140,8 +140,8 @@ static void decide(struct core *core, struct contest *election, const char *cid,
         election->decision.retry_ms = NEVER_MS;
         return;
     }
-    todo_write(core, &election->decision, election->index, BATON_WRITE_PUT, key_leader(election->name),
-               decision_next(before->value, cid, id, term, reason, core->wall_ms), 0,
+    todo_write(core, &election->decision, write_owner(election, WRITE_DECISION), BATON_WRITE_PUT,
+               key_leader(election->name), decision_next(before->value, cid, id, term, reason, core->wall_ms), 0,
                compare ? before->revision : BATON_REVISION_ANY)
         ->write.may_be_lost = true;
 }

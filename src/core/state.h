@@ -175,26 +175,46 @@ static inline bool rule(const struct core *core, enum core_rule rule)
     return (core->options.broken & (UINT64_C(1) << rule)) == 0;
 }
 
-/* ---- tickets (core.c): whose write it is, and a number that is not used again ---- */
+/* ---- todo (update.c) ---- */
+
+struct action *todo_add(struct core *core, enum action_kind kind);
+struct action *todo_tell(struct core *core, enum tell_kind tell, struct contest *election, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+
+/* ---- writes (writes.c) ----
+ *
+ * The lower half of a ticket says whose it is: a contest's, with the number of its write above the contest's place; or
+ * with the highest bit a request's, or the session's. The upper half is not used again. */
 
 #define TICKET_SESSION 0xffffffffU
 #define TICKET_REQUEST 0x80000000U
+
+/* A contest's writes. */
+enum { WRITE_PRESENCE, WRITE_DECISION };
 
 uint64_t ticket_new(struct core *core, uint32_t owner);
 static inline uint32_t ticket_owner(uint64_t ticket)
 {
     return (uint32_t)ticket;
 }
+static inline uint32_t write_owner(const struct contest *contest, unsigned which)
+{
+    assert(which < TICKET_REQUEST / CONTESTS_MAX);
+    return which * CONTESTS_MAX + contest->index;
+}
+struct contest *contest_of_ticket(const struct core *core, uint64_t ticket); /* also of a watch's; NULL: it is gone */
 
-/* ---- todo (update.c) ---- */
-
-struct action *todo_add(struct core *core, enum action_kind kind);
-struct action *todo_tell(struct core *core, enum tell_kind tell, struct contest *election, const char *format, ...)
-    __attribute__((format(printf, 4, 5)));
-/* A write for `owner`: key and value (may be NULL) are taken over. Fills attempt->ticket. The action may be filled
- * further. */
+/* Key and value (may be NULL) are taken over. Fills attempt->ticket. The action may be filled further. */
 struct action *todo_write(struct core *core, struct attempt *attempt, uint32_t owner, enum baton_write_kind kind,
                           char *key, char *value, uint64_t session, uint64_t if_revision);
+/* Close an attempt by its answer; how long to wait before the next. */
+void attempt_answered(struct core *core, struct attempt *attempt, const struct baton_reply *reply);
+/* Wake the contest when the attempt may be made again; an answer wakes it anyway. */
+void attempt_wait(struct core *core, struct contest *contest, const struct attempt *attempt);
+bool attempt_may(const struct core *core, const struct attempt *attempt);
+/* A contest's write was answered; the view has moved. */
+void contest_written(struct core *core, uint64_t ticket, const struct baton_reply *reply);
+void writes_seen(struct contest *contest);
 
 /* ---- between the files ---- */
 
@@ -225,11 +245,6 @@ void contest_resign(struct core *core, struct contest *contest);
 /* It ends by itself, and this is told. */
 void contest_end(struct core *core, struct contest *contest, enum baton_code code, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
-/* Close an attempt by its answer; how long to wait before the next. */
-void attempt_answered(struct core *core, struct attempt *attempt, const struct baton_reply *reply);
-/* Wake the contest when the attempt may be made again; an answer wakes it anyway. */
-void attempt_wait(struct core *core, struct contest *contest, const struct attempt *attempt);
-bool attempt_may(const struct core *core, const struct attempt *attempt);
 /* wake the contest at this time, at the latest */
 void contest_wake(struct core *core, struct contest *contest, int64_t at_ms);
 void contest_forget_candidacy(struct contest *contest);

@@ -99,8 +99,9 @@ static void write_claim(struct core *core, struct contest *contest, struct claim
 {
     const struct view_record *before = contest->task.claim_record;
     uint64_t revision = before != NULL ? before->revision : 0;
-    todo_write(core, &contest->decision, contest->index, BATON_WRITE_PUT, key_claim(contest->name),
-               claim_write(before != NULL ? before->value : NULL, next), 0, compare ? revision : BATON_REVISION_ANY);
+    todo_write(core, &contest->decision, write_owner(contest, WRITE_DECISION), BATON_WRITE_PUT,
+               key_claim(contest->name), claim_write(before != NULL ? before->value : NULL, next), 0,
+               compare ? revision : BATON_REVISION_ANY);
 }
 
 static bool may_write(struct core *core, struct contest *contest)

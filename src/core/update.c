@@ -59,17 +59,6 @@ struct action *todo_tell(struct core *core, enum tell_kind tell, struct contest 
     return action;
 }
 
-struct action *todo_write(struct core *core, struct attempt *attempt, uint32_t owner, enum baton_write_kind kind,
-                          char *key, char *value, uint64_t session, uint64_t if_revision)
-{
-    struct action *action = todo_add(core, ACTION_WRITE);
-    action->ticket = attempt->ticket = ticket_new(core, owner);
-    attempt->session = session;
-    action->write =
-        (struct baton_write){.kind = kind, .key = key, .value = value, .session = session, .if_revision = if_revision};
-    return action;
-}
-
 const char *tell_name(enum tell_kind tell)
 {
     static const char *const names[] = {[TELL_LEAD] = "LEAD",
