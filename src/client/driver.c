@@ -53,7 +53,7 @@ static void publish(struct baton *b, int64_t now_ms)
     for (size_t i = 0; i < b->todo.count; i++) {
         const struct action *action = &b->todo.actions[i];
         if (action->kind == ACTION_TELL && action->tell == TELL_LEAD)
-            publish_lead(contest_user(action->contest), contest_leads(b->core, action->contest, now_ms));
+            publish_lead(contest_user(action->contest), contest_leads(b->core, action->contest, 0, now_ms));
     }
 }
 

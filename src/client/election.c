@@ -224,7 +224,7 @@ bool baton_stop_takes(struct baton_election *e, uint32_t ms)
         return false;
     int64_t until_ms = clock_now_ms() + ms;
     pthread_mutex_lock(&b->mutex);
-    bool kept = core_stop_takes(b->core, e->core, until_ms);
+    bool kept = core_stop_takes(b->core, e->core, 0, until_ms);
     if (kept && until_ms > e->stop_until_ms)
         e->stop_until_ms = until_ms;
     pthread_mutex_unlock(&b->mutex);

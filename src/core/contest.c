@@ -22,7 +22,8 @@ void contest_forget_candidacy(struct contest *contest)
     contest->presence = (struct attempt){0};
     if (contest->kind == CONTEST_ELECTION)
         contest->decision = (struct attempt){0};
-    contest->spent_term = 0;
+    for (uint32_t part = 0; part < contest->tenure_count; part++)
+        contest->tenure[part].spent = 0;
     contest->vacant = false;
     contest->duplicate_told = false;
     contest->unreadable_told = false;
@@ -81,11 +82,39 @@ void contest_resign(struct core *core, struct contest *contest)
     contest_mark(core, contest);
 }
 
-/* Others may lead already: the rest of a stop under way is not granted any more, either. */
-static void stop_at_once(struct core *core, struct contest *contest, const char *why)
+/* The place, or the session, is gone: nothing of it is had any more. A stop that was not answered stays one: the
+ * program is not told to lead again before it answers. */
+static void lose_tenures(struct core *core, struct contest *contest, const char *why)
 {
-    if (contest->role == ROLE_LEADING || (contest->role == ROLE_STOPPING && core->now_ms < contest->stop_until_ms))
-        contest_tell_stop(core, contest, core->now_ms, why);
+    for (uint32_t part = 0; part < contest->tenure_count; part++) {
+        struct tenure *tenure = contest_tenure(contest, part);
+        tenure_lost(core, contest, tenure, why);
+        if (tenure->state == TENURE_STOPPED && !contest->task.ended)
+            tenure_move(tenure, TENURE_NONE);
+    }
+}
+
+/* Are all of them in this state? */
+static bool tenures_are(const struct contest *contest, enum tenure_state state)
+{
+    for (uint32_t part = 0; part < contest->tenure_count; part++)
+        if (contest->tenure[part].state != state)
+            return false;
+    return true;
+}
+
+static bool tenure_is_any(const struct contest *contest, enum tenure_state state)
+{
+    for (uint32_t part = 0; part < contest->tenure_count; part++)
+        if (contest->tenure[part].state == state)
+            return true;
+    return false;
+}
+
+static void wait_for_fading(struct core *core, struct contest *contest)
+{
+    for (uint32_t part = 0; part < contest->tenure_count; part++)
+        tenure_wait_for_fading(core, contest, &contest->tenure[part]);
 }
 
 void contest_session_over(struct core *core, struct contest *contest)
@@ -94,103 +123,21 @@ void contest_session_over(struct core *core, struct contest *contest)
     if (contest->kept)
         keep_end(core, contest);
     /* A lock that was held is lost for good: whoever wants it again stands in the queue again. */
-    if (contest->kind == CONTEST_LOCK && contest->role != ROLE_FOLLOWING)
+    if (contest->kind == CONTEST_LOCK && contest->tenure->state != TENURE_NONE)
         contest_end(core, contest, BATON_LOST, "the session is over");
     if (contest->kind == CONTEST_TASK)
         task_abandon(contest);
-    stop_at_once(core, contest, "the session is over");
-    /* A stop that was not answered stays one: the program is not told to lead again before it answers. */
-    if (contest->role == ROLE_STOPPED && !contest->task.ended)
-        contest->role = ROLE_FOLLOWING;
+    lose_tenures(core, contest, "the session is over");
     contest_forget_candidacy(contest);
 }
 
-/* The session may live, unless another stop is overdue. */
-static void pardon(struct core *core)
+void contest_stopped(struct core *core, struct contest *contest, uint32_t part)
 {
-    if (!core->session.condemned)
-        return;
-    core->session.condemned = false;
-    contests_mark_all(core);
-}
-
-/* It may have been late, but it came. */
-void contest_answered_stop(struct core *core, struct contest *contest)
-{
-    uint64_t left = contest->left_session;
-    contest->left_session = 0;
-    if (left != 0)
-        session_leave(core, left);
-    pardon(core);
-}
-
-void contest_stopped(struct core *core, struct contest *contest)
-{
+    struct tenure *tenure = contest_tenure(contest, part);
     if (contest->kind == CONTEST_TASK)
         task_stopped(core, contest);
-    if (contest->role != ROLE_STOPPING)
-        return;
-    todo_tell(core, TELL_FOLLOW, contest, "%s", "")->term = contest->term;
-    bool same_candidacy = contest->cid[0] != '\0' && session_valid(core);
-    contest->role = same_candidacy ? ROLE_STOPPED : ROLE_FOLLOWING;
-    if (same_candidacy && contest->term > contest->spent_term)
-        contest->spent_term = contest->term;
-    contest_answered_stop(core, contest);
-    contest_mark(core, contest);
-}
-
-/* ---- stop ---- */
-
-bool contest_fading(const struct core *core, const struct contest *contest)
-{
-    return core->now_ms + contest->options.stop_ms >= core->session.deadline_ms;
-}
-
-void contest_tell_stop(struct core *core, struct contest *contest, int64_t until_ms, const char *why)
-{
-    if (until_ms > core->session.deadline_ms)
-        until_ms = core->session.deadline_ms;
-    struct action *tell = todo_tell(core, TELL_STOP, contest, "%s", why);
-    tell->term = contest->term;
-    tell->until_ms = until_ms;
-    contest->role = ROLE_STOPPING;
-    contest->stop_until_ms = until_ms;
-    contest->spent_term = contest->term;
-    if (contest->options.stop_ms == 0)
-        contest_stopped(core, contest); /* it asks before each use: it has stopped already */
-}
-
-bool core_stop_takes(struct core *core, struct contest *contest, int64_t until_ms)
-{
-    bool place_is_gone = contest->cid[0] == '\0';
-    if (contest->role != ROLE_STOPPING || place_is_gone || !rule(core, RULE_STOP_MAY_TAKE_LONGER))
-        return false;
-    if (until_ms <= contest->stop_until_ms)
-        return true;
-    contest->stop_until_ms = until_ms;
-    pardon(core);
-    contest_mark(core, contest);
-    return true;
-}
-
-void contest_wait_for_stopped(struct core *core, struct contest *contest)
-{
-    if (contest->cid[0] == '\0')
-        return; /* it stops what it did in a session that is over: nothing of this session waits for that */
-    /* A program that has asked for more time than the session may last has to know by when it must be over. */
-    int64_t deadline_ms = core->session.deadline_ms;
-    if (contest->stop_until_ms > deadline_ms && contest_fading(core, contest) && contest->faded_ms != deadline_ms) {
-        contest->faded_ms = deadline_ms; /* once: it may answer that it takes longer nevertheless */
-        contest_tell_stop(core, contest, deadline_ms, "the session could not be renewed in time");
-    }
-    if (core->now_ms < contest->stop_until_ms) {
-        contest_wake(core, contest, contest->stop_until_ms);
-        return;
-    }
-    /* Who does not answer in time loses the session, not the promise: it is not renewed, so the place passes on when
-     * the engine ends it, which is after the deadline that the program was given at the latest. */
-    if (rule(core, RULE_STOP_HAS_AN_END))
-        session_condemn(core);
+    if (tenure->state == TENURE_STOPPING)
+        tenure_stopped(core, contest, tenure);
 }
 
 /* ---- presence ---- */
@@ -324,13 +271,11 @@ static void withdraw(struct core *core, struct contest *contest)
 /* Somebody removed our presence while the session is valid: others may already claim. Stop, and stand anew. */
 static void presence_taken(struct core *core, struct contest *contest)
 {
-    if (contest->kind == CONTEST_LOCK && contest->role != ROLE_FOLLOWING)
+    if (contest->kind == CONTEST_LOCK && contest->tenure->state != TENURE_NONE)
         contest_end(core, contest, BATON_LOST, "somebody removed this entry");
     if (contest->kind == CONTEST_TASK)
         task_abandon(contest);
-    stop_at_once(core, contest, "somebody removed the presence of this instance");
-    if (contest->role == ROLE_STOPPED && !contest->task.ended)
-        contest->role = ROLE_FOLLOWING;
+    lose_tenures(core, contest, "somebody removed the presence of this instance");
     contest_forget_candidacy(contest);
 }
 
@@ -342,17 +287,8 @@ static void before_view(struct core *core, struct contest *contest)
         return;
     if (contest->resigning)
         finish_resigning(core, contest);
-    else if (contest->role == ROLE_FOLLOWING && contest->kind != CONTEST_TASK)
+    else if (tenures_are(contest, TENURE_NONE) && contest->kind != CONTEST_TASK)
         write_presence(core, contest);
-}
-
-/* The session wakes everybody when the one that needs the longest to stop must be told; whoever needs less waits on. */
-static void wait_for_fading(struct core *core, struct contest *contest)
-{
-    int64_t fade_ms = core->session.deadline_ms - contest->options.stop_ms;
-    if ((contest->role == ROLE_LEADING || contest->role == ROLE_STOPPING) && core->now_ms < fade_ms &&
-        core->now_ms + core->stop_max_ms >= core->session.deadline_ms)
-        contest_wake(core, contest, fade_ms);
 }
 
 /* A record that cannot be read may be why nobody goes ahead: who stands is told, as status tells whoever asks. */
@@ -379,7 +315,7 @@ static void act(struct core *core, struct contest *contest, bool present)
         task_step(core, contest);
         break;
     }
-    if (contest->resigning && contest->role == ROLE_FOLLOWING)
+    if (contest->resigning && tenures_are(contest, TENURE_NONE))
         withdraw(core, contest);
     else if (contest->resigning && present && contest->kind == CONTEST_ELECTION && election_leaves_early(contest))
         contest_remove_presence(core, contest);
@@ -392,15 +328,21 @@ static void blind_step(struct core *core, struct contest *contest)
     bool resigns = contest->resigning;
     static const char *const late = "the session could not be renewed in time";
     wait_for_fading(core, contest);
-    if (contest->role == ROLE_LEADING && (resigns || contest_fading(core, contest))) {
-        if (!resigns && contest->kind == CONTEST_LOCK)
-            contest_end(core, contest, BATON_LOST, "%s", late);
-        contest_tell_stop(core, contest, core->now_ms + contest->options.stop_ms, resigns ? "it resigns" : late);
+    for (uint32_t part = 0; part < contest->tenure_count; part++) {
+        struct tenure *tenure = contest_tenure(contest, part);
+        if (tenure->state == TENURE_HAD && (resigns || tenure_fading(core, tenure))) {
+            if (!resigns && contest->kind == CONTEST_LOCK)
+                contest_end(core, contest, BATON_LOST, "%s", late);
+            tenure_stop(core, contest, tenure, core->now_ms + tenure->stop_ms, resigns ? "it resigns" : late);
+        }
+        if (tenure->state == TENURE_STOPPING)
+            tenure_wait(core, contest, tenure);
     }
-    if (contest->role == ROLE_STOPPING) {
-        contest_wait_for_stopped(core, contest);
-    } else if (contest->resigning && contest->presence.ticket == 0 && !contest->task.ended) {
-        contest->role = ROLE_FOLLOWING;
+    if (contest->resigning && !tenure_is_any(contest, TENURE_STOPPING) && contest->presence.ticket == 0 &&
+        !contest->task.ended) {
+        for (uint32_t part = 0; part < contest->tenure_count; part++)
+            if (contest->tenure[part].state != TENURE_NONE)
+                tenure_move(&contest->tenure[part], TENURE_NONE);
         finish_resigning(core, contest);
     }
 }
@@ -422,7 +364,7 @@ void contest_step(struct core *core, struct contest *contest)
     if (contest->kind == CONTEST_TASK)
         task_look(core, contest);
     if (!session_valid(core)) {
-        if (contest->resigning && contest->role != ROLE_STOPPING && !contest->task.ended)
+        if (contest->resigning && !tenure_is_any(contest, TENURE_STOPPING) && !contest->task.ended)
             finish_resigning(core, contest);
         return;
     }
@@ -439,7 +381,7 @@ void contest_step(struct core *core, struct contest *contest)
     if (contest->presence_seen && !present && !contest->resigning)
         presence_taken(core, contest);
     contest->presence_seen = contest->presence_seen || present;
-    if (!present && !contest->resigning && contest->role == ROLE_FOLLOWING) {
+    if (!present && !contest->resigning && tenures_are(contest, TENURE_NONE)) {
         write_presence(core, contest);
         if (contest->kind == CONTEST_TASK ||
             rule(core, contest->kind == CONTEST_LOCK ? RULE_HOLD_BY_VIEW : RULE_CLAIM_AFTER_PRESENCE))

@@ -46,6 +46,7 @@ static void contest_free(struct core *core, struct contest *contest)
     task_release(contest);
     wait_refused(contest, NULL);
     free(contest->end_text);
+    free(contest->tenure);
     view_release(&contest->view);
     free(contest->name);
     free(contest);
@@ -118,6 +119,8 @@ struct contest *core_observe(struct core *core, enum contest_kind kind, const ch
     contest->index = (uint32_t)index;
     contest->user = user;
     contest->wake_ms = NEVER_MS;
+    contest->tenure = mem_new(sizeof(*contest->tenure));
+    contest->tenure_count = 1;
     view_init(&contest->view);
     contest_mark(core, contest);
     return contest;
@@ -132,6 +135,8 @@ int core_stand(struct core *core, struct contest *contest, const struct stand_op
     contest->standing = true;
     contest->resigning = false;
     contest->options = *options;
+    for (uint32_t part = 0; part < contest->tenure_count; part++)
+        contest->tenure[part].stop_ms = options->stop_ms;
     core->standing_count++;
     if (options->stop_ms > core->stop_max_ms)
         core->stop_max_ms = options->stop_ms;
@@ -331,7 +336,7 @@ static void take_in(struct core *core, const struct event *happened)
         contests_mark_all(core);
         return;
     case EVENT_STOPPED:
-        contest_stopped(core, happened->contest);
+        contest_stopped(core, happened->contest, happened->part);
         return;
     case EVENT_RESIGN:
         contest_resign(core, happened->contest);
@@ -448,16 +453,6 @@ bool contest_standing(const struct contest *contest)
 const char *contest_cid(const struct contest *contest)
 {
     return contest->cid;
-}
-
-uint64_t contest_leads(const struct core *core, const struct contest *contest, int64_t now_ms)
-{
-    if (contest->role != ROLE_LEADING || contest->kept)
-        return 0;
-    if (rule(core, RULE_VALID_AT_EACH_USE) &&
-        (core->session.state != SESSION_VALID || now_ms >= core->session.deadline_ms))
-        return 0;
-    return contest->term;
 }
 
 size_t core_standing(const struct core *core)

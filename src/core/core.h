@@ -50,7 +50,7 @@ enum event_kind {
     EVENT_CHANGED,         /* watch; batch */
     EVENT_ALIVE,           /* the program makes progress */
     EVENT_TROUBLE,         /* reply->error: the engine cannot be asked now; its code BATON_OK: it can again */
-    EVENT_STOPPED,         /* contest: the program answers that it has stopped */
+    EVENT_STOPPED,         /* contest, part: the program answers that it has stopped */
     EVENT_RESIGN           /* contest: the program ends its candidacy, releases the lock, does not want the task */
 };
 
@@ -60,7 +60,7 @@ struct event {
     int64_t now_ms;  /* CLOCK_BOOTTIME; never goes back */
     int64_t wall_ms; /* for the records that people read */
     uint64_t ticket, session, watch;
-    uint32_t ttl_ms;
+    uint32_t ttl_ms, part;
     const struct baton_reply *reply;
     const struct baton_batch *batch;
     struct contest *contest;
@@ -80,17 +80,17 @@ enum action_kind {
 };
 
 enum tell_kind {
-    TELL_LEAD,         /* term: it leads; of a lock: it holds, of a task: it works, the term is its token */
-    TELL_STOP,         /* term, until_ms: do not use the term any more, stop, answer EVENT_STOPPED before until_ms */
-    TELL_FOLLOW,       /* term: the stop is over */
-    TELL_CHANGED,      /* the roster is new, or the queue */
-    TELL_RESIGNED,     /* the candidacy, or the attempt, is over: code, text (locks); the contest observes on */
-    TELL_OUTCOME,      /* code, text: of a task, see core_once; of a lock that will not be had. TELL_RESIGNED follows,
-                          when its entry is gone */
-    TELL_DUPLICATE,    /* another live candidate has our id */
-    TELL_REPLY,        /* request, code, text */
-    TELL_SESSION,      /* session, until_ms: a session began */
-    TELL_RENEWED,      /* until_ms: its deadline moved */
+    TELL_LEAD,      /* part, term: it leads; of a lock: it holds, of a task: it works, the term is its token */
+    TELL_STOP,      /* part, term, until_ms: do not use the term any more, stop, answer EVENT_STOPPED before until_ms */
+    TELL_FOLLOW,    /* part, term: the stop is over */
+    TELL_CHANGED,   /* the roster is new, or the queue */
+    TELL_RESIGNED,  /* the candidacy, or the attempt, is over: code, text (locks); the contest observes on */
+    TELL_OUTCOME,   /* code, text: of a task, see core_once; of a lock that will not be had. TELL_RESIGNED follows,
+                       when its entry is gone */
+    TELL_DUPLICATE, /* another live candidate has our id */
+    TELL_REPLY,     /* request, code, text */
+    TELL_SESSION,   /* session, until_ms: a session began */
+    TELL_RENEWED,   /* until_ms: its deadline moved */
     TELL_SESSION_LOST, /* session, text */
     TELL_TROUBLE,      /* code, text: the engine refused something that we need */
     TELL_GONE          /* user: a contest that was forgotten is freed */
@@ -102,7 +102,7 @@ const char *tell_name(enum tell_kind tell);
 struct action {
     enum action_kind kind;
     uint64_t ticket, session, watch;
-    uint32_t ttl_ms;
+    uint32_t ttl_ms, part;
     struct baton_write write; /* its key and value are the action's own */
     char *keys[BATON_REST_KEYS_MAX];
     size_t key_count;
@@ -213,7 +213,7 @@ void core_ended(struct core *core, struct contest *task, const struct task_resul
 /* The program was told to stop, and needs until then: the session goes on being renewed. It counts from now on; an
  * earlier time than it has already changes nothing. When the session is about to be lost meanwhile, TELL_STOP comes
  * again. false: it is not being stopped, or the place is gone already. */
-bool core_stop_takes(struct core *core, struct contest *contest, int64_t until_ms);
+bool core_stop_takes(struct core *core, struct contest *contest, uint32_t part, int64_t until_ms);
 
 /* Forget a contest that does not stand (a standing one is resigned first). */
 void core_forget(struct core *core, struct contest *contest);
@@ -239,8 +239,9 @@ const struct entries *contest_entries(const struct contest *contest); /* of a si
 bool contest_standing(const struct contest *contest);
 const char *contest_cid(const struct contest *contest); /* "" while it does not stand */
 
-/* Does this client lead, or hold the lock, at now_ms? The term, or the token, or 0. */
-uint64_t contest_leads(const struct core *core, const struct contest *contest, int64_t now_ms);
+/* Does this client lead, or hold the lock, at now_ms? The term, or the token, or 0. `part`: 0 where there is but one
+ * thing to have. */
+uint64_t contest_leads(const struct core *core, const struct contest *contest, uint32_t part, int64_t now_ms);
 
 /* The testament of a leader: the handover that its guard may write when the process is dead and all that it did as
  * the leader is over. The same write as its own handover would be now: it names the next candidate that this view

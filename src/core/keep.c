@@ -26,7 +26,7 @@ char *core_latch_key(const struct contest *lock, uint64_t *ret_created)
 void core_latch(struct core *core, struct contest *lock, struct baton_latch *latch)
 {
     const struct view_record *own = contest_presence(lock);
-    if (lock->role != ROLE_LEADING || own == NULL)
+    if (lock->tenure->state != TENURE_HAD || own == NULL)
         return;
     lock->latch = latch;
     lock->latch_created = own->created;
@@ -40,9 +40,9 @@ static bool is_alone(const struct contest *lock)
 
 static bool may_be_kept(const struct core *core, const struct contest *lock, int64_t now_ms)
 {
-    return lock->latch != NULL && lock->role == ROLE_LEADING && !lock->kept && !lock->resigning && !lock->forgotten &&
-           lock->queue.slots == 1 && is_alone(lock) && session_valid(core) && !core->session.condemned &&
-           now_ms < core->session.deadline_ms;
+    return lock->latch != NULL && lock->tenure->state == TENURE_HAD && !lock->kept && !lock->resigning &&
+           !lock->forgotten && lock->queue.slots == 1 && is_alone(lock) && session_valid(core) &&
+           !core->session.condemned && now_ms < core->session.deadline_ms;
 }
 
 bool core_keep(struct core *core, struct contest *lock, int64_t now_ms, int64_t *ret_wake_ms)
@@ -63,7 +63,7 @@ bool core_is_kept(const struct contest *lock)
 
 bool core_unlock(struct core *core, struct contest *lock)
 {
-    if (!lock->standing || lock->kept || (lock->role != ROLE_LEADING && lock->role != ROLE_FOLLOWING))
+    if (!lock->standing || lock->kept || (lock->tenure->state != TENURE_HAD && lock->tenure->state != TENURE_NONE))
         return false;
     if (!lock->resigning)
         keep_end(core, lock);
@@ -74,7 +74,7 @@ bool core_leave(struct core *core, struct contest *lock, int64_t now_ms)
 {
     int64_t until_ms = lock->kept ? lock->kept_until_ms : now_ms + PARKED_MS;
     if (lock->kind != CONTEST_LOCK || !lock->standing || (!lock->kept && !lock->resigning) ||
-        lock->role == ROLE_STOPPING || core->todo != NULL || !contest_park(core, lock, until_ms))
+        lock->tenure->state == TENURE_STOPPING || core->todo != NULL || !contest_park(core, lock, until_ms))
         return false;
     lock->forgotten = true;
     lock->user = NULL;
@@ -96,7 +96,7 @@ static struct contest *find(const struct core *core, const char *name, bool kept
 struct contest *core_queue_again(struct core *core, const char *name, const struct queue_options *options, void *user)
 {
     struct contest *lock = find(core, name, false);
-    if (lock == NULL || lock->role != ROLE_FOLLOWING || !lock->view.ready || !session_valid(core))
+    if (lock == NULL || lock->tenure->state != TENURE_NONE || !lock->view.ready || !session_valid(core))
         return NULL;
     /* If the last entry may yet appear, it is waited for. */
     if (!lock->presence_seen && (lock->presence.ticket != 0 || lock->presence.unknown))
@@ -119,7 +119,7 @@ struct contest *core_take_back(struct core *core, const char *name, const struct
     struct contest *lock = find(core, name, true);
     if (lock == NULL)
         return NULL;
-    uint64_t token = 0, before = lock->term;
+    uint64_t token = 0, before = lock->tenure->number;
     if (options->slots == 1 && session_valid(core) && now_ms + options->stop_ms < core->session.deadline_ms)
         token = latch_take(lock->latch, lock->latch_created);
     if (token == 0 && !rule(core, RULE_TAKE_BACK_BY_LATCH))
@@ -130,17 +130,18 @@ struct contest *core_take_back(struct core *core, const char *name, const struct
     }
     contest_unpark(core, lock, user);
     lock->kept = false;
-    lock->options.stop_ms = options->stop_ms;
+    lock->tenure->stop_ms = options->stop_ms;
     if (options->stop_ms > core->stop_max_ms)
         core->stop_max_ms = options->stop_ms;
-    *ret_token = lock->term = token;
+    *ret_token = lock->tenure->number = token;
     return lock;
 }
 
 void keep_end(struct core *core, struct contest *lock)
 {
     lock->latch = NULL;
-    lock->role = ROLE_FOLLOWING; /* its program has stopped, and was told so */
+    if (lock->tenure->state != TENURE_NONE)
+        tenure_move(lock->tenure, TENURE_NONE); /* its program has stopped, and was told so */
     lock->resigning = true;
     contest_mark(core, lock);
 }
@@ -150,7 +151,7 @@ void keep_step(struct core *core, struct contest *lock)
     if (lock->resigning)
         return;
     if (contest_presence(lock) == NULL || !is_alone(lock) || !latch_is_free(lock->latch, lock->latch_created) ||
-        !session_valid(core) || contest_fading(core, lock) || core->now_ms >= lock->kept_until_ms)
+        !session_valid(core) || tenure_fading(core, lock->tenure) || core->now_ms >= lock->kept_until_ms)
         keep_end(core, lock);
     else
         contest_wake(core, lock, lock->kept_until_ms);

@@ -37,7 +37,7 @@ static const char *reason_to_stop(const struct core *core, struct contest *elect
         *ret_words = "the decision no longer names this candidate";
         return "lost";
     }
-    if (roster->decision->term != election->term) {
+    if (roster->decision->term != election->tenure->number) {
         *ret_words = "the decision has another term";
         return "lost";
     }
@@ -50,7 +50,7 @@ static const char *reason_to_stop(const struct core *core, struct contest *elect
         return "hold";
     }
     const struct view_record *asked = roster->transfer_record;
-    if (asked != NULL && asked->transfer != NULL && asked->transfer->term == election->term &&
+    if (asked != NULL && asked->transfer != NULL && asked->transfer->term == election->tenure->number &&
         roster_next(roster, election->cid, asked->transfer->to) != NULL) {
         text_copy(election->transfer_to, sizeof(election->transfer_to), asked->transfer->to);
         *ret_words = "a transfer was asked for";
@@ -62,7 +62,7 @@ static const char *reason_to_stop(const struct core *core, struct contest *elect
         *ret_words = "a candidate of higher priority preempts";
         return "preempt";
     }
-    if (contest_fading(core, election)) {
+    if (tenure_fading(core, election->tenure)) {
         *ret_words = "the session could not be renewed in time";
         return "handover";
     }
@@ -76,10 +76,10 @@ static void lead(struct core *core, struct contest *election)
     if (reason == NULL)
         return;
     election->stop_reason = reason;
-    int64_t until_ms = core->now_ms + election->options.stop_ms;
+    int64_t until_ms = core->now_ms + election->tenure->stop_ms;
     if (strcmp(reason, "lost") == 0)
         until_ms = core->now_ms;
-    contest_tell_stop(core, election, until_ms, words);
+    tenure_stop(core, election, election->tenure, until_ms, words);
 }
 
 /* ---- handover ---- */
@@ -149,9 +149,9 @@ static void decide(struct core *core, struct contest *election, const char *cid,
 bool election_testament(const struct core *core, const struct contest *election, struct baton_write *ret)
 {
     const struct roster *roster = &election->roster;
-    if (election->role == ROLE_FOLLOWING || !names_us(election) || roster->hold_record != NULL)
+    if (election->tenure->state == TENURE_NONE || !names_us(election) || roster->hold_record != NULL)
         return false;
-    bool stops = election->role != ROLE_LEADING && election->stop_reason != NULL;
+    bool stops = election->tenure->state != TENURE_HAD && election->stop_reason != NULL;
     const char *reason = stops ? election->stop_reason : "death";
     const struct view_record *before = roster->leader_record;
     const struct view_record *next = roster_next(roster, election->cid, stops ? election->transfer_to : "");
@@ -176,8 +176,7 @@ static void hand_over(struct core *core, struct contest *election)
 {
     if (!rule(core, RULE_STOP_IS_FINAL) && election->decision.unknown) {
         election->decision.unknown = false;
-        election->role = ROLE_LEADING;
-        todo_tell(core, TELL_LEAD, election, "%s", "")->term = election->term;
+        tenure_begin(core, election, election->tenure, election->tenure->number);
         return;
     }
     if (!attempt_may(core, &election->decision)) {
@@ -203,28 +202,26 @@ static void hand_over(struct core *core, struct contest *election)
 
 static bool may_lead(const struct core *core, const struct contest *election)
 {
-    return !election->resigning && election->roster.hold_record == NULL && !contest_fading(core, election) &&
+    return !election->resigning && election->roster.hold_record == NULL && !tenure_fading(core, election->tenure) &&
            roster_elder(&election->roster, election->cid) == NULL;
 }
 
 static void named(struct core *core, struct contest *election)
 {
     uint64_t term = election->roster.decision->term;
-    if (!may_lead(core, election) || term <= election->spent_term) {
-        if (election->roster.hold_record != NULL || election->resigning || term <= election->spent_term ||
+    if (!may_lead(core, election) || term <= election->tenure->spent) {
+        if (election->roster.hold_record != NULL || election->resigning || term <= election->tenure->spent ||
             roster_elder(&election->roster, election->cid) != NULL) {
             /* Named, but it must not lead: pass on without having led. */
-            election->spent_term = term;
+            election->tenure->spent = term;
             election->stop_reason = election->resigning ? "resign" : "handover";
             election->transfer_to[0] = '\0';
-            election->role = ROLE_STOPPED;
+            tenure_move(election->tenure, TENURE_STOPPED);
             hand_over(core, election);
         } /* else the session fades: wait for its renewal, or its end */
         return;
     }
-    election->role = ROLE_LEADING;
-    election->term = term;
-    todo_tell(core, TELL_LEAD, election, "%s", "")->term = term;
+    tenure_begin(core, election, election->tenure, term);
     lead(core, election);
 }
 
@@ -273,32 +270,32 @@ static void tell_duplicate(struct core *core, struct contest *election)
 
 bool election_leaves_early(const struct contest *election)
 {
-    return election->role == ROLE_STOPPED && roster_next(&election->roster, election->cid, "") == NULL;
+    return election->tenure->state == TENURE_STOPPED && roster_next(&election->roster, election->cid, "") == NULL;
 }
 
 void election_lead(struct core *core, struct contest *election)
 {
     tell_duplicate(core, election);
-    if (election->role == ROLE_LEADING)
+    if (election->tenure->state == TENURE_HAD)
         lead(core, election);
-    if (election->role == ROLE_STOPPING) {
+    if (election->tenure->state == TENURE_STOPPING) {
         if (!rule(core, RULE_STOP_BEFORE_HANDOVER) && names_us(election)) {
             hand_over(core, election);
             return;
         }
-        contest_wait_for_stopped(core, election);
+        tenure_wait(core, election, election->tenure);
         return;
     }
-    if (election->role == ROLE_STOPPED) {
-        if (names_us(election) && election->roster.decision->term <= election->spent_term) {
+    if (election->tenure->state == TENURE_STOPPED) {
+        if (names_us(election) && election->roster.decision->term <= election->tenure->spent) {
             hand_over(core, election);
             return;
         }
-        election->role = ROLE_FOLLOWING;
+        tenure_move(election->tenure, TENURE_NONE);
         election->decision.unknown = false;
         election->leave_ms = election->roster.leader != NULL ? core->now_ms + GIVE_WAY_MS : 0;
     }
-    if (election->role == ROLE_FOLLOWING) {
+    if (election->tenure->state == TENURE_NONE) {
         if (names_us(election))
             named(core, election);
         else

@@ -34,7 +34,7 @@ void lock_check_wait(struct core *core, struct contest *lock)
     const struct order *order = &lock->queue.entries.order;
     bool others = lock->view.ready && order->count > 0 && strcmp(order->records[0]->cid, lock->cid) != 0;
     char who[BATON_ERROR_TEXT];
-    if (lock->role == ROLE_FOLLOWING && !lock->resigning && wait_is_over(core, lock, others))
+    if (lock->tenure->state == TENURE_NONE && !lock->resigning && wait_is_over(core, lock, others))
         contest_end(core, lock, BATON_TIMEOUT, "the lock '%s' is still held by %s", lock->name,
                     name_of(order->records[0], who));
 }
@@ -50,9 +50,8 @@ static bool find_place(const struct core *core, const struct contest *lock, size
 static void hold(struct core *core, struct contest *lock, size_t place)
 {
     const struct entries *entries = &lock->queue.entries;
-    lock->role = ROLE_LEADING;
-    lock->term = place < entries->order.count ? entries->order.records[place]->created : lock->presence.revision;
-    todo_tell(core, TELL_LEAD, lock, "%s", "")->term = lock->term;
+    uint64_t token = place < entries->order.count ? entries->order.records[place]->created : lock->presence.revision;
+    tenure_begin(core, lock, lock->tenure, token);
 }
 
 static bool holds(const struct core *core, const struct contest *lock, size_t place)
@@ -94,7 +93,7 @@ static void wait_in_line(struct core *core, struct contest *lock)
     if (!find_place(core, lock, &place) || (place < entries->order.count && refused(core, lock, place)))
         return;
     if (holds(core, lock, place)) {
-        if (!contest_fading(core, lock))
+        if (!tenure_fading(core, lock->tenure))
             hold(core, lock, place);
     } else if (lock->queue.try_only && place < entries->order.count && !is_leaving(core, entries->order.records[0])) {
         contest_end(core, lock, BATON_CONFLICT, "the lock '%s' is held by %s", lock->name,
@@ -104,25 +103,25 @@ static void wait_in_line(struct core *core, struct contest *lock)
 
 void lock_step(struct core *core, struct contest *lock)
 {
-    if (lock->role == ROLE_LEADING) {
+    if (lock->tenure->state == TENURE_HAD) {
         if (lock->resigning)
-            contest_tell_stop(core, lock, core->now_ms + lock->options.stop_ms, "it is released");
-        else if (contest_fading(core, lock)) {
+            tenure_stop(core, lock, lock->tenure, core->now_ms + lock->tenure->stop_ms, "it is released");
+        else if (tenure_fading(core, lock->tenure)) {
             contest_end(core, lock, BATON_LOST, "the session could not be renewed in time");
-            contest_tell_stop(core, lock, core->now_ms + lock->options.stop_ms,
-                              "the session could not be renewed in time");
+            tenure_stop(core, lock, lock->tenure, core->now_ms + lock->tenure->stop_ms,
+                        "the session could not be renewed in time");
         }
     }
-    if (lock->role == ROLE_STOPPING) {
+    if (lock->tenure->state == TENURE_STOPPING) {
         if (!rule(core, RULE_STOP_BEFORE_REMOVAL))
             contest_remove_presence(core, lock);
-        contest_wait_for_stopped(core, lock);
+        tenure_wait(core, lock, lock->tenure);
         return;
     }
-    if (lock->role == ROLE_STOPPED) {
-        lock->role = ROLE_FOLLOWING;
+    if (lock->tenure->state == TENURE_STOPPED) {
+        tenure_move(lock->tenure, TENURE_NONE);
         contest_end(core, lock, BATON_OK, "%s", "");
     }
-    if (lock->role == ROLE_FOLLOWING && !lock->resigning)
+    if (lock->tenure->state == TENURE_NONE && !lock->resigning)
         wait_in_line(core, lock);
 }

@@ -39,9 +39,10 @@ static bool is_settled(const struct attempt *attempt, const struct view *view)
 static bool may_rest(const struct core *core, const struct contest *contest)
 {
     return contest->standing && !contest->resigning && !contest->forgotten && !contest->options.attentive &&
-           contest->role == ROLE_FOLLOWING && contest->presence_seen && contest->view.ready && session_valid(core) &&
-           is_settled(&contest->presence, &contest->view) && is_settled(&contest->decision, &contest->view) &&
-           !requests_about(core, contest) && !contest_is_haunted(core, contest);
+           contest->tenure->state == TENURE_NONE && contest->presence_seen && contest->view.ready &&
+           session_valid(core) && is_settled(&contest->presence, &contest->view) &&
+           is_settled(&contest->decision, &contest->view) && !requests_about(core, contest) &&
+           !contest_is_haunted(core, contest);
 }
 
 static void add(struct keys *keys, const char *key)

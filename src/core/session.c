@@ -52,8 +52,9 @@ void session_over(struct core *core, const char *why)
         if (contest == NULL)
             continue;
         contest_session_over(core, contest);
-        if (contest->role == ROLE_STOPPING && contest->left_session == 0 && rule(core, RULE_SESSION_OUTLASTS_STOP))
-            contest->left_session = id;
+        for (uint32_t part = 0; part < contest->tenure_count && rule(core, RULE_SESSION_OUTLASTS_STOP); part++)
+            if (contest->tenure[part].state == TENURE_STOPPING && contest->tenure[part].left_session == 0)
+                contest->tenure[part].left_session = id;
     }
     session_leave(core, id);
     todo_tell(core, TELL_SESSION_LOST, NULL, "%s", why)->session = id;
@@ -64,8 +65,9 @@ void session_over(struct core *core, const char *why)
 void session_leave(struct core *core, uint64_t id)
 {
     for (size_t i = 0; i < core->contest_count; i++)
-        if (core->contests[i] != NULL && core->contests[i]->left_session == id)
-            return;
+        for (uint32_t part = 0; core->contests[i] != NULL && part < core->contests[i]->tenure_count; part++)
+            if (core->contests[i]->tenure[part].left_session == id)
+                return;
     todo_add(core, ACTION_SESSION_END)->session = id;
 }
 

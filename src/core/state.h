@@ -4,6 +4,7 @@
 
 #include "base/base.h"
 #include "core/core.h"
+#include "core/tenure.h"
 
 /* ---- session (session.c) ---- */
 
@@ -31,13 +32,6 @@ struct session {
 };
 
 /* ---- contest (contest.c) ---- */
-
-enum role {
-    ROLE_FOLLOWING,
-    ROLE_LEADING,  /* the program was told LEAD */
-    ROLE_STOPPING, /* the program was told STOP, and has not answered */
-    ROLE_STOPPED   /* it has answered; the decision may still name this candidate: its term is spent */
-};
 
 /* A write that the contest has under way, or may try again later. */
 struct attempt {
@@ -82,16 +76,12 @@ struct contest {
     bool standing, resigning;
     bool presence_seen;
     bool unreadable_told;
-    enum role role;
+    struct tenure *tenure; /* the first one; most have no other */
+    uint32_t tenure_count;
     struct stand_options options;
     struct attempt presence;
     struct attempt removal; /* of an entry that is no candidacy's any more */
-    uint64_t term;          /* led, or held, or being stopped */
-    uint64_t spent_term;    /* this and lower ones are never led with again by this cid */
-    int64_t stop_until_ms;
-    uint64_t left_session; /* over before the program had answered a stop; it is ended when it has. 0: none */
-    int64_t faded_ms;      /* the deadline by which it was told to stop although it had asked for more time */
-    char *end_text;        /* told with TELL_RESIGNED */
+    char *end_text;         /* told with TELL_RESIGNED */
     enum baton_code end_code;
     char cid[CID_MAX_BYTES]; /* "": no candidacy in this session yet */
 
@@ -122,6 +112,12 @@ struct contest {
 
     struct task task;
 };
+
+static inline struct tenure *contest_tenure(const struct contest *contest, uint32_t part)
+{
+    assert(part < contest->tenure_count);
+    return &contest->tenure[part];
+}
 
 /* ---- requests (request.c) ---- */
 
@@ -240,7 +236,7 @@ void contest_mark(struct core *core, struct contest *contest); /* step it in thi
 void contests_mark_all(struct core *core);
 void contest_step(struct core *core, struct contest *contest);
 void contest_session_over(struct core *core, struct contest *contest);
-void contest_stopped(struct core *core, struct contest *contest);
+void contest_stopped(struct core *core, struct contest *contest, uint32_t part); /* the program has */
 void contest_resign(struct core *core, struct contest *contest);
 /* It ends by itself, and this is told. */
 void contest_end(struct core *core, struct contest *contest, enum baton_code code, const char *format, ...)
@@ -250,10 +246,6 @@ void contest_wake(struct core *core, struct contest *contest, int64_t at_ms);
 void contest_forget_candidacy(struct contest *contest);
 /* Something of this client is there, or under way, that nobody would act for but this contest. */
 bool contest_is_haunted(const struct core *core, const struct contest *contest);
-bool contest_fading(const struct core *core, const struct contest *contest); /* too late to begin, time to stop */
-void contest_tell_stop(struct core *core, struct contest *contest, int64_t until_ms, const char *why);
-void contest_answered_stop(struct core *core, struct contest *contest); /* the program has */
-void contest_wait_for_stopped(struct core *core, struct contest *contest);
 const struct view_record *contest_presence(const struct contest *contest); /* its own, in the view, or NULL */
 void contest_remove_presence(struct core *core, struct contest *contest);
 

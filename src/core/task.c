@@ -153,7 +153,7 @@ static void end_claim(struct core *core, struct contest *contest, enum claim_sta
 
 static bool is_working(const struct contest *contest)
 {
-    return contest->role == ROLE_LEADING || contest->role == ROLE_STOPPING;
+    return contest->tenure->state == TENURE_HAD || contest->tenure->state == TENURE_STOPPING;
 }
 
 static struct claim_output output_copy(const struct claim_output *from)
@@ -179,14 +179,14 @@ void core_ended(struct core *core, struct contest *contest, const struct task_re
 static void end_work(struct core *core, struct contest *contest)
 {
     struct task *task = &contest->task;
-    todo_tell(core, TELL_FOLLOW, contest, "%s", "")->term = contest->term;
-    contest->role = ROLE_STOPPED;
-    contest->spent_term = contest->term;     /* this entry does not work again, also when its claim is forgotten */
     contest->decision = (struct attempt){0}; /* the claim was seen */
     task->told_end = false;
     task->ended = true;
-    contest_answered_stop(core, contest);
-    contest_mark(core, contest);
+    struct tenure *tenure = contest->tenure;
+    tenure_stopped(core, contest, tenure);
+    if (tenure->state != TENURE_STOPPED)
+        tenure_move(tenure, TENURE_STOPPED); /* the session is over, but the result is still to be recorded */
+    tenure->spent = tenure->number;          /* this entry does not work again, also when its claim is forgotten */
 }
 
 void task_stopped(struct core *core, struct contest *contest)
@@ -202,9 +202,9 @@ void task_abandon(struct contest *contest)
 {
     struct task *task = &contest->task;
     bool claimed = task->claiming || (is_own(task) && task->claim->state == CLAIM_RUNNING);
-    if (task->ended || contest->role != ROLE_FOLLOWING || !claimed)
+    if (task->ended || contest->tenure->state != TENURE_NONE || !claimed)
         return;
-    contest->role = ROLE_STOPPED;
+    tenure_move(contest->tenure, TENURE_STOPPED);
     task->ended = true;
     task->result = (struct claim){.state = CLAIM_FREE};
 }
@@ -216,7 +216,7 @@ static void reported(struct core *core, struct contest *contest)
     enum claim_state state = task->result.state;
     task->ended = task->claiming = false;
     task->begun_at = 0;
-    contest->role = ROLE_FOLLOWING;
+    tenure_move(contest->tenure, TENURE_NONE);
     output_release(&task->result.out);
     output_release(&task->result.err);
     if (state == CLAIM_FREE)
@@ -317,7 +317,7 @@ void task_look(struct core *core, struct contest *contest)
         end_work(core, contest);
     if (task->ended && contest->view.ready)
         report(core, contest);
-    if (task->ended || contest->role != ROLE_FOLLOWING || contest->resigning)
+    if (task->ended || contest->tenure->state != TENURE_NONE || contest->resigning)
         return;
     if (contest->view.ready && refused(core, contest))
         return;
@@ -336,12 +336,10 @@ void task_look(struct core *core, struct contest *contest)
 
 static void begin(struct core *core, struct contest *contest, const struct view_record *own)
 {
-    contest->role = ROLE_LEADING;
     if (contest->queue.try_only)
         contest->queue.until_ms = NEVER_MS; /* the engine has answered: that was the limit for */
-    contest->term = own->created;
     contest->task.begun_at = is_own(&contest->task) ? contest->task.claim_record->created : 0;
-    todo_tell(core, TELL_LEAD, contest, "%s", "")->term = contest->term;
+    tenure_begin(core, contest, contest->tenure, own->created);
 }
 
 /* Of what has failed: is its next attempt due? */
@@ -368,11 +366,11 @@ static void take_up(struct core *core, struct contest *contest, const struct vie
 {
     const struct task *task = &contest->task;
     bool own_claim = task->claim != NULL && strcmp(task->claim->cid, contest->cid) == 0;
-    if ((own_claim || contest->spent_term != 0) && rule(core, RULE_TASK_ENTRY_WORKS_ONCE)) {
+    if ((own_claim || contest->tenure->spent != 0) && rule(core, RULE_TASK_ENTRY_WORKS_ONCE)) {
         contest_remove_presence(core, contest); /* it has had its turn: at the end of the queue again */
         return;
     }
-    if (!is_due(core, contest) || !may_write(core, contest) || contest_fading(core, contest))
+    if (!is_due(core, contest) || !may_write(core, contest) || tenure_fading(core, contest->tenure))
         return;
     claim_it(core, contest);
     if (!rule(core, RULE_TASK_CLAIM_BEFORE_WORK))
@@ -394,12 +392,12 @@ static void wait_in_line(struct core *core, struct contest *contest)
         return;
     }
     if (task->claim != NULL && task->claim->state == CLAIM_RUNNING && strcmp(task->claim->cid, contest->cid) == 0) {
-        if (contest->spent_term != 0 && rule(core, RULE_TASK_ENTRY_WORKS_ONCE)) {
+        if (contest->tenure->spent != 0 && rule(core, RULE_TASK_ENTRY_WORKS_ONCE)) {
             /* The claim that it has worked by was forgotten, and "must not exist" was true again for a second copy of
              * it that was still under way: give it back. */
             task_abandon(contest);
             contest_mark(core, contest);
-        } else if (!contest_fading(core, contest)) {
+        } else if (!tenure_fading(core, contest->tenure)) {
             begin(core, contest, entries->order.records[place]);
         }
     } else if (is_open(core, contest)) {
@@ -413,24 +411,24 @@ static void wait_in_line(struct core *core, struct contest *contest)
 static void work(struct core *core, struct contest *contest)
 {
     const struct task *task = &contest->task;
-    int64_t until_ms = core->now_ms + contest->options.stop_ms;
+    int64_t until_ms = core->now_ms + contest->tenure->stop_ms;
     bool claimed = task->claiming || is_running_by_us(task);
     if (contest->resigning)
-        contest_tell_stop(core, contest, until_ms, "it is given up");
-    else if (contest_fading(core, contest))
-        contest_tell_stop(core, contest, until_ms, "the session could not be renewed in time");
+        tenure_stop(core, contest, contest->tenure, until_ms, "it is given up");
+    else if (tenure_fading(core, contest->tenure))
+        tenure_stop(core, contest, contest->tenure, until_ms, "the session could not be renewed in time");
     else if (!claimed)
-        contest_tell_stop(core, contest, until_ms, "somebody has removed the claim");
+        tenure_stop(core, contest, contest->tenure, until_ms, "somebody has removed the claim");
 }
 
 void task_step(struct core *core, struct contest *contest)
 {
-    if (contest->role == ROLE_LEADING)
+    if (contest->tenure->state == TENURE_HAD)
         work(core, contest);
-    if (contest->role == ROLE_STOPPING)
-        contest_wait_for_stopped(core, contest);
-    else if (contest->role == ROLE_STOPPED && !rule(core, RULE_TASK_RESULT_BEFORE_REMOVAL))
+    if (contest->tenure->state == TENURE_STOPPING)
+        tenure_wait(core, contest, contest->tenure);
+    else if (contest->tenure->state == TENURE_STOPPED && !rule(core, RULE_TASK_RESULT_BEFORE_REMOVAL))
         contest_remove_presence(core, contest);
-    else if (contest->role == ROLE_FOLLOWING && !contest->resigning)
+    else if (contest->tenure->state == TENURE_NONE && !contest->resigning)
         wait_in_line(core, contest);
 }

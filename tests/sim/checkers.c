@@ -130,7 +130,7 @@ static void check_leaders(struct world *world, int *ret_leader, uint64_t *ret_te
         const struct sim_node *node = &world->nodes[n];
         if (!node->up)
             continue;
-        uint64_t term = contest_leads(node->core, node->election, node_clock_ms(world, node));
+        uint64_t term = contest_leads(node->core, node->election, 0, node_clock_ms(world, node));
         if (term != 0) {
             if (claims >= 0 && !world->config.wild)
                 world_fail(world, "X: n%d and n%d lead at the same time (terms %llu and %llu)", claims, n,
@@ -203,8 +203,8 @@ static void check_holders(struct world *world)
     char who[NODES_MAX * 24] = "";
     for (int n = 0; n < world->node_count; n++) {
         const struct sim_node *node = &world->nodes[n];
-        if (!node->up ||
-            (contest_leads(node->core, node->election, node_clock_ms(world, node)) == 0 && !node_active(world, node)))
+        if (!node->up || (contest_leads(node->core, node->election, 0, node_clock_ms(world, node)) == 0 &&
+                          !node_active(world, node)))
             continue;
         snprintf(who + strlen(who), sizeof(who) - strlen(who), " n%d (%u)", n, (unsigned)node->slots);
         limit = node->slots < limit ? node->slots : limit;

@@ -70,7 +70,7 @@ static void program_takes_longer(struct world *world, int n)
     world_note(world, "n%d needs %lld ms more to stop", n, (long long)more_ms);
     if (until_ms > node->stop_until_ms)
         node->stop_until_ms = until_ms;
-    core_stop_takes(node->core, node->election, until_ms);
+    core_stop_takes(node->core, node->election, 0, until_ms);
     stop_goes_on(node);
     node_step(world, n, &(struct event){.kind = EVENT_TICK});
     /* (Now and then it says so too late.) */
@@ -151,7 +151,7 @@ static void program_told(struct world *world, int n, const struct action *tell)
 static void program_step(struct world *world, int n)
 {
     struct sim_node *node = &world->nodes[n];
-    uint64_t term = contest_leads(node->core, node->election, node_clock_ms(world, node));
+    uint64_t term = contest_leads(node->core, node->election, 0, node_clock_ms(world, node));
     if (term != 0 && world->config.kind != SIM_TASK)
         plan(world, n, world->now_us + rng_range(&world->rng, 0, 3000), HAPPEN_ACT)->token = term;
     if (node->program == PROGRAM_WORKING)

@@ -238,7 +238,7 @@ int cluster_leader(struct cluster *cluster)
     int leader = -1;
     for (int n = 0; n < CLUSTER_NODES; n++) {
         const struct cluster_node *node = &cluster->nodes[n];
-        if (node->core == NULL || contest_leads(node->core, node->election, cluster->now_ms) == 0)
+        if (node->core == NULL || contest_leads(node->core, node->election, 0, cluster->now_ms) == 0)
             continue;
         if (leader >= 0)
             IMPOSSIBLE("two leaders: n%d and n%d", leader, n);
@@ -250,7 +250,7 @@ int cluster_leader(struct cluster *cluster)
 uint64_t cluster_term(struct cluster *cluster)
 {
     int n = cluster_leader(cluster);
-    return n < 0 ? 0 : contest_leads(cluster->nodes[n].core, cluster->nodes[n].election, cluster->now_ms);
+    return n < 0 ? 0 : contest_leads(cluster->nodes[n].core, cluster->nodes[n].election, 0, cluster->now_ms);
 }
 
 bool cluster_told(const struct cluster *cluster, int n, size_t back, const char *text)

@@ -232,7 +232,7 @@ static void test_a_stop_that_is_answered_late_keeps_the_session(void **state)
 static bool takes(struct cluster *c, int n, int64_t ms)
 {
     struct cluster_node *node = &c->nodes[n];
-    bool kept = core_stop_takes(node->core, node->election, c->now_ms + ms);
+    bool kept = core_stop_takes(node->core, node->election, 0, c->now_ms + ms);
     cluster_event(c, n, EVENT_TICK);
     return kept;
 }
