@@ -1,5 +1,5 @@
 /* contest.c: a candidacy in an election, or an entry in the queue of a lock, comes and goes: its presence, its session,
- * its end. What it does while it is there is in lead.c for elections, in lock.c for locks.
+ * its end. What it does while it is there is its protocol's.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,22 +20,17 @@ void contest_forget_candidacy(struct contest *contest)
     contest->cid[0] = '\0';
     contest->presence_seen = false;
     contest->presence = (struct attempt){0};
-    if (contest->kind == CONTEST_ELECTION)
-        contest->decision = (struct attempt){0};
+    if (contest->protocol->forget_candidacy != NULL)
+        contest->protocol->forget_candidacy(contest);
     for (uint32_t part = 0; part < contest->tenure_count; part++)
         contest->tenure[part].spent = 0;
-    contest->vacant = false;
-    contest->duplicate_told = false;
     contest->unreadable_told = false;
-    contest->stop_reason = NULL;
-    contest->latch = NULL;
 }
 
 void contest_end(struct core *core, struct contest *contest, enum baton_code code, const char *format, ...)
 {
     va_list args;
-    /* (Who gives up a task that it works at is told what becomes of it.) */
-    if (contest->resigning && (contest->kind != CONTEST_TASK || contest->end_text != NULL))
+    if (contest->resigning && (!contest->protocol->ends_late || contest->end_text != NULL))
         return;
     contest->resigning = true;
     contest->end_code = code;
@@ -45,9 +40,7 @@ void contest_end(struct core *core, struct contest *contest, enum baton_code cod
     vsnprintf(text, sizeof(text), format, args);
     va_end(args);
     contest->end_text = mem_text(text);
-    /* A lock that will not be had is told at once, as a task's outcome is: what is left of the entry, which may need an
-     * engine that is away, is nobody's concern. */
-    if (contest->kind == CONTEST_TASK || (contest->kind == CONTEST_LOCK && code != BATON_OK && code != BATON_LOST))
+    if (contest->protocol->tells_outcome != NULL && contest->protocol->tells_outcome(code))
         todo_tell(core, TELL_OUTCOME, contest, "%s", text)->code = code;
     contest_mark(core, contest);
 }
@@ -55,18 +48,18 @@ void contest_end(struct core *core, struct contest *contest, enum baton_code cod
 static void finish_resigning(struct core *core, struct contest *contest)
 {
     contest->standing = contest->resigning = false;
-    if (!contest->task.looking)
+    if (!contest->looking)
         core->standing_count--;
-    contest->task.looking = false;
-    if (contest->kind == CONTEST_TASK && contest->end_text == NULL)
-        todo_tell(core, TELL_OUTCOME, contest, "the task '%s' was given up", contest->name)->code = BATON_CLOSED;
+    contest->looking = false;
+    if (contest->protocol->over != NULL)
+        contest->protocol->over(core, contest);
     bool unsettled = contest->presence.unknown || contest->presence.ticket != 0;
     contest_forget_candidacy(contest);
     contest->presence.unknown = unsettled;
-    if (!contest->kept && contest->parked_ms == 0) /* else it knows, or there is nobody */
+    if (!contest->released && contest->parked_ms == 0) /* else it knows, or there is nobody */
         todo_tell(core, TELL_RESIGNED, contest, "%s", contest->end_text != NULL ? contest->end_text : "")->code =
             contest->end_code;
-    contest->kept = false;
+    contest->released = false;
     contest->end_code = BATON_OK;
     free(contest->end_text);
     contest->end_text = NULL;
@@ -76,10 +69,15 @@ void contest_resign(struct core *core, struct contest *contest)
 {
     if (!contest->standing || contest->resigning)
         return;
-    if (contest->kept)
-        keep_end(core, contest);
+    if (contest->protocol->resign != NULL)
+        contest->protocol->resign(core, contest);
     contest->resigning = true;
     contest_mark(core, contest);
+}
+
+static bool is_busy(const struct contest *contest)
+{
+    return contest->protocol->is_busy != NULL && contest->protocol->is_busy(contest);
 }
 
 /* The place, or the session, is gone: nothing of it is had any more. A stop that was not answered stays one: the
@@ -89,7 +87,7 @@ static void lose_tenures(struct core *core, struct contest *contest, const char 
     for (uint32_t part = 0; part < contest->tenure_count; part++) {
         struct tenure *tenure = contest_tenure(contest, part);
         tenure_lost(core, contest, tenure, why);
-        if (tenure->state == TENURE_STOPPED && !contest->task.ended)
+        if (tenure->state == TENURE_STOPPED && !is_busy(contest))
             tenure_move(tenure, TENURE_NONE);
     }
 }
@@ -117,25 +115,27 @@ static void wait_for_fading(struct core *core, struct contest *contest)
         tenure_wait_for_fading(core, contest, &contest->tenure[part]);
 }
 
+/* (Its presence may still be there, as long as the view shows it.) */
+static void lose(struct core *core, struct contest *contest, enum loss loss)
+{
+    if (contest->protocol->lost != NULL)
+        contest->protocol->lost(core, contest, loss);
+    lose_tenures(core, contest,
+                 loss == LOSS_OF_SESSION ? "the session is over" : "somebody removed the presence of this instance");
+    contest_forget_candidacy(contest);
+}
+
 void contest_session_over(struct core *core, struct contest *contest)
 {
     contest_mark(core, contest);
-    if (contest->kept)
-        keep_end(core, contest);
-    /* A lock that was held is lost for good: whoever wants it again stands in the queue again. */
-    if (contest->kind == CONTEST_LOCK && contest->tenure->state != TENURE_NONE)
-        contest_end(core, contest, BATON_LOST, "the session is over");
-    if (contest->kind == CONTEST_TASK)
-        task_abandon(contest);
-    lose_tenures(core, contest, "the session is over");
-    contest_forget_candidacy(contest);
+    lose(core, contest, LOSS_OF_SESSION);
 }
 
 void contest_stopped(struct core *core, struct contest *contest, uint32_t part)
 {
     struct tenure *tenure = contest_tenure(contest, part);
-    if (contest->kind == CONTEST_TASK)
-        task_stopped(core, contest);
+    if (contest->protocol->stopped != NULL)
+        contest->protocol->stopped(core, contest, tenure);
     if (tenure->state == TENURE_STOPPING)
         tenure_stopped(core, contest, tenure);
 }
@@ -148,7 +148,7 @@ static void remove_key(struct core *core, struct contest *contest, struct attemp
     if (attempt_may(core, attempt))
         todo_write(core, attempt, write_owner(contest, WRITE_PRESENCE), BATON_WRITE_REMOVE, mem_text(record->key), NULL,
                    0, record->revision)
-            ->write.latched = contest->kind == CONTEST_LOCK;
+            ->write.latched = contest->protocol->latched;
     attempt_wait(core, contest, attempt);
 }
 
@@ -187,44 +187,14 @@ bool contest_is_haunted(const struct core *core, const struct contest *contest)
            (contest->name != NULL && find_ghost(core, contest) != NULL);
 }
 
-static char *key_presence(const struct contest *contest)
-{
-    switch (contest->kind) {
-    case CONTEST_ELECTION:
-        return key_candidate(contest->name, contest->cid);
-    case CONTEST_LOCK:
-        return key_entry(contest->name, contest->cid);
-    case CONTEST_TASK:
-        return key_worker(contest->name, contest->cid);
-    }
-    IMPOSSIBLE("contest %d", (int)contest->kind);
-}
-
 const struct view_record *contest_presence(const struct contest *contest)
 {
     if (contest->cid[0] == '\0')
         return NULL;
-    char *key = key_presence(contest);
+    char *key = contest->protocol->presence_key(contest);
     const struct view_record *record = view_find(&contest->view, key);
     free(key);
     return record;
-}
-
-static char *presence_value(const struct core *core, const struct contest *contest)
-{
-    if (contest->kind != CONTEST_ELECTION)
-        return entry_write(&(struct lock_entry){.id = (char *)core->options.id,
-                                                .host = (char *)core->options.host,
-                                                .slots = contest->queue.slots,
-                                                .since_wall_ms = core->wall_ms});
-    return candidate_write(&(struct candidate){
-        .id = (char *)core->options.id,
-        .address = (char *)core->options.address,
-        .host = (char *)core->options.host,
-        .priority = contest->options.priority,
-        .preempt = contest->options.preempt,
-        .since_wall_ms = core->wall_ms,
-    });
 }
 
 static void write_presence(struct core *core, struct contest *contest)
@@ -239,8 +209,9 @@ static void write_presence(struct core *core, struct contest *contest)
     uint64_t session = rule(core, RULE_PRESENCE_IS_BOUND) ? core->session.id : 0;
     if (attempt_may(core, &contest->presence))
         todo_write(core, &contest->presence, write_owner(contest, WRITE_PRESENCE), BATON_WRITE_PUT,
-                   key_presence(contest), presence_value(core, contest), session, 0)
-            ->write.latched = contest->kind == CONTEST_LOCK;
+                   contest->protocol->presence_key(contest), contest->protocol->presence_value(core, contest), session,
+                   0)
+            ->write.latched = contest->protocol->latched;
     attempt_wait(core, contest, &contest->presence);
 }
 
@@ -254,29 +225,13 @@ void contest_remove_presence(struct core *core, struct contest *contest)
 /* Withdraw: no presence of ours in the view, and none on its way. */
 static void withdraw(struct core *core, struct contest *contest)
 {
-    if (contest->kind == CONTEST_TASK) {
-        task_abandon(contest);
-        if (contest->task.ended)
-            return; /* task_look goes on */
-    }
+    if (contest->protocol->may_leave != NULL && !contest->protocol->may_leave(core, contest))
+        return;
     const struct view_record *own = contest_presence(contest);
-    if (own != NULL && contest->kind == CONTEST_ELECTION && core->now_ms < contest->leave_ms)
-        contest_wake(core, contest, contest->leave_ms);
-    else if (own != NULL)
+    if (own != NULL)
         remove_key(core, contest, &contest->presence, own);
     else if (contest->presence.ticket == 0)
         finish_resigning(core, contest);
-}
-
-/* Somebody removed our presence while the session is valid: others may already claim. Stop, and stand anew. */
-static void presence_taken(struct core *core, struct contest *contest)
-{
-    if (contest->kind == CONTEST_LOCK && contest->tenure->state != TENURE_NONE)
-        contest_end(core, contest, BATON_LOST, "somebody removed this entry");
-    if (contest->kind == CONTEST_TASK)
-        task_abandon(contest);
-    lose_tenures(core, contest, "somebody removed the presence of this instance");
-    contest_forget_candidacy(contest);
 }
 
 /* The presence need not wait for the view, which is asked for at the same time: it says "I am here", whatever else
@@ -287,38 +242,17 @@ static void before_view(struct core *core, struct contest *contest)
         return;
     if (contest->resigning)
         finish_resigning(core, contest);
-    else if (tenures_are(contest, TENURE_NONE) && contest->kind != CONTEST_TASK)
+    else if (tenures_are(contest, TENURE_NONE) && contest->protocol->stands_early)
         write_presence(core, contest);
 }
 
 /* A record that cannot be read may be why nobody goes ahead: who stands is told, as status tells whoever asks. */
 static void tell_unreadable(struct core *core, struct contest *contest)
 {
-    const struct order *order =
-        contest->kind == CONTEST_ELECTION ? &contest->roster.order : &contest->queue.entries.order;
-    if (order->trouble != NULL && !contest->unreadable_told)
-        todo_tell(core, TELL_TROUBLE, contest, "%s", order->trouble->text)->code = order->trouble->code;
-    contest->unreadable_told = order->trouble != NULL;
-}
-
-/* What its kind does while it is there. `present`: its presence is in the view. */
-static void act(struct core *core, struct contest *contest, bool present)
-{
-    switch (contest->kind) {
-    case CONTEST_ELECTION:
-        election_lead(core, contest);
-        break;
-    case CONTEST_LOCK:
-        lock_step(core, contest);
-        break;
-    case CONTEST_TASK:
-        task_step(core, contest);
-        break;
-    }
-    if (contest->resigning && tenures_are(contest, TENURE_NONE))
-        withdraw(core, contest);
-    else if (contest->resigning && present && contest->kind == CONTEST_ELECTION && election_leaves_early(contest))
-        contest_remove_presence(core, contest);
+    const struct baton_error *trouble = contest->protocol->trouble(contest);
+    if (trouble != NULL && !contest->unreadable_told)
+        todo_tell(core, TELL_TROUBLE, contest, "%s", trouble->text)->code = trouble->code;
+    contest->unreadable_told = trouble != NULL;
 }
 
 /* There are more records than a view can show: nothing is judged by them, so who leads leads on. But time goes on, and
@@ -331,15 +265,15 @@ static void blind_step(struct core *core, struct contest *contest)
     for (uint32_t part = 0; part < contest->tenure_count; part++) {
         struct tenure *tenure = contest_tenure(contest, part);
         if (tenure->state == TENURE_HAD && (resigns || tenure_fading(core, tenure))) {
-            if (!resigns && contest->kind == CONTEST_LOCK)
-                contest_end(core, contest, BATON_LOST, "%s", late);
+            if (!resigns && contest->protocol->lost != NULL)
+                contest->protocol->lost(core, contest, LOSS_BY_TIME);
             tenure_stop(core, contest, tenure, core->now_ms + tenure->stop_ms, resigns ? "it resigns" : late);
         }
         if (tenure->state == TENURE_STOPPING)
             tenure_wait(core, contest, tenure);
     }
     if (contest->resigning && !tenure_is_any(contest, TENURE_STOPPING) && contest->presence.ticket == 0 &&
-        !contest->task.ended) {
+        !is_busy(contest)) {
         for (uint32_t part = 0; part < contest->tenure_count; part++)
             if (contest->tenure[part].state != TENURE_NONE)
                 tenure_move(&contest->tenure[part], TENURE_NONE);
@@ -354,17 +288,11 @@ void contest_step(struct core *core, struct contest *contest)
             remove_ghost(core, contest);
         return;
     }
-    if (contest->kept) {
-        keep_step(core, contest);
-        if (!contest->resigning)
-            return;
-    }
-    if (contest->kind == CONTEST_LOCK)
-        lock_check_wait(core, contest);
-    if (contest->kind == CONTEST_TASK)
-        task_look(core, contest);
+    const struct protocol *protocol = contest->protocol;
+    if (protocol->look != NULL && !protocol->look(core, contest))
+        return;
     if (!session_valid(core)) {
-        if (contest->resigning && !tenure_is_any(contest, TENURE_STOPPING) && !contest->task.ended)
+        if (contest->resigning && !tenure_is_any(contest, TENURE_STOPPING) && !is_busy(contest))
             finish_resigning(core, contest);
         return;
     }
@@ -379,14 +307,15 @@ void contest_step(struct core *core, struct contest *contest)
     wait_for_fading(core, contest);
     bool present = contest_presence(contest) != NULL;
     if (contest->presence_seen && !present && !contest->resigning)
-        presence_taken(core, contest);
+        lose(core, contest, LOSS_OF_PRESENCE); /* while the session is valid: others may already claim; stand anew */
     contest->presence_seen = contest->presence_seen || present;
     if (!present && !contest->resigning && tenures_are(contest, TENURE_NONE)) {
         write_presence(core, contest);
-        if (contest->kind == CONTEST_TASK ||
-            rule(core, contest->kind == CONTEST_LOCK ? RULE_HOLD_BY_VIEW : RULE_CLAIM_AFTER_PRESENCE))
+        if (rule(core, protocol->seen_first))
             return;
     }
     tell_unreadable(core, contest);
-    act(core, contest, present);
+    protocol->act(core, contest, present);
+    if (contest->resigning && tenures_are(contest, TENURE_NONE))
+        withdraw(core, contest);
 }

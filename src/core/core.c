@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/json.h"
 #include "core/state.h"
 
 struct core *core_new(const struct core_options *options)
@@ -41,10 +40,8 @@ static void contest_free(struct core *core, struct contest *contest)
         if (core->dirty[i] == contest)
             core->dirty[i] = NULL;
     core->contests[contest->index] = NULL;
-    roster_release(&contest->roster);
-    entries_release(&contest->queue.entries);
-    task_release(contest);
-    wait_refused(contest, NULL);
+    if (contest->protocol->release != NULL)
+        contest->protocol->release(contest);
     free(contest->end_text);
     free(contest->tenure);
     view_release(&contest->view);
@@ -80,7 +77,7 @@ static struct contest *take_parked(struct core *core, enum contest_kind kind, co
 {
     for (size_t i = 0; name != NULL && i < core->parked_count; i++) {
         struct contest *contest = core->parked[i];
-        if (contest->kind != kind || contest->standing || strcmp(contest->name, name) != 0)
+        if (contest->protocol->kind != kind || contest->standing || strcmp(contest->name, name) != 0)
             continue;
         contest_unpark(core, contest, user);
         contest->retell = true;
@@ -114,7 +111,7 @@ struct contest *core_observe(struct core *core, enum contest_kind kind, const ch
     if (index == core->contest_count)
         core->contest_count++;
     struct contest *contest = core->contests[index] = mem_new(sizeof(*contest));
-    contest->kind = kind;
+    contest->protocol = protocol_of(kind);
     contest->name = mem_text(name);
     contest->index = (uint32_t)index;
     contest->user = user;
@@ -141,39 +138,6 @@ int core_stand(struct core *core, struct contest *contest, const struct stand_op
     if (options->stop_ms > core->stop_max_ms)
         core->stop_max_ms = options->stop_ms;
     contest_mark(core, contest);
-    return 0;
-}
-
-int core_queue(struct core *core, struct contest *lock, const struct queue_options *options, struct baton_error *err)
-{
-    const struct stand_options stand = {.stop_ms = options->stop_ms};
-    if (lock->name == NULL)
-        return error_set(err, BATON_INVALID, "cannot queue for every lock at once");
-    if (lock->standing)
-        return error_set(err, BATON_CONFLICT, "this client already has an entry in the queue of the lock '%s'",
-                         lock->name);
-    lock->queue.slots = options->slots;
-    lock->queue.try_only = options->try_only;
-    lock->queue.until_ms = options->until_ms;
-    lock->queue.answer_ms = options->answer_ms;
-    wait_refused(lock, NULL);
-    return core_stand(core, lock, &stand, err);
-}
-
-int core_once(struct core *core, struct contest *task, const struct task_options *options, struct baton_error *err)
-{
-    if (core_queue(core, task, &options->queue, err) < 0)
-        return -1;
-    task->queue.slots = 1;
-    task->decision = (struct attempt){0};
-    task->task.claiming = false;
-    task->task.begun_at = 0;
-    task->task.claim_cid[0] = '\0';
-    task->task.options = *options;
-    free(task->task.what);
-    task->task.what = json_plain(options->what); /* as it is stored, and compared */
-    task->task.looking = true;
-    core->standing_count--; /* until it needs a session */
     return 0;
 }
 
@@ -204,11 +168,10 @@ void contest_unpark(struct core *core, struct contest *contest, void *user)
     contest->user = user;
 }
 
-/* An election or a lock that nobody has any more stays, with its view, for whoever wants it next. (A task is wanted
- * once.) */
+/* A contest that nobody has any more stays, with its view, for whoever wants it next. */
 static bool park(struct core *core, struct contest *contest)
 {
-    if (contest->parked_ms == 0 && (contest->kind == CONTEST_TASK || contest->name == NULL || !contest->view.ready ||
+    if (contest->parked_ms == 0 && (!contest->protocol->parks || contest->name == NULL || !contest->view.ready ||
                                     !contest_park(core, contest, core->now_ms + PARKED_MS)))
         return false;
     if (core->now_ms >= contest->parked_ms)
@@ -225,7 +188,7 @@ static void contest_sweep(struct core *core, struct contest *contest)
     if (!contest->forgotten)
         return;
     if (contest->standing) {
-        if (!contest->kept) /* that goes by itself */
+        if (!contest->released) /* that goes by itself */
             contest_resign(core, contest);
         return;
     }
@@ -264,22 +227,6 @@ void contests_mark_all(struct core *core)
 
 /* ---- the step ---- */
 
-/* What the view shows, as its kind sees it. */
-static void read_view(struct core *core, struct contest *contest)
-{
-    if (contest->name == NULL)
-        return;
-    if (contest->kind == CONTEST_ELECTION) {
-        roster_read(&contest->roster, &contest->view, contest->name);
-        return;
-    }
-    char *prefix = contest->kind == CONTEST_LOCK ? key_lock_prefix(contest->name) : key_queue_prefix(contest->name);
-    entries_read(&contest->queue.entries, &contest->view, prefix, !rule(core, RULE_HOLD_BY_AGE));
-    free(prefix);
-    if (contest->kind == CONTEST_TASK)
-        task_read(core, contest);
-}
-
 static void changed(struct core *core, const struct event *happened)
 {
     struct contest *contest = contest_of_ticket(core, happened->watch);
@@ -294,7 +241,8 @@ static void changed(struct core *core, const struct event *happened)
         todo_tell(core, TELL_TROUBLE, contest, "more than %d records under one prefix: not looked at", VIEW_RECORDS_MAX)
             ->code = BATON_FULL;
     contest->resting = false;
-    read_view(core, contest);
+    if (contest->name != NULL)
+        contest->protocol->read(core, contest);
     writes_seen(contest);
     if (contest->parked_ms == 0)
         todo_tell(core, TELL_CHANGED, contest, "%s", "");
@@ -345,27 +293,14 @@ static void take_in(struct core *core, const struct event *happened)
     IMPOSSIBLE("event %d", (int)happened->kind);
 }
 
-static char *prefix_of(const struct contest *contest)
-{
-    const char *name = contest->name;
-    switch (contest->kind) {
-    case CONTEST_ELECTION:
-        return name != NULL ? key_prefix(name) : mem_text(ELECTIONS_PREFIX);
-    case CONTEST_LOCK:
-        return name != NULL ? key_lock_prefix(name) : mem_text(LOCKS_PREFIX);
-    case CONTEST_TASK:
-        return name != NULL ? key_task_prefix(name) : mem_text(TASKS_PREFIX);
-    }
-    IMPOSSIBLE("contest %d", (int)contest->kind);
-}
-
 static void watch(struct core *core, struct contest *contest)
 {
     if (contest->watch != 0)
         return;
     struct action *action = todo_add(core, ACTION_WATCH);
     action->watch = contest->watch = ticket_new(core, write_owner(contest, 0));
-    action->write.key = prefix_of(contest);
+    action->write.key =
+        contest->name != NULL ? contest->protocol->prefix(contest->name) : mem_text(contest->protocol->root);
 }
 
 void core_step(struct core *core, const struct event *happened, struct update *todo)
@@ -432,7 +367,7 @@ const struct view *contest_view(const struct contest *contest)
 
 enum contest_kind contest_kind(const struct contest *contest)
 {
-    return contest->kind;
+    return contest->protocol->kind;
 }
 
 const struct entries *contest_entries(const struct contest *lock)

@@ -13,6 +13,7 @@
 
 #include "baton/records.h"
 #include "core/entries.h"
+#include "core/protocols.h"
 #include "core/roster.h"
 #include "core/rules.h"
 
@@ -130,8 +131,6 @@ void update_release(struct update *update);
 void core_step(struct core *core, const struct event *happened, struct update *todo);
 
 /* ---- contests ---- */
-
-enum contest_kind { CONTEST_ELECTION, CONTEST_LOCK, CONTEST_TASK };
 
 struct stand_options {
     int32_t priority;

@@ -40,7 +40,7 @@ static bool is_alone(const struct contest *lock)
 
 static bool may_be_kept(const struct core *core, const struct contest *lock, int64_t now_ms)
 {
-    return lock->latch != NULL && lock->tenure->state == TENURE_HAD && !lock->kept && !lock->resigning &&
+    return lock->latch != NULL && lock->tenure->state == TENURE_HAD && !lock->released && !lock->resigning &&
            !lock->forgotten && lock->queue.slots == 1 && is_alone(lock) && session_valid(core) &&
            !core->session.condemned && now_ms < core->session.deadline_ms;
 }
@@ -49,7 +49,7 @@ bool core_keep(struct core *core, struct contest *lock, int64_t now_ms, int64_t 
 {
     if (!may_be_kept(core, lock, now_ms) || !latch_free(lock->latch, lock->latch_created))
         return false;
-    lock->kept = true;
+    lock->released = true;
     lock->kept_until_ms = now_ms + PARKED_MS;
     contest_wake(core, lock, lock->kept_until_ms);
     *ret_wake_ms = lock->wake_ms;
@@ -58,12 +58,12 @@ bool core_keep(struct core *core, struct contest *lock, int64_t now_ms, int64_t 
 
 bool core_is_kept(const struct contest *lock)
 {
-    return lock->kept;
+    return lock->released;
 }
 
 bool core_unlock(struct core *core, struct contest *lock)
 {
-    if (!lock->standing || lock->kept || (lock->tenure->state != TENURE_HAD && lock->tenure->state != TENURE_NONE))
+    if (!lock->standing || lock->released || (lock->tenure->state != TENURE_HAD && lock->tenure->state != TENURE_NONE))
         return false;
     if (!lock->resigning)
         keep_end(core, lock);
@@ -72,8 +72,8 @@ bool core_unlock(struct core *core, struct contest *lock)
 
 bool core_leave(struct core *core, struct contest *lock, int64_t now_ms)
 {
-    int64_t until_ms = lock->kept ? lock->kept_until_ms : now_ms + PARKED_MS;
-    if (lock->kind != CONTEST_LOCK || !lock->standing || (!lock->kept && !lock->resigning) ||
+    int64_t until_ms = lock->released ? lock->kept_until_ms : now_ms + PARKED_MS;
+    if (lock->protocol != &lock_protocol || !lock->standing || (!lock->released && !lock->resigning) ||
         lock->tenure->state == TENURE_STOPPING || core->todo != NULL || !contest_park(core, lock, until_ms))
         return false;
     lock->forgotten = true;
@@ -87,7 +87,8 @@ static struct contest *find(const struct core *core, const char *name, bool kept
 {
     for (size_t i = 0; i < core->parked_count; i++) {
         struct contest *lock = core->parked[i];
-        if (lock->kind == CONTEST_LOCK && lock->standing && lock->resigning != kept && strcmp(lock->name, name) == 0)
+        if (lock->protocol == &lock_protocol && lock->standing && lock->resigning != kept &&
+            strcmp(lock->name, name) == 0)
             return lock;
     }
     return NULL;
@@ -104,7 +105,7 @@ struct contest *core_queue_again(struct core *core, const char *name, const stru
     contest_unpark(core, lock, user);
     lock->removal = lock->presence; /* which may be under way */
     contest_forget_candidacy(lock); /* so its entry is removed: see remove_ghost */
-    lock->kept = lock->standing = lock->resigning = false;
+    lock->released = lock->standing = lock->resigning = false;
     lock->end_code = BATON_OK;
     free(lock->end_text);
     lock->end_text = NULL;
@@ -129,7 +130,7 @@ struct contest *core_take_back(struct core *core, const char *name, const struct
         return NULL;
     }
     contest_unpark(core, lock, user);
-    lock->kept = false;
+    lock->released = false;
     lock->tenure->stop_ms = options->stop_ms;
     if (options->stop_ms > core->stop_max_ms)
         core->stop_max_ms = options->stop_ms;

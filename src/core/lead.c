@@ -10,6 +10,8 @@
 
 #include "core/state.h"
 
+enum { ELECTION_DECISION = WRITE_FIRST };
+
 static bool names_us(const struct contest *election)
 {
     const struct decision *decision = election->roster.decision;
@@ -122,7 +124,7 @@ static uint64_t term_after(const struct core *core, const struct contest *electi
  * cannot: its revision is never seen twice. */
 static void begin_decision(struct core *core, struct contest *election)
 {
-    todo_write(core, &election->decision, write_owner(election, WRITE_DECISION), BATON_WRITE_PUT,
+    todo_write(core, &election->decision, write_owner(election, ELECTION_DECISION), BATON_WRITE_PUT,
                key_leader(election->name), decision_next(NULL, "", "", 0, "", core->wall_ms), 0,
                rule(core, RULE_FIRST_CLAIM_COMPARES) ? 0 : BATON_REVISION_ANY)
         ->write.may_be_lost = true;
@@ -140,7 +142,7 @@ static void decide(struct core *core, struct contest *election, const char *cid,
         election->decision.retry_ms = NEVER_MS;
         return;
     }
-    todo_write(core, &election->decision, write_owner(election, WRITE_DECISION), BATON_WRITE_PUT,
+    todo_write(core, &election->decision, write_owner(election, ELECTION_DECISION), BATON_WRITE_PUT,
                key_leader(election->name), decision_next(before->value, cid, id, term, reason, core->wall_ms), 0,
                compare ? before->revision : BATON_REVISION_ANY)
         ->write.may_be_lost = true;
@@ -268,12 +270,7 @@ static void tell_duplicate(struct core *core, struct contest *election)
     election->duplicate_told = elder != NULL;
 }
 
-bool election_leaves_early(const struct contest *election)
-{
-    return election->tenure->state == TENURE_STOPPED && roster_next(&election->roster, election->cid, "") == NULL;
-}
-
-void election_lead(struct core *core, struct contest *election)
+static void lead_step(struct core *core, struct contest *election)
 {
     tell_duplicate(core, election);
     if (election->tenure->state == TENURE_HAD)
@@ -302,3 +299,124 @@ void election_lead(struct core *core, struct contest *election)
             claim(core, election);
     }
 }
+
+/* ---- the protocol ---- */
+
+static char *presence_key(const struct contest *election)
+{
+    return key_candidate(election->name, election->cid);
+}
+
+static char *presence_value(const struct core *core, const struct contest *election)
+{
+    return candidate_write(&(struct candidate){
+        .id = (char *)core->options.id,
+        .address = (char *)core->options.address,
+        .host = (char *)core->options.host,
+        .priority = election->options.priority,
+        .preempt = election->options.preempt,
+        .since_wall_ms = core->wall_ms,
+    });
+}
+
+static void election_read(struct core *core, struct contest *election)
+{
+    (void)core;
+    roster_read(&election->roster, &election->view, election->name);
+}
+
+static const struct baton_error *election_trouble(const struct contest *election)
+{
+    return election->roster.order.trouble;
+}
+
+static void election_act(struct core *core, struct contest *election, bool present)
+{
+    lead_step(core, election);
+    /* It has stopped, and nobody is there to be named: it may go. */
+    if (election->resigning && present && election->tenure->state == TENURE_STOPPED &&
+        roster_next(&election->roster, election->cid, "") == NULL)
+        contest_remove_presence(core, election);
+}
+
+static bool election_may_leave(struct core *core, struct contest *election)
+{
+    if (core->now_ms >= election->leave_ms || contest_presence(election) == NULL)
+        return true;
+    contest_wake(core, election, election->leave_ms);
+    return false;
+}
+
+static void election_forget_candidacy(struct contest *election)
+{
+    election->decision = (struct attempt){0};
+    election->vacant = false;
+    election->duplicate_told = false;
+    election->stop_reason = NULL;
+}
+
+static struct attempt *election_write(struct contest *election, unsigned which)
+{
+    return which == ELECTION_DECISION ? &election->decision : NULL;
+}
+
+static void election_release(struct contest *election)
+{
+    roster_release(&election->roster);
+}
+
+/* ---- rest: see rest.c ---- */
+
+/* The one that is far enough ahead; NULL: there are not so many. */
+static const struct view_record *ahead_of(const struct core *core, const struct roster *roster, size_t place)
+{
+    size_t left = rest_attentive(core);
+    while (place > 0) {
+        const struct view_record *record = roster->order.records[--place];
+        if (record == roster->leader || roster_elder(roster, record->cid) != NULL)
+            continue; /* its turn does not come before ours */
+        if (--left == 0)
+            return record;
+    }
+    return NULL;
+}
+
+static bool rest_election(const struct core *core, const struct contest *election, struct rest_keys *keys)
+{
+    const struct roster *roster = &election->roster;
+    size_t place = roster_place(roster, election->cid);
+    if (roster->leader == NULL || roster->leader_record == NULL || place == roster->order.count ||
+        roster_elder(roster, election->cid) != NULL)
+        return false;
+    const struct view_record *ahead = ahead_of(core, roster, place);
+    if (ahead == NULL)
+        return false;
+    if (rule(core, RULE_REST_BEHIND))
+        rest_until(keys, ahead->key);
+    if (rule(core, RULE_REST_LOOKS))
+        keys->slow = mem_text(roster->leader_record->key);
+    char *transfer = key_transfer(election->name);
+    rest_until(keys, transfer);
+    free(transfer);
+    return true;
+}
+
+const struct protocol election_protocol = {
+    .word = "election",
+    .root = ELECTIONS_PREFIX,
+    .kind = CONTEST_ELECTION,
+    .parks = true,
+    .stands_early = true,
+    .seen_first = RULE_CLAIM_AFTER_PRESENCE,
+    .prefix = key_prefix,
+    .presence_key = presence_key,
+    .presence_value = presence_value,
+    .read = election_read,
+    .trouble = election_trouble,
+    .act = election_act,
+    .may_leave = election_may_leave,
+    .forget_candidacy = election_forget_candidacy,
+    .write = election_write,
+    .rests = rest_election,
+    .release = election_release,
+};

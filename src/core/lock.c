@@ -5,6 +5,7 @@
  * at every use. A lock that was held is never held again by the same entry.
  */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "core/state.h"
@@ -29,7 +30,7 @@ static void slots_text(const struct lock_entry *entry, char text[64])
         snprintf(text, 64, "of %u slots", (unsigned)entry->slots);
 }
 
-void lock_check_wait(struct core *core, struct contest *lock)
+static void check_wait(struct core *core, struct contest *lock)
 {
     const struct order *order = &lock->queue.entries.order;
     bool others = lock->view.ready && order->count > 0 && strcmp(order->records[0]->cid, lock->cid) != 0;
@@ -101,13 +102,25 @@ static void wait_in_line(struct core *core, struct contest *lock)
     }
 }
 
-void lock_step(struct core *core, struct contest *lock)
+/* A lock that was held is lost for good: whoever wants it again stands in the queue again. */
+static void lock_lost(struct core *core, struct contest *lock, enum loss loss)
+{
+    static const char *const words[] = {[LOSS_OF_SESSION] = "the session is over",
+                                        [LOSS_OF_PRESENCE] = "somebody removed this entry",
+                                        [LOSS_BY_TIME] = "the session could not be renewed in time"};
+    if (lock->released)
+        keep_end(core, lock);
+    if (lock->tenure->state != TENURE_NONE)
+        contest_end(core, lock, BATON_LOST, "%s", words[loss]);
+}
+
+static void lock_act(struct core *core, struct contest *lock, bool present)
 {
     if (lock->tenure->state == TENURE_HAD) {
         if (lock->resigning)
             tenure_stop(core, lock, lock->tenure, core->now_ms + lock->tenure->stop_ms, "it is released");
         else if (tenure_fading(core, lock->tenure)) {
-            contest_end(core, lock, BATON_LOST, "the session could not be renewed in time");
+            lock_lost(core, lock, LOSS_BY_TIME);
             tenure_stop(core, lock, lock->tenure, core->now_ms + lock->tenure->stop_ms,
                         "the session could not be renewed in time");
         }
@@ -125,3 +138,120 @@ void lock_step(struct core *core, struct contest *lock)
     if (lock->tenure->state == TENURE_NONE && !lock->resigning)
         wait_in_line(core, lock);
 }
+
+/* ---- the protocol ---- */
+
+static char *presence_key(const struct contest *lock)
+{
+    return key_entry(lock->name, lock->cid);
+}
+
+static void lock_read(struct core *core, struct contest *lock)
+{
+    char *prefix = key_lock_prefix(lock->name);
+    queue_read(core, lock, prefix);
+    free(prefix);
+}
+
+static bool lock_look(struct core *core, struct contest *lock)
+{
+    if (lock->released) {
+        keep_step(core, lock);
+        if (!lock->resigning)
+            return false;
+    }
+    check_wait(core, lock);
+    return true;
+}
+
+static void lock_resign(struct core *core, struct contest *lock)
+{
+    if (lock->released)
+        keep_end(core, lock);
+}
+
+/* That it will not be had is told at once: what is left of the entry, which may need an engine that is away, is
+ * nobody's concern. */
+static bool lock_tells_outcome(enum baton_code code)
+{
+    return code != BATON_OK && code != BATON_LOST;
+}
+
+static void lock_forget_candidacy(struct contest *lock)
+{
+    lock->latch = NULL;
+}
+
+/* ---- rest: see rest.c ---- */
+
+static uint32_t slots_of(const struct view_record *record)
+{
+    return record->entry != NULL ? record->entry->slots : 1; /* as entries.c */
+}
+
+/* An exclusive or a shared entry: of those ahead that it waits for, the one that is far enough. */
+static bool rest_behind(const struct core *core, const struct entries *entries, size_t place, struct rest_keys *keys)
+{
+    bool shared = slots_of(entries->order.records[place]) == SLOTS_SHARED;
+    size_t left = rest_attentive(core);
+    while (place > 0) {
+        const struct view_record *record = entries->order.records[--place];
+        if ((shared && slots_of(record) != 1) || --left > 0)
+            continue;
+        if (rule(core, RULE_REST_BEHIND))
+            rest_until(keys, record->key);
+        return true;
+    }
+    return false;
+}
+
+/* One of N slots: N of those ahead. */
+static bool rest_counted(const struct core *core, const struct entries *entries, size_t place, uint32_t slots,
+                         struct rest_keys *keys)
+{
+    if (slots + 2 > BATON_REST_KEYS_MAX || place < slots + rest_attentive(core) - 1)
+        return false;
+    for (size_t i = 0; i < place; i++)
+        if (slots_of(entries->order.records[i]) != slots)
+            return false;
+    size_t last = place - rest_attentive(core);
+    for (size_t i = 0; i < slots && rule(core, RULE_REST_BEHIND); i++)
+        rest_until(keys, entries->order.records[last - i]->key);
+    return true;
+}
+
+static bool rest_lock(const struct core *core, const struct contest *lock, struct rest_keys *keys)
+{
+    const struct entries *entries = &lock->queue.entries;
+    size_t place = entries_place(entries, lock->cid);
+    if (place == entries->order.count)
+        return false;
+    uint32_t slots = slots_of(entries->order.records[place]);
+    if (slots == 1 || slots == SLOTS_SHARED)
+        return rest_behind(core, entries, place, keys);
+    return rest_counted(core, entries, place, slots, keys);
+}
+
+const struct protocol lock_protocol = {
+    .word = "lock",
+    .root = LOCKS_PREFIX,
+    .kind = CONTEST_LOCK,
+    .parks = true,
+    .stands_early = true,
+    .latched = true,
+    .seen_first = RULE_HOLD_BY_VIEW,
+    .prefix = key_lock_prefix,
+    .presence_key = presence_key,
+    .presence_value = queue_presence_value,
+    .read = lock_read,
+    .trouble = queue_trouble,
+    .look = lock_look,
+    .act = lock_act,
+    .lost = lock_lost,
+    .resign = lock_resign,
+    .tells_outcome = lock_tells_outcome,
+    .forget_candidacy = lock_forget_candidacy,
+    .answered = queue_answered,
+    .rests = rest_lock,
+    .release = queue_clear,
+};

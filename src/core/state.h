@@ -4,6 +4,7 @@
 
 #include "base/base.h"
 #include "core/core.h"
+#include "core/protocol.h"
 #include "core/tenure.h"
 
 /* ---- session (session.c) ---- */
@@ -48,7 +49,6 @@ struct task {
     char *what;
     const struct view_record *claim_record; /* in the view; NULL: there is none */
     const struct claim *claim;              /* NULL: there is none, or it cannot be read */
-    bool looking;                           /* it has not asked for a session yet: perhaps there is nothing to do */
     bool claiming;                          /* a claim by `claim_cid` was sent, and may take effect */
     bool told_end;                          /* the program has ended its work: `result` */
     bool ended;                             /* the work by `claim_cid` is over: `result` is to be recorded */
@@ -67,13 +67,15 @@ struct contest {
     int64_t wake_ms;
     size_t timer;   /* place in core->timers, + 1; 0: none */
     uint32_t index; /* in core->contests */
-    enum contest_kind kind;
+    const struct protocol *protocol;
     bool dirty, forgotten;
     bool resting;      /* the view may stand still until those ahead go; see rest.c */
     bool retell;       /* it was taken over with a view that is ready: whoever has it now is to be told */
     int64_t parked_ms; /* nobody has it; it stays, with its view, until then. 0: somebody has it */
 
     bool standing, resigning;
+    bool looking;  /* it stands, but asks for no session yet: perhaps there is nothing to do */
+    bool released; /* its program has ended it, and knows; it goes by itself */
     bool presence_seen;
     bool unreadable_told;
     struct tenure *tenure; /* the first one; most have no other */
@@ -107,7 +109,6 @@ struct contest {
     /* of a lock: see keep.c */
     struct baton_latch *latch; /* of its entry; NULL: it has none */
     uint64_t latch_created;    /* ... which was created then */
-    bool kept;                 /* its program has released it, and knows; the entry is still there */
     int64_t kept_until_ms;
 
     struct task task;
@@ -186,7 +187,7 @@ struct action *todo_tell(struct core *core, enum tell_kind tell, struct contest 
 #define TICKET_REQUEST 0x80000000U
 
 /* A contest's writes. */
-enum { WRITE_PRESENCE, WRITE_DECISION };
+enum { WRITE_PRESENCE, WRITE_FIRST /* of its protocol's own */ };
 
 uint64_t ticket_new(struct core *core, uint32_t owner);
 static inline uint32_t ticket_owner(uint64_t ticket)
@@ -211,6 +212,8 @@ bool attempt_may(const struct core *core, const struct attempt *attempt);
 /* A contest's write was answered; the view has moved. */
 void contest_written(struct core *core, uint64_t ticket, const struct baton_reply *reply);
 void writes_seen(struct contest *contest);
+/* Nothing that would be judged by the view is under way, and the view shows what was. */
+bool writes_settled(struct contest *contest);
 
 /* ---- between the files ---- */
 
@@ -224,9 +227,12 @@ void session_over(struct core *core, const char *why);
 void session_condemn(struct core *core);
 void session_leave(struct core *core, uint64_t id); /* end one that is over, unless a program has not stopped */
 
-/* wait.c: what a contest in a queue waits for */
-/* The engine has refused what the contest needs (NULL: has done it). */
-void wait_refused(struct contest *contest, const struct baton_error *why);
+/* wait.c: a contest in a queue */
+void queue_read(const struct core *core, struct contest *contest, const char *prefix);
+const struct baton_error *queue_trouble(const struct contest *contest);
+char *queue_presence_value(const struct core *core, const struct contest *contest);
+void queue_answered(struct contest *contest, const struct baton_reply *reply);
+void queue_clear(struct contest *contest);
 /* Is its time over, and others have it? (`others`: the view says so now.) When it is over and nobody can tell, it is
  * ended here; when it is not, it is woken at its end. */
 bool wait_is_over(struct core *core, struct contest *contest, bool others);
@@ -259,24 +265,13 @@ void keep_end(struct core *core, struct contest *lock); /* nobody takes it back:
 
 /* rest.c: may its view stand still? */
 void contest_rest(struct core *core, struct contest *contest);
-
-/* lead.c: a candidate: leads, stops, hands over, claims */
-void election_lead(struct core *core, struct contest *election);
-bool election_leaves_early(const struct contest *election); /* stopped, and nobody is there to be named: it may go */
-
-/* lock.c: an entry: waits, holds, stops */
-void lock_step(struct core *core, struct contest *lock);
-void lock_check_wait(struct core *core, struct contest *lock);
-
-/* task.c: a worker: looks, waits, works, reports */
-void task_read(struct core *core, struct contest *task); /* the view has moved */
-void task_release(struct contest *task);
-/* With or without a session: what there is to report, whether it is settled, whether a session is needed. */
-void task_look(struct core *core, struct contest *task);
-void task_step(struct core *core, struct contest *task); /* with a session, and its entry in the view */
-/* The session is over, or it gives up: a claim of its own may be on its way that nobody will work by. */
-void task_abandon(struct contest *task);
-void task_stopped(struct core *core, struct contest *task); /* the program has answered a stop */
+struct rest_keys {
+    char *list[BATON_REST_KEYS_MAX];
+    size_t count;
+    char *slow; /* looked at now and then; NULL: none */
+};
+void rest_until(struct rest_keys *keys, const char *key); /* is copied */
+size_t rest_attentive(const struct core *core);           /* so many ahead do not let one rest */
 
 /* request.c */
 struct request *request_of_ticket(struct core *core, uint64_t ticket);

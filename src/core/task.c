@@ -10,7 +10,27 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/json.h"
 #include "core/state.h"
+
+enum { TASK_CLAIM = WRITE_FIRST };
+
+int core_once(struct core *core, struct contest *task, const struct task_options *options, struct baton_error *err)
+{
+    if (core_queue(core, task, &options->queue, err) < 0)
+        return -1;
+    task->queue.slots = 1;
+    task->decision = (struct attempt){0};
+    task->task.claiming = false;
+    task->task.begun_at = 0;
+    task->task.claim_cid[0] = '\0';
+    task->task.options = *options;
+    free(task->task.what);
+    task->task.what = json_plain(options->what); /* as it is stored, and compared */
+    task->looking = true;
+    core->standing_count--; /* until it needs a session */
+    return 0;
+}
 
 /* ---- what the view shows ---- */
 
@@ -19,17 +39,18 @@ static bool is_own(const struct task *task)
     return task->claim != NULL && task->claim_cid[0] != '\0' && strcmp(task->claim->cid, task->claim_cid) == 0;
 }
 
-void task_read(struct core *core, struct contest *contest)
+static void task_read(struct core *core, struct contest *contest)
 {
     struct task *task = &contest->task;
-    char *key = key_claim(contest->name);
+    char *key = key_claim(contest->name), *prefix = key_queue_prefix(contest->name);
+    queue_read(core, contest, prefix);
     task->claim_record = view_find(&contest->view, key);
     task->claim = task->claim_record != NULL ? task->claim_record->claim : NULL;
     free(key);
+    free(prefix);
     uint64_t revision = task->claim_record != NULL ? task->claim_record->revision : 0;
     if (task->claiming && revision != task->claim_at) /* it took effect, or never will */
         task->claiming = false;
-    (void)core;
 }
 
 static void output_release(struct claim_output *output)
@@ -38,12 +59,13 @@ static void output_release(struct claim_output *output)
     *output = (struct claim_output){0};
 }
 
-void task_release(struct contest *contest)
+static void task_release(struct contest *contest)
 {
     output_release(&contest->task.result.out);
     output_release(&contest->task.result.err);
     free(contest->task.what);
     contest->task.what = NULL;
+    queue_clear(contest);
 }
 
 /* The claim by which it works, or may begin to. One that was forgotten may come back by a second copy of the write that
@@ -99,9 +121,8 @@ static void write_claim(struct core *core, struct contest *contest, struct claim
 {
     const struct view_record *before = contest->task.claim_record;
     uint64_t revision = before != NULL ? before->revision : 0;
-    todo_write(core, &contest->decision, write_owner(contest, WRITE_DECISION), BATON_WRITE_PUT,
-               key_claim(contest->name), claim_write(before != NULL ? before->value : NULL, next), 0,
-               compare ? revision : BATON_REVISION_ANY);
+    todo_write(core, &contest->decision, write_owner(contest, TASK_CLAIM), BATON_WRITE_PUT, key_claim(contest->name),
+               claim_write(before != NULL ? before->value : NULL, next), 0, compare ? revision : BATON_REVISION_ANY);
 }
 
 static bool may_write(struct core *core, struct contest *contest)
@@ -189,7 +210,7 @@ static void end_work(struct core *core, struct contest *contest)
     tenure->spent = tenure->number;          /* this entry does not work again, also when its claim is forgotten */
 }
 
-void task_stopped(struct core *core, struct contest *contest)
+static void task_stopped(struct core *core, struct contest *contest, struct tenure *tenure)
 {
     if (!is_working(contest))
         return;
@@ -198,7 +219,8 @@ void task_stopped(struct core *core, struct contest *contest)
     end_work(core, contest);
 }
 
-void task_abandon(struct contest *contest)
+/* The session is over, or it gives up: a claim of its own may be on its way that nobody will work by. */
+static void abandon(struct contest *contest)
 {
     struct task *task = &contest->task;
     bool claimed = task->claiming || (is_own(task) && task->claim->state == CLAIM_RUNNING);
@@ -310,7 +332,7 @@ static bool tried(struct core *core, struct contest *contest)
     return true;
 }
 
-void task_look(struct core *core, struct contest *contest)
+static void look(struct core *core, struct contest *contest)
 {
     struct task *task = &contest->task;
     if (task->told_end && is_working(contest))
@@ -326,9 +348,9 @@ void task_look(struct core *core, struct contest *contest)
         return;
     }
     check_wait(core, contest);
-    if (contest->resigning || !contest->view.ready || !task->looking || tried(core, contest))
+    if (contest->resigning || !contest->view.ready || !contest->looking || tried(core, contest))
         return;
-    task->looking = false;
+    contest->looking = false;
     core->standing_count++;
 }
 
@@ -395,7 +417,7 @@ static void wait_in_line(struct core *core, struct contest *contest)
         if (contest->tenure->spent != 0 && rule(core, RULE_TASK_ENTRY_WORKS_ONCE)) {
             /* The claim that it has worked by was forgotten, and "must not exist" was true again for a second copy of
              * it that was still under way: give it back. */
-            task_abandon(contest);
+            abandon(contest);
             contest_mark(core, contest);
         } else if (!tenure_fading(core, contest->tenure)) {
             begin(core, contest, entries->order.records[place]);
@@ -421,7 +443,7 @@ static void work(struct core *core, struct contest *contest)
         tenure_stop(core, contest, contest->tenure, until_ms, "somebody has removed the claim");
 }
 
-void task_step(struct core *core, struct contest *contest)
+static void task_act(struct core *core, struct contest *contest, bool present)
 {
     if (contest->tenure->state == TENURE_HAD)
         work(core, contest);
@@ -432,3 +454,76 @@ void task_step(struct core *core, struct contest *contest)
     else if (contest->tenure->state == TENURE_NONE && !contest->resigning)
         wait_in_line(core, contest);
 }
+
+/* ---- the protocol ---- */
+
+static char *presence_key(const struct contest *contest)
+{
+    return key_worker(contest->name, contest->cid);
+}
+
+static bool task_look(struct core *core, struct contest *contest)
+{
+    look(core, contest);
+    return true;
+}
+
+static void task_lost(struct core *core, struct contest *contest, enum loss loss)
+{
+    (void)core;
+    (void)loss;
+    abandon(contest);
+}
+
+static bool task_is_busy(const struct contest *contest)
+{
+    return contest->task.ended;
+}
+
+static bool task_may_leave(struct core *core, struct contest *contest)
+{
+    (void)core;
+    abandon(contest);
+    return !contest->task.ended;
+}
+
+static bool task_tells_outcome(enum baton_code code)
+{
+    (void)code;
+    return true;
+}
+
+static void task_over(struct core *core, struct contest *contest)
+{
+    if (contest->end_text == NULL)
+        todo_tell(core, TELL_OUTCOME, contest, "the task '%s' was given up", contest->name)->code = BATON_CLOSED;
+}
+
+static struct attempt *task_write(struct contest *contest, unsigned which)
+{
+    return which == TASK_CLAIM ? &contest->decision : NULL;
+}
+
+const struct protocol task_protocol = {
+    .word = "task",
+    .root = TASKS_PREFIX,
+    .kind = CONTEST_TASK,
+    .ends_late = true,
+    .seen_first = RULE_COUNT,
+    .prefix = key_task_prefix,
+    .presence_key = presence_key,
+    .presence_value = queue_presence_value,
+    .read = task_read,
+    .trouble = queue_trouble,
+    .look = task_look,
+    .act = task_act,
+    .lost = task_lost,
+    .stopped = task_stopped,
+    .is_busy = task_is_busy,
+    .may_leave = task_may_leave,
+    .tells_outcome = task_tells_outcome,
+    .over = task_over,
+    .write = task_write,
+    .answered = queue_answered,
+    .release = task_release,
+};

@@ -124,7 +124,7 @@ void tenure_wait_for_fading(struct core *core, struct contest *contest, const st
 uint64_t contest_leads(const struct core *core, const struct contest *contest, uint32_t part, int64_t now_ms)
 {
     const struct tenure *tenure = contest_tenure(contest, part);
-    if (tenure->state != TENURE_HAD || contest->kept)
+    if (tenure->state != TENURE_HAD || contest->released)
         return 0;
     if (rule(core, RULE_VALID_AT_EACH_USE) &&
         (core->session.state != SESSION_VALID || now_ms >= core->session.deadline_ms))

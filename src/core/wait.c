@@ -8,7 +8,7 @@
 
 #include "core/state.h"
 
-void wait_refused(struct contest *contest, const struct baton_error *why)
+static void set_refused(struct contest *contest, const struct baton_error *why)
 {
     if (why == NULL) {
         free(contest->queue.refused);
@@ -20,12 +20,60 @@ void wait_refused(struct contest *contest, const struct baton_error *why)
     *contest->queue.refused = *why;
 }
 
+void queue_answered(struct contest *contest, const struct baton_reply *reply)
+{
+    if (reply->answer == BATON_ANSWER_REFUSED)
+        set_refused(contest, &reply->error);
+    else if (reply->answer == BATON_ANSWER_DONE)
+        set_refused(contest, NULL);
+}
+
+void queue_read(const struct core *core, struct contest *contest, const char *prefix)
+{
+    entries_read(&contest->queue.entries, &contest->view, prefix, !rule(core, RULE_HOLD_BY_AGE));
+}
+
+const struct baton_error *queue_trouble(const struct contest *contest)
+{
+    return contest->queue.entries.order.trouble;
+}
+
+char *queue_presence_value(const struct core *core, const struct contest *contest)
+{
+    return entry_write(&(struct lock_entry){.id = (char *)core->options.id,
+                                            .host = (char *)core->options.host,
+                                            .slots = contest->queue.slots,
+                                            .since_wall_ms = core->wall_ms});
+}
+
+int core_queue(struct core *core, struct contest *contest, const struct queue_options *options, struct baton_error *err)
+{
+    const struct stand_options stand = {.stop_ms = options->stop_ms};
+    if (contest->name == NULL)
+        return error_set(err, BATON_INVALID, "cannot queue for every lock at once");
+    if (contest->standing)
+        return error_set(err, BATON_CONFLICT, "this client already has an entry in the queue of the lock '%s'",
+                         contest->name);
+    contest->queue.slots = options->slots;
+    contest->queue.try_only = options->try_only;
+    contest->queue.until_ms = options->until_ms;
+    contest->queue.answer_ms = options->answer_ms;
+    set_refused(contest, NULL);
+    return core_stand(core, contest, &stand, err);
+}
+
+void queue_clear(struct contest *contest)
+{
+    entries_release(&contest->queue.entries);
+    set_refused(contest, NULL);
+}
+
 /* Why the engine cannot tell now; NULL: nothing is known to be wrong. */
 static const struct baton_error *trouble_of(const struct core *core, const struct contest *contest)
 {
     if (core->away.code != BATON_OK)
         return &core->away;
-    if (core->session.failures > 0 && !contest->task.looking)
+    if (core->session.failures > 0 && !contest->looking)
         return &core->session.failure;
     return contest->queue.refused;
 }
@@ -52,8 +100,7 @@ bool wait_is_over(struct core *core, struct contest *contest, bool others)
     enum baton_code code = trouble != NULL ? trouble->code : BATON_UNAVAILABLE;
     if (code == BATON_CONFLICT || code == BATON_TIMEOUT || code == BATON_LOST) /* they would mean something else here */
         code = BATON_UNAVAILABLE;
-    contest_end(core, contest, code, "nobody can tell who has the %s '%s': %s",
-                contest->kind == CONTEST_LOCK ? "lock" : "task", contest->name,
+    contest_end(core, contest, code, "nobody can tell who has the %s '%s': %s", contest->protocol->word, contest->name,
                 trouble != NULL ? trouble->text : "the engine does not answer");
     return false;
 }

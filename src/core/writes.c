@@ -68,10 +68,10 @@ void attempt_wait(struct core *core, struct contest *contest, const struct attem
         contest_wake(core, contest, attempt->retry_ms);
 }
 
-/* The contest's write number `which`, NULL: it has none of this number. */
+/* The contest's write number `which`; NULL: it has none of this number. */
 static struct attempt *write_of(struct contest *contest, unsigned which)
 {
-    return which == WRITE_DECISION ? &contest->decision : NULL;
+    return contest->protocol->write != NULL ? contest->protocol->write(contest, which) : NULL;
 }
 
 /* A presence that is given up leaves its write to the removal: so these two are told apart by the ticket. */
@@ -96,7 +96,7 @@ void writes_seen(struct contest *contest)
     struct attempt *attempt;
     seen(&contest->presence, &contest->view);
     seen(&contest->removal, &contest->view);
-    for (unsigned which = WRITE_PRESENCE + 1; (attempt = write_of(contest, which)) != NULL; which++)
+    for (unsigned which = WRITE_FIRST; (attempt = write_of(contest, which)) != NULL; which++)
         seen(attempt, &contest->view);
 }
 
@@ -107,10 +107,25 @@ void contest_written(struct core *core, uint64_t ticket, const struct baton_repl
     if (attempt == NULL)
         return;
     attempt_answered(core, attempt, reply);
-    if (reply->answer == BATON_ANSWER_REFUSED)
-        wait_refused(contest, &reply->error);
-    else if (reply->answer == BATON_ANSWER_DONE)
-        wait_refused(contest, NULL);
+    if (contest->protocol->answered != NULL)
+        contest->protocol->answered(contest, reply);
     writes_seen(contest); /* the view may have moved before the answer came */
     contest_mark(core, contest);
+}
+
+/* Nothing of it is under way, and the view shows what was. */
+static bool is_settled(const struct attempt *attempt, const struct view *view)
+{
+    return attempt->ticket == 0 && !attempt->unknown && attempt->revision <= view->revision;
+}
+
+bool writes_settled(struct contest *contest)
+{
+    const struct attempt *attempt;
+    if (!is_settled(&contest->presence, &contest->view))
+        return false;
+    for (unsigned which = WRITE_FIRST; (attempt = write_of(contest, which)) != NULL; which++)
+        if (!is_settled(attempt, &contest->view))
+            return false;
+    return true;
 }

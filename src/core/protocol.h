@@ -1,0 +1,83 @@
+/* protocol.h: what one kind of contest adds to the machinery (contest.c), which knows no kinds.
+ *
+ * The machinery sees that the contest is watched, that its presence comes and goes with the session, and what its
+ * tenures and its writes need. It asks the protocol for everything else, by these functions. They are called within a
+ * step only, except `release` and where something else is said. One that is NULL has nothing to add.
+ */
+#ifndef CORE_PROTOCOL_H
+#define CORE_PROTOCOL_H
+
+#include "base/base.h"
+#include "core/core.h"
+#include "core/tenure.h"
+
+struct attempt;
+struct rest_keys;
+
+/* How a place is lost that was, or may be, had. */
+enum loss {
+    LOSS_OF_SESSION,  /* it is over */
+    LOSS_OF_PRESENCE, /* somebody has removed it */
+    LOSS_BY_TIME      /* nothing of both yet, but the session will be over before the view shows anything */
+};
+
+struct protocol {
+    const char *word; /* for people: "lock" */
+    const char *root; /* what the keys of all its contests begin with: "locks/" */
+    enum contest_kind kind;
+    bool parks;                /* the view of one that nobody has any more stays for the next who wants it */
+    bool stands_early;         /* its presence may be written before the view has come */
+    bool latched;              /* its presence has a latch: see engine.h */
+    bool ends_late;            /* who resigns is still told how it ends, by contest_end */
+    enum core_rule seen_first; /* by which it does nothing before the view shows its presence; RULE_COUNT: always */
+
+    /* Keys and values, on the heap. */
+    char *(*prefix)(const char *name);
+    char *(*presence_key)(const struct contest *contest);
+    char *(*presence_value)(const struct core *core, const struct contest *contest);
+
+    /* The view of a single contest has moved. */
+    void (*read)(struct core *core, struct contest *contest);
+    /* Why a record in that view cannot be used; NULL: all can. */
+    const struct baton_error *(*trouble)(const struct contest *contest);
+    /* In each step of one that stands, with or without a session, and with or without a view. false: nothing else is to
+     * be done with it in this step. */
+    bool (*look)(struct core *core, struct contest *contest);
+    /* In each step with a session and a view. `present`: the view shows its presence. */
+    void (*act)(struct core *core, struct contest *contest, bool present);
+    /* The place is lost. The tenures are told afterwards. */
+    void (*lost)(struct core *core, struct contest *contest, enum loss loss);
+    /* The program answers a stop, or ends by itself, before the tenure is told so. */
+    void (*stopped)(struct core *core, struct contest *contest, struct tenure *tenure);
+
+    /* It is resigned. */
+    void (*resign)(struct core *core, struct contest *contest);
+    /* Must something be recorded yet, whatever else is over? */
+    bool (*is_busy)(const struct contest *contest);
+    /* It has resigned, and nothing is had any more. false: its presence must not go yet. */
+    bool (*may_leave)(struct core *core, struct contest *contest);
+    /* Is an end of this code told at once (TELL_OUTCOME), not only when the presence is gone? */
+    bool (*tells_outcome)(enum baton_code code);
+    /* Nothing is left of it: before TELL_RESIGNED. */
+    void (*over)(struct core *core, struct contest *contest);
+    /* Its next presence will be another one. Also between two steps. */
+    void (*forget_candidacy)(struct contest *contest);
+
+    /* Its writes, besides the presence, from WRITE_FIRST on without a gap; NULL: it has no such one. */
+    struct attempt *(*write)(struct contest *contest, unsigned which);
+    /* One of its writes was answered. */
+    void (*answered)(struct contest *contest, const struct baton_reply *reply);
+
+    /* May its view rest, and until which keys change? See rest.c. Its own presence is one of them already. */
+    bool (*rests)(const struct core *core, const struct contest *contest, struct rest_keys *keys);
+
+    void (*release)(struct contest *contest);
+};
+
+#define PROTOCOL_EXTERN(kind, name) extern const struct protocol name##_protocol;
+PROTOCOLS(PROTOCOL_EXTERN)
+#undef PROTOCOL_EXTERN
+
+const struct protocol *protocol_of(enum contest_kind kind);
+
+#endif
