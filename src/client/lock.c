@@ -192,7 +192,7 @@ static void fill(struct baton_lock_status *status, const char *name, const struc
     struct baton_lock_entry *all = mem_new((entries->order.count + 1) * sizeof(*all));
     for (size_t i = 0; i < entries->order.count; i++) {
         const struct view_record *record = entries->order.records[i];
-        const struct lock_entry *from = record->entry;
+        const struct lock_entry *from = entry_of(record);
         all[i] = (struct baton_lock_entry){.id = mem_text(from != NULL ? from->id : "?"),
                                            .host = mem_text(from != NULL ? from->host : "?"),
                                            .slots = from != NULL ? from->slots : 1,

@@ -8,7 +8,7 @@ static void fill_candidates(struct baton_status *status, const struct roster *ro
 {
     struct baton_candidate *candidates = mem_new((roster->order.count + 1) * sizeof(*candidates));
     for (size_t i = 0; i < roster->order.count; i++) {
-        const struct candidate *from = roster->order.records[i]->candidate;
+        const struct candidate *from = candidate_of(roster->order.records[i]);
         candidates[i] = (struct baton_candidate){.id = mem_text(from->id),
                                                  .address = mem_text(from->address),
                                                  .host = mem_text(from->host),
@@ -48,14 +48,14 @@ static void fill(struct baton_status *status, const char *name, const struct vie
     fill_candidates(status, roster);
     if (roster->decision != NULL)
         fill_terms(status, roster->decision);
-    if (roster->leader != NULL && roster->leader->candidate != NULL)
-        status->leader = mem_text(roster->leader->candidate->id);
+    if (roster->leader != NULL && candidate_of(roster->leader) != NULL)
+        status->leader = mem_text(candidate_of(roster->leader)->id);
     else
         status->since_wall_ms = 0;
     status->held = roster->hold_record != NULL;
-    if (status->held && roster->hold_record->hold != NULL) {
-        status->held_by = mem_text(roster->hold_record->hold->by);
-        status->held_why = mem_text(roster->hold_record->hold->why);
+    if (status->held && hold_of(roster->hold_record) != NULL) {
+        status->held_by = mem_text(hold_of(roster->hold_record)->by);
+        status->held_why = mem_text(hold_of(roster->hold_record)->why);
     }
     if (roster->order.trouble != NULL)
         status->trouble = mem_text(roster->order.trouble->text);

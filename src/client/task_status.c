@@ -64,8 +64,8 @@ static void fill(struct baton_task_status *status, const char *key, const struct
     free(claim_key);
     *status = (struct baton_task_status){
         .key = mem_text(key), .known = view->ready, .revision = view->revision, .waiting = entries->order.count};
-    if (record != NULL && record->claim != NULL)
-        fill_claim(status, record->claim, entries);
+    if (record != NULL && claim_of(record) != NULL)
+        fill_claim(status, claim_of(record), entries);
     if (record != NULL && record->trouble != NULL)
         status->trouble = mem_text(record->trouble->text);
     else if (entries->order.trouble != NULL)

@@ -35,7 +35,7 @@ static bool state_read(const json_t *object, enum claim_state *ret)
     return found;
 }
 
-struct claim *claim_read(const char *value, struct baton_error *err)
+void *claim_read(const char *value, struct baton_error *err)
 {
     json_t *object = json_record_read(value, err);
     if (object == NULL)
@@ -70,8 +70,9 @@ struct claim *claim_read(const char *value, struct baton_error *err)
     return NULL;
 }
 
-void claim_free(struct claim *claim)
+void claim_free(void *object)
 {
+    struct claim *claim = object;
     if (claim == NULL)
         return;
     free(claim->cid);

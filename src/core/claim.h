@@ -13,7 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "baton/error.h"
+#include "core/view.h"
 
 #define CLAIM_OUTPUT_MAX 16384 /* bytes that are kept of each of the two outputs: both fit a record, in base64 */
 #define CLAIM_WHAT_MAX 256
@@ -42,8 +42,8 @@ struct claim {
 };
 
 /* As the functions of record.h. */
-struct claim *claim_read(const char *value, struct baton_error *err);
-void claim_free(struct claim *claim);
+void *claim_read(const char *value, struct baton_error *err);
+void claim_free(void *claim);
 /* `before`: the present record's value, whose unknown fields are kept; NULL: there is none. */
 char *claim_write(const char *before, const struct claim *claim);
 
@@ -53,5 +53,11 @@ const char *claim_state_name(enum claim_state state);
 /* Is its result to be forgotten? By the wall clock, since it is of a time that people gave: those who read it may be on
  * different machines. Nothing depends on it but when the task may be done once more. */
 bool claim_expired(const struct claim *claim, int64_t wall_ms);
+
+/* Of a record in a view; NULL: it cannot be read. */
+static inline const struct claim *claim_of(const struct view_record *record)
+{
+    return view_object(record, claim_read);
+}
 
 #endif

@@ -118,7 +118,7 @@ struct contest *core_observe(struct core *core, enum contest_kind kind, const ch
     contest->wake_ms = NEVER_MS;
     contest->tenure = mem_new(sizeof(*contest->tenure));
     contest->tenure_count = 1;
-    view_init(&contest->view);
+    view_init(&contest->view, contest->protocol->records);
     contest_mark(core, contest);
     return contest;
 }
@@ -300,7 +300,7 @@ static void watch(struct core *core, struct contest *contest)
     struct action *action = todo_add(core, ACTION_WATCH);
     action->watch = contest->watch = ticket_new(core, write_owner(contest, 0));
     action->write.key =
-        contest->name != NULL ? contest->protocol->prefix(contest->name) : mem_text(contest->protocol->root);
+        contest->name != NULL ? contest->protocol->prefix(contest->name) : mem_text(contest->protocol->records->root);
 }
 
 void core_step(struct core *core, const struct event *happened, struct update *todo)

@@ -12,6 +12,7 @@
 #define CORE_CORE_H
 
 #include "baton/records.h"
+#include "core/claim.h"
 #include "core/entries.h"
 #include "core/protocols.h"
 #include "core/roster.h"

@@ -40,7 +40,7 @@ size_t entries_place(const struct entries *entries, const char *cid)
 /* What cannot be read is held to be exclusive. */
 static uint32_t slots_of(const struct view_record *record)
 {
-    return record->entry != NULL ? record->entry->slots : 1;
+    return entry_of(record) != NULL ? entry_of(record)->slots : 1;
 }
 
 bool entries_holds(const struct entries *entries, size_t place)

@@ -10,6 +10,7 @@
 #define CORE_ENTRIES_H
 
 #include "core/order.h"
+#include "core/record.h"
 
 struct entries {
     struct order order; /* by age */

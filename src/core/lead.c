@@ -26,7 +26,7 @@ static bool is_leaving(const struct roster *roster, const struct view_record *ca
 {
     const struct decision *decision = roster->decision;
     return decision->term_count > 1 && strcmp(decision->terms[0].reason, "resign") == 0 &&
-           strcmp(decision->terms[1].id, candidate->candidate->id) == 0 &&
+           strcmp(decision->terms[1].id, candidate_of(candidate)->id) == 0 &&
            candidate->created < roster->leader_record->revision;
 }
 
@@ -52,15 +52,15 @@ static const char *reason_to_stop(const struct core *core, struct contest *elect
         return "hold";
     }
     const struct view_record *asked = roster->transfer_record;
-    if (asked != NULL && asked->transfer != NULL && asked->transfer->term == election->tenure->number &&
-        roster_next(roster, election->cid, asked->transfer->to) != NULL) {
-        text_copy(election->transfer_to, sizeof(election->transfer_to), asked->transfer->to);
+    if (asked != NULL && transfer_of(asked) != NULL && transfer_of(asked)->term == election->tenure->number &&
+        roster_next(roster, election->cid, transfer_of(asked)->to) != NULL) {
+        text_copy(election->transfer_to, sizeof(election->transfer_to), transfer_of(asked)->to);
         *ret_words = "a transfer was asked for";
         return "transfer";
     }
     const struct view_record *above = roster_preempting(roster, election->cid, election->options.priority);
     if (above != NULL && !is_leaving(roster, above)) {
-        text_copy(election->transfer_to, sizeof(election->transfer_to), above->candidate->id);
+        text_copy(election->transfer_to, sizeof(election->transfer_to), candidate_of(above)->id);
         *ret_words = "a candidate of higher priority preempts";
         return "preempt";
     }
@@ -167,7 +167,7 @@ bool election_testament(const struct core *core, const struct contest *election,
     *ret = (struct baton_write){
         .kind = BATON_WRITE_PUT,
         .key = key_leader(election->name),
-        .value = decision_next(before->value, cid, next->candidate->id, term, reason, core->wall_ms),
+        .value = decision_next(before->value, cid, candidate_of(next)->id, term, reason, core->wall_ms),
         .if_revision = rule(core, RULE_HANDOVER_COMPARES) ? before->revision : BATON_REVISION_ANY,
         .may_be_lost = true,
     };
@@ -197,7 +197,7 @@ static void hand_over(struct core *core, struct contest *election)
     text_copy(cid, sizeof(cid), next->cid);
     if (!rule(core, RULE_HANDOVER_TO_PRESENT))
         predict_cid(cid, sizeof(cid));
-    decide(core, election, cid, next->candidate->id, reason, compare);
+    decide(core, election, cid, candidate_of(next)->id, reason, compare);
 }
 
 /* ---- follow: begin to lead, or claim ---- */
@@ -266,7 +266,7 @@ static void tell_duplicate(struct core *core, struct contest *election)
     if (elder != NULL && !election->duplicate_told)
         todo_tell(core, TELL_DUPLICATE, election,
                   "another live candidate of '%s' has the id '%s' (host %s): this one waits until it is gone",
-                  election->name, core->options.id, elder->candidate->host);
+                  election->name, core->options.id, candidate_of(elder)->host);
     election->duplicate_told = elder != NULL;
 }
 
@@ -401,9 +401,17 @@ static bool rest_election(const struct core *core, const struct contest *electio
     return true;
 }
 
+static const struct record_kind kinds[] = {
+    {.path = "candidates/*", .read = candidate_read, .free = candidate_free},
+    {.path = "leader", .read = decision_read, .free = decision_free},
+    {.path = "hold", .read = hold_read, .free = hold_free},
+    {.path = "transfer", .read = transfer_read, .free = transfer_free},
+};
+const struct record_kinds election_records = {ELECTIONS_PREFIX, kinds, COUNT_OF(kinds), name_of_path};
+
 const struct protocol election_protocol = {
     .word = "election",
-    .root = ELECTIONS_PREFIX,
+    .records = &election_records,
     .kind = CONTEST_ELECTION,
     .parks = true,
     .stands_early = true,

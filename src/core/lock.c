@@ -13,10 +13,10 @@
 /* "web1-4711 (host web1)", of a record that may be unreadable. */
 static const char *name_of(const struct view_record *record, char text[BATON_ERROR_TEXT])
 {
-    if (record->entry == NULL)
+    if (entry_of(record) == NULL)
         snprintf(text, BATON_ERROR_TEXT, "an entry that cannot be read");
     else
-        snprintf(text, BATON_ERROR_TEXT, "%.128s on %.64s", record->entry->id, record->entry->host);
+        snprintf(text, BATON_ERROR_TEXT, "%.128s on %.64s", entry_of(record)->id, entry_of(record)->host);
     return text;
 }
 
@@ -79,8 +79,8 @@ static bool refused(struct core *core, struct contest *lock, size_t place)
     char who[BATON_ERROR_TEXT], theirs[64], ours[64];
     if (other == NULL || is_leaving(core, other))
         return false;
-    slots_text(other->entry, theirs);
-    slots_text(entries->order.records[place]->entry, ours);
+    slots_text(entry_of(other), theirs);
+    slots_text(entry_of(entries->order.records[place]), ours);
     contest_end(core, lock, BATON_INVALID, "the lock '%s' is %s for %s, and %s here; all must say the same", lock->name,
                 theirs, name_of(other, who), ours);
     return true;
@@ -186,7 +186,7 @@ static void lock_forget_candidacy(struct contest *lock)
 
 static uint32_t slots_of(const struct view_record *record)
 {
-    return record->entry != NULL ? record->entry->slots : 1; /* as entries.c */
+    return entry_of(record) != NULL ? entry_of(record)->slots : 1; /* as entries.c */
 }
 
 /* An exclusive or a shared entry: of those ahead that it waits for, the one that is far enough. */
@@ -232,9 +232,14 @@ static bool rest_lock(const struct core *core, const struct contest *lock, struc
     return rest_counted(core, entries, place, slots, keys);
 }
 
+static const struct record_kind kinds[] = {
+    {.path = "*", .stands_unread = true, .read = entry_read, .free = entry_free},
+};
+const struct record_kinds lock_records = {LOCKS_PREFIX, kinds, COUNT_OF(kinds), name_of_path};
+
 const struct protocol lock_protocol = {
     .word = "lock",
-    .root = LOCKS_PREFIX,
+    .records = &lock_records,
     .kind = CONTEST_LOCK,
     .parks = true,
     .stands_early = true,

@@ -31,6 +31,15 @@ int name_check(const char *what, const char *name, struct baton_error *err)
     return 0;
 }
 
+bool name_of_path(char name[NAME_MAX_BYTES + 1], const char *path, size_t length)
+{
+    if (length > NAME_MAX_BYTES)
+        return false;
+    memcpy(name, path, length);
+    name[length] = '\0';
+    return name_check("name", name, NULL) == 0;
+}
+
 /* ---- keys of tasks ---- */
 
 /* The length of the UTF-8 character at `text`, or 0: it is none (RFC 3629). */
@@ -124,64 +133,6 @@ bool task_key_of_path(char key[NAME_MAX_BYTES + 1], const char *path, size_t len
 }
 
 /* ---- keys of records ---- */
-
-/* tasks/KEY/claim, tasks/KEY/queue/CID */
-static enum key_kind split_task(const char *key, const char **ret_name, size_t *ret_name_length, const char **ret_cid)
-{
-    const char *name = key + strlen(TASKS_PREFIX), *slash = strchr(name, '/');
-    if (slash == NULL || slash == name || (size_t)(slash - name) > TASK_PATH_MAX)
-        return KEY_OTHER;
-    *ret_name = name;
-    *ret_name_length = (size_t)(slash - name);
-    if (strcmp(slash, "/claim") == 0)
-        return KEY_CLAIM;
-    if (!text_starts(slash, "/queue/") || slash[strlen("/queue/")] == '\0' ||
-        strchr(slash + strlen("/queue/"), '/') != NULL)
-        return KEY_OTHER;
-    *ret_cid = slash + strlen("/queue/");
-    return KEY_WORKER;
-}
-
-/* locks/NAME/CID; other keys below it are not ours. */
-static enum key_kind split_lock(const char *key, const char **ret_name, size_t *ret_name_length, const char **ret_cid)
-{
-    const char *name = key + strlen(LOCKS_PREFIX), *slash = strchr(name, '/');
-    if (slash == NULL || slash == name || slash[1] == '\0' || strchr(slash + 1, '/') != NULL)
-        return KEY_OTHER;
-    *ret_name = name;
-    *ret_name_length = (size_t)(slash - name);
-    *ret_cid = slash + 1;
-    return KEY_ENTRY;
-}
-
-enum key_kind key_split(const char *key, const char **ret_name, size_t *ret_name_length, const char **ret_cid)
-{
-    *ret_cid = NULL;
-    if (text_starts(key, LOCKS_PREFIX))
-        return split_lock(key, ret_name, ret_name_length, ret_cid);
-    if (text_starts(key, TASKS_PREFIX))
-        return split_task(key, ret_name, ret_name_length, ret_cid);
-    if (!text_starts(key, ELECTIONS_PREFIX))
-        return KEY_OTHER;
-    const char *name = key + strlen(ELECTIONS_PREFIX);
-    const char *slash = strchr(name, '/');
-    if (slash == NULL || slash == name)
-        return KEY_OTHER;
-    *ret_name = name;
-    *ret_name_length = (size_t)(slash - name);
-    const char *rest = slash + 1;
-    if (strcmp(rest, "leader") == 0)
-        return KEY_LEADER;
-    if (strcmp(rest, "hold") == 0)
-        return KEY_HOLD;
-    if (strcmp(rest, "transfer") == 0)
-        return KEY_TRANSFER;
-    if (text_starts(rest, "candidates/") && rest[strlen("candidates/")] != '\0') {
-        *ret_cid = rest + strlen("candidates/");
-        return KEY_CANDIDATE;
-    }
-    return KEY_OTHER;
-}
 
 char *key_prefix(const char *name)
 {

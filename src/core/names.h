@@ -30,17 +30,14 @@
  * a name is one level of a key, so that no election's prefix contains another's. 0, or -1 with words. */
 int name_check(const char *what, const char *name, struct baton_error *err);
 
+/* The same of one level of a key, which ends at the length; false: it is not legal. */
+bool name_of_path(char name[NAME_MAX_BYTES + 1], const char *path, size_t length);
+
 /* Legal keys of tasks: 1..NAME_MAX_BYTES of UTF-8 without control characters. */
 int task_key_check(const char *key, struct baton_error *err);
 /* As it is in the keys of records, and back; `path` ends at the length. */
 void task_path(char path[TASK_PATH_MAX + 1], const char *key);
 bool task_key_of_path(char key[NAME_MAX_BYTES + 1], const char *path, size_t length);
-
-enum key_kind { KEY_OTHER, KEY_CANDIDATE, KEY_LEADER, KEY_HOLD, KEY_TRANSFER, KEY_ENTRY, KEY_CLAIM, KEY_WORKER };
-
-/* Take a key apart. *ret_name points into key, *ret_name_length tells its length; *ret_cid is the CID of a
- * candidate's, an entry's or a worker's key (to the end of the key), else NULL. */
-enum key_kind key_split(const char *key, const char **ret_name, size_t *ret_name_length, const char **ret_cid);
 
 /* Keys, on the heap. */
 char *key_prefix(const char *name);

@@ -12,6 +12,7 @@
 #include "core/tenure.h"
 
 struct attempt;
+struct record_kinds;
 struct rest_keys;
 
 /* How a place is lost that was, or may be, had. */
@@ -23,7 +24,7 @@ enum loss {
 
 struct protocol {
     const char *word; /* for people: "lock" */
-    const char *root; /* what the keys of all its contests begin with: "locks/" */
+    const struct record_kinds *records;
     enum contest_kind kind;
     bool parks;                /* the view of one that nobody has any more stays for the next who wants it */
     bool stands_early;         /* its presence may be written before the view has come */

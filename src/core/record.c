@@ -7,7 +7,7 @@
 #include "base/base.h"
 #include "core/json.h"
 
-struct candidate *candidate_read(const char *value, struct baton_error *err)
+void *candidate_read(const char *value, struct baton_error *err)
 {
     json_t *object = json_record_read(value, err);
     if (object == NULL)
@@ -29,8 +29,9 @@ struct candidate *candidate_read(const char *value, struct baton_error *err)
     return candidate;
 }
 
-void candidate_free(struct candidate *candidate)
+void candidate_free(void *object)
 {
+    struct candidate *candidate = object;
     if (candidate == NULL)
         return;
     free(candidate->id);
@@ -55,7 +56,7 @@ char *candidate_write(const struct candidate *candidate)
     return value;
 }
 
-struct lock_entry *entry_read(const char *value, struct baton_error *err)
+void *entry_read(const char *value, struct baton_error *err)
 {
     json_t *object = json_record_read(value, err);
     if (object == NULL)
@@ -76,8 +77,9 @@ struct lock_entry *entry_read(const char *value, struct baton_error *err)
     return entry;
 }
 
-void entry_free(struct lock_entry *entry)
+void entry_free(void *object)
 {
+    struct lock_entry *entry = object;
     if (entry == NULL)
         return;
     free(entry->id);
@@ -124,7 +126,7 @@ static void terms_read(struct decision *decision, const json_t *terms)
     }
 }
 
-struct decision *decision_read(const char *value, struct baton_error *err)
+void *decision_read(const char *value, struct baton_error *err)
 {
     json_t *object = json_record_read(value, err);
     if (object == NULL)
@@ -144,8 +146,9 @@ struct decision *decision_read(const char *value, struct baton_error *err)
     return decision;
 }
 
-void decision_free(struct decision *decision)
+void decision_free(void *object)
 {
+    struct decision *decision = object;
     if (decision == NULL)
         return;
     free(decision->cid);
@@ -187,7 +190,7 @@ char *decision_next(const char *before, const char *cid, const char *id, uint64_
     return value;
 }
 
-struct hold *hold_read(const char *value, struct baton_error *err)
+void *hold_read(const char *value, struct baton_error *err)
 {
     json_t *object = json_record_read(value, err);
     if (object == NULL)
@@ -206,8 +209,9 @@ struct hold *hold_read(const char *value, struct baton_error *err)
     return hold;
 }
 
-void hold_free(struct hold *hold)
+void hold_free(void *object)
 {
+    struct hold *hold = object;
     if (hold == NULL)
         return;
     free(hold->by);
@@ -228,7 +232,7 @@ char *hold_write(const struct hold *hold)
     return value;
 }
 
-struct transfer *transfer_read(const char *value, struct baton_error *err)
+void *transfer_read(const char *value, struct baton_error *err)
 {
     json_t *object = json_record_read(value, err);
     if (object == NULL)
@@ -248,8 +252,9 @@ struct transfer *transfer_read(const char *value, struct baton_error *err)
     return transfer;
 }
 
-void transfer_free(struct transfer *transfer)
+void transfer_free(void *object)
 {
+    struct transfer *transfer = object;
     if (transfer == NULL)
         return;
     free(transfer->to);

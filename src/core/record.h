@@ -7,7 +7,7 @@
 #ifndef CORE_RECORD_H
 #define CORE_RECORD_H
 
-#include "baton/records.h"
+#include "core/view.h"
 
 #define RECORD_VERSION 1
 #define TERMS_KEPT 16
@@ -60,16 +60,16 @@ struct transfer {
 };
 
 /* Read a value. Returns a new object (free with its _free), or NULL with err (BATON_CORRUPT, BATON_NEWER). */
-struct candidate *candidate_read(const char *value, struct baton_error *err);
-struct lock_entry *entry_read(const char *value, struct baton_error *err);
-struct decision *decision_read(const char *value, struct baton_error *err);
-struct hold *hold_read(const char *value, struct baton_error *err);
-struct transfer *transfer_read(const char *value, struct baton_error *err);
-void candidate_free(struct candidate *candidate);
-void entry_free(struct lock_entry *entry);
-void decision_free(struct decision *decision);
-void hold_free(struct hold *hold);
-void transfer_free(struct transfer *transfer);
+void *candidate_read(const char *value, struct baton_error *err);
+void *entry_read(const char *value, struct baton_error *err);
+void *decision_read(const char *value, struct baton_error *err);
+void *hold_read(const char *value, struct baton_error *err);
+void *transfer_read(const char *value, struct baton_error *err);
+void candidate_free(void *candidate);
+void entry_free(void *entry);
+void decision_free(void *decision);
+void hold_free(void *hold);
+void transfer_free(void *transfer);
 
 /* Write one: a value on the heap. */
 char *candidate_write(const struct candidate *candidate);
@@ -82,5 +82,29 @@ char *transfer_write(const struct transfer *transfer);
  * `term`. Unknown fields of `before` are kept, and the last TERMS_KEPT terms. */
 char *decision_next(const char *before, const char *cid, const char *id, uint64_t term, const char *reason,
                     int64_t wall_ms);
+
+/* Of a record in a view; NULL: it cannot be read. */
+static inline const struct candidate *candidate_of(const struct view_record *record)
+{
+    return view_object(record, candidate_read);
+}
+static inline const struct lock_entry *entry_of(const struct view_record *record)
+{
+    return view_object(record, entry_read);
+}
+static inline const struct decision *decision_of(const struct view_record *record)
+{
+    return view_object(record, decision_read);
+}
+static inline const struct hold *hold_of(const struct view_record *record)
+{
+    return view_object(record, hold_read);
+}
+static inline const struct transfer *transfer_of(const struct view_record *record)
+{
+    return view_object(record, transfer_read);
+}
+
+extern const struct record_kinds election_records, lock_records;
 
 #endif

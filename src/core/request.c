@@ -23,7 +23,7 @@ static void answer(struct core *core, struct request *request, enum baton_code c
     if (request->kind == REQUEST_TRANSFER && request->written && session_valid(core)) {
         struct attempt unwatched = {0};
         const struct view_record *record = request->election->roster.transfer_record;
-        if (record != NULL && record->transfer != NULL && strcmp(record->transfer->nonce, request->nonce) == 0)
+        if (record != NULL && transfer_of(record) != NULL && strcmp(transfer_of(record)->nonce, request->nonce) == 0)
             todo_write(core, &unwatched, TICKET_REQUEST, BATON_WRITE_REMOVE, mem_text(record->key), NULL, 0,
                        record->revision);
     }
@@ -111,13 +111,13 @@ static void hold_step(struct core *core, struct request *request)
 {
     const struct contest *election = request->election;
     const struct view_record *record = election->roster.hold_record;
-    if (record != NULL && record->hold != NULL && strcmp(record->hold->nonce, request->nonce) == 0) {
+    if (record != NULL && hold_of(record) != NULL && strcmp(hold_of(record)->nonce, request->nonce) == 0) {
         answer(core, request, BATON_OK, "%s", "");
         return;
     }
     if (record != NULL && request->attempt.ticket == 0) {
         answer(core, request, BATON_CONFLICT, "the election '%s' is on hold already%s%s", election->name,
-               record->hold != NULL ? ", by " : "", record->hold != NULL ? record->hold->by : "");
+               hold_of(record) != NULL ? ", by " : "", hold_of(record) != NULL ? hold_of(record)->by : "");
         return;
     }
     if (!attempt_may(core, &request->attempt))
@@ -186,7 +186,7 @@ static void forget_step(struct core *core, struct request *request)
 
 static const char *leader_id(const struct roster *roster)
 {
-    return roster->leader != NULL && roster->leader->candidate != NULL ? roster->leader->candidate->id : NULL;
+    return roster->leader != NULL && candidate_of(roster->leader) != NULL ? candidate_of(roster->leader)->id : NULL;
 }
 
 /* The ids that stand, for the message that says who does not. */
@@ -199,14 +199,14 @@ static void list_ids(const struct roster *roster, char *text, size_t size)
             snprintf(text + used, size - used, ", …");
             return;
         }
-        snprintf(text + used, size - used, "%s%s", used > 0 ? ", " : "", roster->order.records[i]->candidate->id);
+        snprintf(text + used, size - used, "%s%s", used > 0 ? ", " : "", candidate_of(roster->order.records[i])->id);
     }
 }
 
 static bool stands(const struct roster *roster, const char *id)
 {
     for (size_t i = 0; i < roster->order.count; i++)
-        if (strcmp(roster->order.records[i]->candidate->id, id) == 0)
+        if (strcmp(candidate_of(roster->order.records[i])->id, id) == 0)
             return true;
     return false;
 }
@@ -284,7 +284,8 @@ static void transfer_step(struct core *core, struct request *request)
     if (transfer_done(core, request))
         return;
     const struct view_record *record = roster->transfer_record;
-    bool ours = record != NULL && record->transfer != NULL && strcmp(record->transfer->nonce, request->nonce) == 0;
+    bool ours =
+        record != NULL && transfer_of(record) != NULL && strcmp(transfer_of(record)->nonce, request->nonce) == 0;
     if (record != NULL && record->trouble != NULL) { /* it is a person's to remove, as a decision is */
         answer(core, request, record->trouble->code, "%s", record->trouble->text);
         return;
@@ -293,10 +294,10 @@ static void transfer_step(struct core *core, struct request *request)
         return;
     if (request->term == 0 && !transfer_check(core, request))
         return;
-    if (record != NULL && record->transfer != NULL && roster->decision != NULL &&
-        record->transfer->term == roster->decision->term && request->attempt.ticket == 0) {
+    if (record != NULL && transfer_of(record) != NULL && roster->decision != NULL &&
+        transfer_of(record)->term == roster->decision->term && request->attempt.ticket == 0) {
         answer(core, request, BATON_CONFLICT, "another transfer of the election '%s' is under way, asked by '%s'",
-               election->name, record->transfer->by);
+               election->name, transfer_of(record)->by);
         return;
     }
     if (!attempt_may(core, &request->attempt))

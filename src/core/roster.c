@@ -10,8 +10,8 @@ static int compare_candidates(const void *left, const void *right)
 {
     const struct view_record *a = *(const struct view_record *const *)left;
     const struct view_record *b = *(const struct view_record *const *)right;
-    if (a->candidate->priority != b->candidate->priority)
-        return a->candidate->priority > b->candidate->priority ? -1 : 1;
+    if (candidate_of(a)->priority != candidate_of(b)->priority)
+        return candidate_of(a)->priority > candidate_of(b)->priority ? -1 : 1;
     return a->created < b->created ? -1 : a->created > b->created;
 }
 
@@ -37,7 +37,7 @@ void roster_read(struct roster *roster, const struct view *view, const char *nam
     roster->leader_record = take(view, key_leader(name));
     roster->hold_record = take(view, key_hold(name));
     roster->transfer_record = take(view, key_transfer(name));
-    roster->decision = roster->leader_record != NULL ? roster->leader_record->decision : NULL;
+    roster->decision = roster->leader_record != NULL ? decision_of(roster->leader_record) : NULL;
     /* By the key alone: a presence whose value cannot be read is a presence. */
     if (roster->decision != NULL && roster->decision->cid[0] != '\0')
         roster->leader = take(view, key_candidate(name, roster->decision->cid));
@@ -62,7 +62,7 @@ static const struct view_record *elder_of(const struct roster *roster, const str
 {
     for (size_t i = 0; i < roster->order.count; i++) {
         const struct view_record *other = roster->order.records[i];
-        if (other->created < record->created && strcmp(other->candidate->id, record->candidate->id) == 0)
+        if (other->created < record->created && strcmp(candidate_of(other)->id, candidate_of(record)->id) == 0)
             return other;
     }
     return NULL;
@@ -81,7 +81,7 @@ const struct view_record *roster_next(const struct roster *roster, const char *c
         const struct view_record *record = roster->order.records[i];
         if (strcmp(record->cid, cid) == 0 || elder_of(roster, record) != NULL)
             continue;
-        if (to == NULL || to[0] == '\0' || strcmp(record->candidate->id, to) == 0)
+        if (to == NULL || to[0] == '\0' || strcmp(candidate_of(record)->id, to) == 0)
             return record;
         if (next == NULL)
             next = record;
@@ -93,9 +93,9 @@ const struct view_record *roster_preempting(const struct roster *roster, const c
 {
     for (size_t i = 0; i < roster->order.count; i++) {
         const struct view_record *record = roster->order.records[i];
-        if (record->candidate->priority <= priority)
+        if (candidate_of(record)->priority <= priority)
             return NULL; /* in order of priority */
-        if (record->candidate->preempt && strcmp(record->cid, cid) != 0 && elder_of(roster, record) == NULL)
+        if (candidate_of(record)->preempt && strcmp(record->cid, cid) != 0 && elder_of(roster, record) == NULL)
             return record;
     }
     return NULL;

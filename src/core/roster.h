@@ -6,6 +6,7 @@
 #define CORE_ROSTER_H
 
 #include "core/order.h"
+#include "core/record.h"
 
 struct roster {
     struct order order;                      /* readable candidates, as they would claim: priority, then age */

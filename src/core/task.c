@@ -45,7 +45,7 @@ static void task_read(struct core *core, struct contest *contest)
     char *key = key_claim(contest->name), *prefix = key_queue_prefix(contest->name);
     queue_read(core, contest, prefix);
     task->claim_record = view_find(&contest->view, key);
-    task->claim = task->claim_record != NULL ? task->claim_record->claim : NULL;
+    task->claim = task->claim_record != NULL ? claim_of(task->claim_record) : NULL;
     free(key);
     free(prefix);
     uint64_t revision = task->claim_record != NULL ? task->claim_record->revision : 0;
@@ -277,7 +277,7 @@ static const char *worker_text(const struct contest *contest, char text[BATON_ER
 {
     const struct claim *claim = contest->task.claim;
     const struct order *order = &contest->queue.entries.order;
-    const struct lock_entry *first = order->count > 0 ? order->records[0]->entry : NULL;
+    const struct lock_entry *first = order->count > 0 ? entry_of(order->records[0]) : NULL;
     if (claim != NULL && claim->state == CLAIM_RUNNING)
         snprintf(text, BATON_ERROR_TEXT, "%.128s on %.64s", claim->id, claim->host);
     else if (first != NULL)
@@ -504,9 +504,15 @@ static struct attempt *task_write(struct contest *contest, unsigned which)
     return which == TASK_CLAIM ? &contest->decision : NULL;
 }
 
+static const struct record_kind kinds[] = {
+    {.path = "claim", .read = claim_read, .free = claim_free},
+    {.path = "queue/*", .stands_unread = true, .read = entry_read, .free = entry_free},
+};
+static const struct record_kinds records = {TASKS_PREFIX, kinds, COUNT_OF(kinds), task_key_of_path};
+
 const struct protocol task_protocol = {
     .word = "task",
-    .root = TASKS_PREFIX,
+    .records = &records,
     .kind = CONTEST_TASK,
     .ends_late = true,
     .seen_first = RULE_COUNT,

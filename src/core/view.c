@@ -6,80 +6,35 @@
 
 #include "base/base.h"
 
-void view_init(struct view *view)
+void view_init(struct view *view, const struct record_kinds *kinds)
 {
-    *view = (struct view){0};
+    *view = (struct view){.kinds = kinds};
 }
 
-static void record_forget_parsed(struct view_record *record)
+static void record_forget_object(struct view_record *record)
 {
-    switch (record->kind) {
-    case KEY_CANDIDATE:
-        candidate_free(record->candidate);
-        break;
-    case KEY_ENTRY:
-    case KEY_WORKER:
-        entry_free(record->entry);
-        break;
-    case KEY_CLAIM:
-        claim_free(record->claim);
-        break;
-    case KEY_LEADER:
-        decision_free(record->decision);
-        break;
-    case KEY_HOLD:
-        hold_free(record->hold);
-        break;
-    case KEY_TRANSFER:
-        transfer_free(record->transfer);
-        break;
-    case KEY_OTHER:
-        break;
-    }
-    record->candidate = NULL;
+    if (record->object != NULL)
+        record->kind->free(record->object);
+    record->object = NULL;
     free(record->trouble);
     record->trouble = NULL;
 }
 
 static void record_free(struct view_record *record)
 {
-    record_forget_parsed(record);
+    record_forget_object(record);
     free(record->key);
     free(record->value);
     free(record);
 }
 
-static void record_parse(struct view_record *record)
+static void record_read(struct view_record *record)
 {
     struct baton_error err;
-    bool read = true;
-    switch (record->kind) {
-    case KEY_CANDIDATE:
-        read = (record->candidate = candidate_read(record->value, &err)) != NULL;
-        break;
-    case KEY_CLAIM:
-        read = (record->claim = claim_read(record->value, &err)) != NULL;
-        break;
-    case KEY_ENTRY:
-    case KEY_WORKER:
-        read = (record->entry = entry_read(record->value, &err)) != NULL;
-        break;
-    case KEY_LEADER:
-        read = (record->decision = decision_read(record->value, &err)) != NULL;
-        break;
-    case KEY_HOLD:
-        read = (record->hold = hold_read(record->value, &err)) != NULL;
-        break;
-    case KEY_TRANSFER:
-        read = (record->transfer = transfer_read(record->value, &err)) != NULL;
-        break;
-    case KEY_OTHER:
-        break;
-    }
-    if (!read) {
-        record->trouble = mem_new(sizeof(err));
-        error_set(record->trouble, err.code, "%s %s", record->key, err.text);
-    }
+    if (record->kind == NULL || (record->object = record->kind->read(record->value, &err)) != NULL)
+        return;
+    record->trouble = mem_new(sizeof(err));
+    error_set(record->trouble, err.code, "%s %s", record->key, err.text);
 }
 
 void view_clear(struct view *view)
@@ -95,7 +50,7 @@ void view_release(struct view *view)
 {
     view_clear(view);
     free(view->records);
-    *view = (struct view){0};
+    *view = (struct view){.kinds = view->kinds};
 }
 
 size_t view_from(const struct view *view, const char *key)
@@ -122,15 +77,9 @@ const struct view_record *view_find(const struct view *view, const char *key)
     return NULL;
 }
 
-static bool is_presence(const struct view_record *record)
-{
-    return record->kind == KEY_CANDIDATE || record->kind == KEY_ENTRY || record->kind == KEY_WORKER;
-}
-
 bool view_record_stands(const struct view_record *record)
 {
-    return record->kind == KEY_ENTRY || record->kind == KEY_WORKER ||
-           (record->kind == KEY_CANDIDATE && record->candidate != NULL);
+    return record->cid != NULL && (record->object != NULL || record->kind->stands_unread);
 }
 
 static void note_move(struct view *view, const struct view_record *record, bool gone)
@@ -157,7 +106,7 @@ static void view_remove(struct view *view, const char *key)
     if (place == view->count || strcmp(view->records[place]->key, key) != 0)
         return;
     struct view_record *record = view->records[place];
-    if (is_presence(record))
+    if (record->cid != NULL)
         note_move(view, record, true);
     view->troubled -= record->trouble != NULL;
     record_free(record);
@@ -177,7 +126,7 @@ static struct view_record *view_insert(struct view *view, size_t place, const ch
     record->key = mem_text(key);
     const char *name;
     size_t name_length;
-    record->kind = key_split(record->key, &name, &name_length, &record->cid);
+    record->kind = record_kind(view->kinds, record->key, &name, &name_length, &record->cid);
     return record;
 }
 
@@ -187,9 +136,9 @@ static void view_put(struct view *view, const struct baton_record *from)
     struct view_record *record;
     if (place < view->count && strcmp(view->records[place]->key, from->key) == 0) {
         record = view->records[place];
-        view->reordered = view->reordered || is_presence(record);
+        view->reordered = view->reordered || record->cid != NULL;
         view->troubled -= record->trouble != NULL;
-        record_forget_parsed(record);
+        record_forget_object(record);
         free(record->value);
     } else {
         if (view->count >= VIEW_RECORDS_MAX) {
@@ -197,14 +146,14 @@ static void view_put(struct view *view, const struct baton_record *from)
             return;
         }
         record = view_insert(view, place, from->key);
-        if (is_presence(record))
+        if (record->cid != NULL)
             note_move(view, record, false);
     }
     record->value = mem_text(from->value);
     record->revision = from->revision;
     record->created = from->created;
     record->session = from->session;
-    record_parse(record);
+    record_read(record);
     view->troubled += record->trouble != NULL;
 }
 
@@ -229,18 +178,6 @@ bool view_apply(struct view *view, const struct baton_batch *batch)
     return true;
 }
 
-/* False: it is none that anybody could give. */
-static bool next_name(char next[NAME_MAX_BYTES + 1], enum key_kind kind, const char *name, size_t length)
-{
-    if (kind == KEY_CLAIM || kind == KEY_WORKER)
-        return task_key_of_path(next, name, length);
-    if (length > NAME_MAX_BYTES)
-        return false;
-    memcpy(next, name, length);
-    next[length] = '\0';
-    return name_check("name", next, NULL) == 0;
-}
-
 static int compare_names(const void *left, const void *right)
 {
     return strcmp(((const struct view_name *)left)->text, ((const struct view_name *)right)->text);
@@ -256,9 +193,8 @@ struct view_name *view_names(const struct view *view, size_t *ret_count)
         const char *name, *cid;
         size_t length;
         struct view_name next = {0};
-        enum key_kind kind = key_split(view->records[i]->key, &name, &length, &cid);
-        if (kind == KEY_OTHER || !next_name(next.text, kind, name, length) ||
-            (count > 0 && strcmp(names[count - 1].text, next.text) == 0))
+        if (record_kind(view->kinds, view->records[i]->key, &name, &length, &cid) == NULL ||
+            !view->kinds->name(next.text, name, length) || (count > 0 && strcmp(names[count - 1].text, next.text) == 0))
             continue;
         if (count == room) {
             room = room > 0 ? 2 * room : 8;

@@ -5,33 +5,28 @@
 #ifndef CORE_VIEW_H
 #define CORE_VIEW_H
 
-#include "core/claim.h"
-#include "core/names.h"
-#include "core/record.h"
+#include <assert.h>
+
+#include "baton/records.h"
+#include "core/kinds.h"
 
 #define VIEW_RECORDS_MAX 262144 /* more are not looked at: the view says so by `overflown` and shows nothing */
 
 struct view_record {
     char *key, *value;
     uint64_t revision, created, session;
-    enum key_kind kind;
-    const char *cid; /* of a presence: points into key */
-    union {          /* by kind; NULL when it could not be read */
-        struct candidate *candidate;
-        struct lock_entry *entry; /* also of a worker */
-        struct claim *claim;
-        struct decision *decision;
-        struct hold *hold;
-        struct transfer *transfer;
-    };
-    struct baton_error *trouble; /* why it could not be read, or NULL */
+    const struct record_kind *kind; /* NULL: none that the view knows */
+    const char *cid;                /* of a presence: points into key */
+    void *object;                   /* what its kind has read; NULL when it could not be */
+    struct baton_error *trouble;    /* why it could not be read, or NULL */
 };
 
 #define VIEW_MOVES_MAX 8
 
 struct view {
-    bool ready;     /* it shows something: a first snapshot has arrived */
-    bool overflown; /* there is more than it can show */
+    const struct record_kinds *kinds; /* that it can read */
+    bool ready;                       /* it shows something: a first snapshot has arrived */
+    bool overflown;                   /* there is more than it can show */
     uint64_t revision;
     struct view_record **records; /* by key */
     size_t count, room;
@@ -46,7 +41,7 @@ struct view {
     bool reordered; /* more than that happened: one has changed, or there is no room for all */
 };
 
-void view_init(struct view *view);
+void view_init(struct view *view, const struct record_kinds *kinds);
 void view_release(struct view *view);
 
 /* Move the view by a batch. A batch that would move it back (an older revision) is dropped: false. */
@@ -59,9 +54,16 @@ struct view_name {
 };
 struct view_name *view_names(const struct view *view, size_t *ret_count);
 
-/* May it stand in an order: a candidate that can be read; an entry of a lock or a task, also one that cannot (it
- * holds its place). */
+/* May it stand in an order: a presence that can be read, or one of a kind that holds its place all the same. */
 bool view_record_stands(const struct view_record *record);
+
+/* What `read` has made of it; NULL: it could not be read. The record is of that kind. */
+static inline const void *view_object(const struct view_record *record,
+                                      void *(*read)(const char *value, struct baton_error *err))
+{
+    assert(record->kind != NULL && record->kind->read == read);
+    return record->object;
+}
 
 /* Forget everything: not ready until the next reset. */
 void view_clear(struct view *view);

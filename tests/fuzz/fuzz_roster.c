@@ -38,7 +38,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct baton_batch batch = {.reset = true, .revision = count + 1, .changes = changes, .count = count};
     struct view view;
     struct roster roster = {0};
-    view_init(&view);
+    view_init(&view, &election_records);
     view_apply(&view, &batch);
     roster_read(&roster, &view, "e");
     assert(roster.order.count <= count);

@@ -78,7 +78,7 @@ static void test_a_roster_that_follows_is_one_that_is_read_afresh(void **state)
 {
     struct story story = {.random = 7};
     size_t followed = 0;
-    view_init(&story.view);
+    view_init(&story.view, &election_records);
     for (int i = 0; i < BATCHES; i++) {
         struct roster fresh = {0};
         random_batch(&story);
