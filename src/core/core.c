@@ -42,6 +42,7 @@ static void contest_free(struct core *core, struct contest *contest)
     core->contests[contest->index] = NULL;
     if (contest->protocol->release != NULL)
         contest->protocol->release(contest);
+    free(contest->part);
     free(contest->end_text);
     free(contest->tenure);
     view_release(&contest->view);
@@ -118,6 +119,9 @@ struct contest *core_observe(struct core *core, enum contest_kind kind, const ch
     contest->wake_ms = NEVER_MS;
     contest->tenure = mem_new(sizeof(*contest->tenure));
     contest->tenure_count = 1;
+    contest->part = mem_new(contest->protocol->part_size);
+    if (contest->protocol->init != NULL)
+        contest->protocol->init(contest);
     view_init(&contest->view, contest->protocol->records);
     contest_mark(core, contest);
     return contest;
@@ -368,16 +372,6 @@ const struct view *contest_view(const struct contest *contest)
 enum contest_kind contest_kind(const struct contest *contest)
 {
     return contest->protocol->kind;
-}
-
-const struct entries *contest_entries(const struct contest *lock)
-{
-    return &lock->queue.entries;
-}
-
-const struct roster *election_roster(const struct contest *contest)
-{
-    return &contest->roster;
 }
 
 bool contest_standing(const struct contest *contest)

@@ -246,7 +246,8 @@ uint64_t contest_leads(const struct core *core, const struct contest *contest, u
 /* The testament of a leader: the handover that its guard may write when the process is dead and all that it did as
  * the leader is over. The same write as its own handover would be now: it names the next candidate that this view
  * shows, and is compared with the decision that this view shows. Its reason is that of a stop under way, else "death".
- * false: there is none (it does not lead, nobody is next, a hold). ret->key and ret->value are the caller's to free. */
+ * false: there is none (it is no election, it does not lead, nobody is next, a hold). ret->key and ret->value are the
+ * caller's to free. */
 bool election_testament(const struct core *core, const struct contest *election, struct baton_write *ret);
 
 /* How many candidacies, entries and tasks of this client there are: also those whose end is under way. */

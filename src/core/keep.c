@@ -12,12 +12,12 @@
 #include <string.h>
 
 #include "base/latch.h"
-#include "core/state.h"
+#include "core/lock.h"
 
 char *core_latch_key(const struct contest *lock, uint64_t *ret_created)
 {
     const struct view_record *own = contest_presence(lock);
-    if (own == NULL || lock->queue.slots != 1)
+    if (own == NULL || queue_of(lock)->slots != 1)
         return NULL;
     *ret_created = own->created;
     return mem_text(own->key);
@@ -28,30 +28,30 @@ void core_latch(struct core *core, struct contest *lock, struct baton_latch *lat
     const struct view_record *own = contest_presence(lock);
     if (lock->tenure->state != TENURE_HAD || own == NULL)
         return;
-    lock->latch = latch;
-    lock->latch_created = own->created;
+    lock_of(lock)->latch = latch;
+    lock_of(lock)->latch_created = own->created;
 }
 
 static bool is_alone(const struct contest *lock)
 {
-    const struct order *order = &lock->queue.entries.order;
+    const struct order *order = &queue_of(lock)->entries.order;
     return order->count == 1 && strcmp(order->records[0]->cid, lock->cid) == 0;
 }
 
 static bool may_be_kept(const struct core *core, const struct contest *lock, int64_t now_ms)
 {
-    return lock->latch != NULL && lock->tenure->state == TENURE_HAD && !lock->released && !lock->resigning &&
-           !lock->forgotten && lock->queue.slots == 1 && is_alone(lock) && session_valid(core) &&
+    return lock_of(lock)->latch != NULL && lock->tenure->state == TENURE_HAD && !lock->released && !lock->resigning &&
+           !lock->forgotten && queue_of(lock)->slots == 1 && is_alone(lock) && session_valid(core) &&
            !core->session.condemned && now_ms < core->session.deadline_ms;
 }
 
 bool core_keep(struct core *core, struct contest *lock, int64_t now_ms, int64_t *ret_wake_ms)
 {
-    if (!may_be_kept(core, lock, now_ms) || !latch_free(lock->latch, lock->latch_created))
+    if (!may_be_kept(core, lock, now_ms) || !latch_free(lock_of(lock)->latch, lock_of(lock)->latch_created))
         return false;
     lock->released = true;
-    lock->kept_until_ms = now_ms + PARKED_MS;
-    contest_wake(core, lock, lock->kept_until_ms);
+    lock_of(lock)->kept_until_ms = now_ms + PARKED_MS;
+    contest_wake(core, lock, lock_of(lock)->kept_until_ms);
     *ret_wake_ms = lock->wake_ms;
     return true;
 }
@@ -72,7 +72,7 @@ bool core_unlock(struct core *core, struct contest *lock)
 
 bool core_leave(struct core *core, struct contest *lock, int64_t now_ms)
 {
-    int64_t until_ms = lock->released ? lock->kept_until_ms : now_ms + PARKED_MS;
+    int64_t until_ms = lock->released ? lock_of(lock)->kept_until_ms : now_ms + PARKED_MS;
     if (lock->protocol != &lock_protocol || !lock->standing || (!lock->released && !lock->resigning) ||
         lock->tenure->state == TENURE_STOPPING || core->todo != NULL || !contest_park(core, lock, until_ms))
         return false;
@@ -122,7 +122,7 @@ struct contest *core_take_back(struct core *core, const char *name, const struct
         return NULL;
     uint64_t token = 0, before = lock->tenure->number;
     if (options->slots == 1 && session_valid(core) && now_ms + options->stop_ms < core->session.deadline_ms)
-        token = latch_take(lock->latch, lock->latch_created);
+        token = latch_take(lock_of(lock)->latch, lock_of(lock)->latch_created);
     if (token == 0 && !rule(core, RULE_TAKE_BACK_BY_LATCH))
         token = before + 1;
     if (token == 0) {
@@ -140,7 +140,7 @@ struct contest *core_take_back(struct core *core, const char *name, const struct
 
 void keep_end(struct core *core, struct contest *lock)
 {
-    lock->latch = NULL;
+    lock_of(lock)->latch = NULL;
     if (lock->tenure->state != TENURE_NONE)
         tenure_move(lock->tenure, TENURE_NONE); /* its program has stopped, and was told so */
     lock->resigning = true;
@@ -151,9 +151,10 @@ void keep_step(struct core *core, struct contest *lock)
 {
     if (lock->resigning)
         return;
-    if (contest_presence(lock) == NULL || !is_alone(lock) || !latch_is_free(lock->latch, lock->latch_created) ||
-        !session_valid(core) || tenure_fading(core, lock->tenure) || core->now_ms >= lock->kept_until_ms)
+    if (contest_presence(lock) == NULL || !is_alone(lock) ||
+        !latch_is_free(lock_of(lock)->latch, lock_of(lock)->latch_created) || !session_valid(core) ||
+        tenure_fading(core, lock->tenure) || core->now_ms >= lock_of(lock)->kept_until_ms)
         keep_end(core, lock);
     else
-        contest_wake(core, lock, lock->kept_until_ms);
+        contest_wake(core, lock, lock_of(lock)->kept_until_ms);
 }

@@ -8,14 +8,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/state.h"
+#include "core/leadership.h"
 
-enum { ELECTION_DECISION = WRITE_FIRST };
-
-static bool names_us(const struct contest *election)
+static struct tenure *tenure_of(const struct leadership *leadership)
 {
-    const struct decision *decision = election->roster.decision;
-    return decision != NULL && election->cid[0] != '\0' && strcmp(decision->cid, election->cid) == 0;
+    return contest_tenure(leadership->contest, leadership->part);
+}
+
+static bool names_us(const struct leadership *leadership)
+{
+    const struct decision *decision = leadership->roster.decision;
+    return decision != NULL && leadership->contest->cid[0] != '\0' &&
+           strcmp(decision->cid, leadership->contest->cid) == 0;
 }
 
 /* ---- stop ---- */
@@ -31,19 +35,19 @@ static bool is_leaving(const struct roster *roster, const struct view_record *ca
 }
 
 /* Why a leader should stop now: a word for the history, and words for people. NULL: go on. */
-static const char *reason_to_stop(const struct core *core, struct contest *election, const char **ret_words)
+static const char *reason_to_stop(const struct core *core, struct leadership *leadership, const char **ret_words)
 {
-    const struct roster *roster = &election->roster;
-    election->transfer_to[0] = '\0';
-    if (!names_us(election)) {
+    const struct roster *roster = &leadership->roster;
+    leadership->transfer_to[0] = '\0';
+    if (!names_us(leadership)) {
         *ret_words = "the decision no longer names this candidate";
         return "lost";
     }
-    if (roster->decision->term != election->tenure->number) {
+    if (roster->decision->term != tenure_of(leadership)->number) {
         *ret_words = "the decision has another term";
         return "lost";
     }
-    if (election->resigning) {
+    if (leadership->contest->resigning) {
         *ret_words = "it resigns";
         return "resign";
     }
@@ -52,36 +56,37 @@ static const char *reason_to_stop(const struct core *core, struct contest *elect
         return "hold";
     }
     const struct view_record *asked = roster->transfer_record;
-    if (asked != NULL && transfer_of(asked) != NULL && transfer_of(asked)->term == election->tenure->number &&
-        roster_next(roster, election->cid, transfer_of(asked)->to) != NULL) {
-        text_copy(election->transfer_to, sizeof(election->transfer_to), transfer_of(asked)->to);
+    if (asked != NULL && transfer_of(asked) != NULL && transfer_of(asked)->term == tenure_of(leadership)->number &&
+        roster_next(roster, leadership->contest->cid, transfer_of(asked)->to) != NULL) {
+        text_copy(leadership->transfer_to, sizeof(leadership->transfer_to), transfer_of(asked)->to);
         *ret_words = "a transfer was asked for";
         return "transfer";
     }
-    const struct view_record *above = roster_preempting(roster, election->cid, election->options.priority);
+    const struct view_record *above =
+        roster_preempting(roster, leadership->contest->cid, leadership->contest->options.priority);
     if (above != NULL && !is_leaving(roster, above)) {
-        text_copy(election->transfer_to, sizeof(election->transfer_to), candidate_of(above)->id);
+        text_copy(leadership->transfer_to, sizeof(leadership->transfer_to), candidate_of(above)->id);
         *ret_words = "a candidate of higher priority preempts";
         return "preempt";
     }
-    if (tenure_fading(core, election->tenure)) {
+    if (tenure_fading(core, tenure_of(leadership))) {
         *ret_words = "the session could not be renewed in time";
         return "handover";
     }
     return NULL;
 }
 
-static void lead(struct core *core, struct contest *election)
+static void lead(struct core *core, struct leadership *leadership)
 {
     const char *words;
-    const char *reason = reason_to_stop(core, election, &words);
+    const char *reason = reason_to_stop(core, leadership, &words);
     if (reason == NULL)
         return;
-    election->stop_reason = reason;
-    int64_t until_ms = core->now_ms + election->tenure->stop_ms;
+    leadership->stop_reason = reason;
+    int64_t until_ms = core->now_ms + tenure_of(leadership)->stop_ms;
     if (strcmp(reason, "lost") == 0)
         until_ms = core->now_ms;
-    tenure_stop(core, election, election->tenure, until_ms, words);
+    tenure_stop(core, leadership->contest, tenure_of(leadership), until_ms, words);
 }
 
 /* ---- handover ---- */
@@ -101,63 +106,65 @@ static void predict_cid(char *cid, size_t size)
 /* Decisions may be lost with the power (baton_write.may_be_lost), and each has cost a revision. If so, this view is far
  * ahead of the decision that is left, by more than were lost; and so is the next term ahead of the one that is left.
  * (It is, too, when so much else was written since that decision, which does no harm.) */
-static uint64_t term_step(const struct core *core, const struct contest *election)
+static uint64_t term_step(const struct core *core, const struct leadership *leadership)
 {
-    uint64_t ahead = election->view.revision - election->roster.leader_record->revision;
+    uint64_t ahead = leadership->contest->view.revision - leadership->roster.leader_record->revision;
     return ahead >= BATON_REVISION_LEAP && rule(core, RULE_TERM_LEAPS) ? ahead : 1;
 }
 
-static uint64_t term_after(const struct core *core, const struct contest *election)
+static uint64_t term_after(const struct core *core, const struct leadership *leadership)
 {
-    const struct decision *decision = election->roster.decision;
-    uint64_t step = term_step(core, election);
+    const struct decision *decision = leadership->roster.decision;
+    uint64_t step = term_step(core, leadership);
     if (decision->term > 0)
         return rule(core, RULE_TERM_GROWS) ? decision->term + step : decision->term;
     if (!rule(core, RULE_FIRST_TERM_FROM_REVISION))
         return 1;
     /* Each term costs a revision, so every term of a decision that was deleted is below this one. */
-    return election->roster.leader_record->revision + step;
+    return leadership->roster.leader_record->revision + step;
 }
 
 /* Where there is no decision, the first one names nobody and has no term: "must not exist" is true again after a
  * deletion, so a claim made from a view that old would bring an old term back. A claim on top of a record that exists
  * cannot: its revision is never seen twice. */
-static void begin_decision(struct core *core, struct contest *election)
+static void begin_decision(struct core *core, struct leadership *leadership)
 {
-    todo_write(core, &election->decision, write_owner(election, ELECTION_DECISION), BATON_WRITE_PUT,
-               key_leader(election->name), decision_next(NULL, "", "", 0, "", core->wall_ms), 0,
+    todo_write(core, &leadership->decision, write_owner(leadership->contest, leadership->which), BATON_WRITE_PUT,
+               decision_key(leadership->prefix), decision_next(NULL, "", "", 0, "", core->wall_ms), 0,
                rule(core, RULE_FIRST_CLAIM_COMPARES) ? 0 : BATON_REVISION_ANY)
         ->write.may_be_lost = true;
 }
 
 /* One decision, on top of the one that the view shows. */
-static void decide(struct core *core, struct contest *election, const char *cid, const char *id, const char *reason,
-                   bool compare)
+static void decide(struct core *core, struct leadership *leadership, const char *cid, const char *id,
+                   const char *reason, bool compare)
 {
-    const struct view_record *before = election->roster.leader_record;
-    uint64_t term = term_after(core, election);
+    const struct view_record *before = leadership->roster.leader_record;
+    uint64_t term = term_after(core, leadership);
     if (term > TERM_MAX) {
-        todo_tell(core, TELL_TROUBLE, election, "%s has the last possible term: no decision can follow it", before->key)
+        todo_tell(core, TELL_TROUBLE, leadership->contest, "%s has the last possible term: no decision can follow it",
+                  before->key)
             ->code = BATON_FULL;
-        election->decision.retry_ms = NEVER_MS;
+        leadership->decision.retry_ms = NEVER_MS;
         return;
     }
-    todo_write(core, &election->decision, write_owner(election, ELECTION_DECISION), BATON_WRITE_PUT,
-               key_leader(election->name), decision_next(before->value, cid, id, term, reason, core->wall_ms), 0,
+    todo_write(core, &leadership->decision, write_owner(leadership->contest, leadership->which), BATON_WRITE_PUT,
+               decision_key(leadership->prefix), decision_next(before->value, cid, id, term, reason, core->wall_ms), 0,
                compare ? before->revision : BATON_REVISION_ANY)
         ->write.may_be_lost = true;
 }
 
-bool election_testament(const struct core *core, const struct contest *election, struct baton_write *ret)
+bool leadership_testament(const struct core *core, const struct leadership *leadership, struct baton_write *ret)
 {
-    const struct roster *roster = &election->roster;
-    if (election->tenure->state == TENURE_NONE || !names_us(election) || roster->hold_record != NULL)
+    const struct roster *roster = &leadership->roster;
+    if (tenure_of(leadership)->state == TENURE_NONE || !names_us(leadership) || roster->hold_record != NULL)
         return false;
-    bool stops = election->tenure->state != TENURE_HAD && election->stop_reason != NULL;
-    const char *reason = stops ? election->stop_reason : "death";
+    bool stops = tenure_of(leadership)->state != TENURE_HAD && leadership->stop_reason != NULL;
+    const char *reason = stops ? leadership->stop_reason : "death";
     const struct view_record *before = roster->leader_record;
-    const struct view_record *next = roster_next(roster, election->cid, stops ? election->transfer_to : "");
-    uint64_t term = term_after(core, election);
+    const struct view_record *next =
+        roster_next(roster, leadership->contest->cid, stops ? leadership->transfer_to : "");
+    uint64_t term = term_after(core, leadership);
     if (next == NULL || term > TERM_MAX)
         return false;
     char cid[CID_MAX_BYTES];
@@ -166,7 +173,7 @@ bool election_testament(const struct core *core, const struct contest *election,
         predict_cid(cid, sizeof(cid));
     *ret = (struct baton_write){
         .kind = BATON_WRITE_PUT,
-        .key = key_leader(election->name),
+        .key = decision_key(leadership->prefix),
         .value = decision_next(before->value, cid, candidate_of(next)->id, term, reason, core->wall_ms),
         .if_revision = rule(core, RULE_HANDOVER_COMPARES) ? before->revision : BATON_REVISION_ANY,
         .may_be_lost = true,
@@ -174,195 +181,196 @@ bool election_testament(const struct core *core, const struct contest *election,
     return true;
 }
 
-static void hand_over(struct core *core, struct contest *election)
+static void hand_over(struct core *core, struct leadership *leadership)
 {
-    if (!rule(core, RULE_STOP_IS_FINAL) && election->decision.unknown) {
-        election->decision.unknown = false;
-        tenure_begin(core, election, election->tenure, election->tenure->number);
+    if (!rule(core, RULE_STOP_IS_FINAL) && leadership->decision.unknown) {
+        leadership->decision.unknown = false;
+        tenure_begin(core, leadership->contest, tenure_of(leadership), tenure_of(leadership)->number);
         return;
     }
-    if (!attempt_may(core, &election->decision)) {
-        attempt_wait(core, election, &election->decision);
+    if (!attempt_may(core, &leadership->decision)) {
+        attempt_wait(core, leadership->contest, &leadership->decision);
         return;
     }
-    bool held = election->roster.hold_record != NULL;
-    const struct view_record *next = held ? NULL : roster_next(&election->roster, election->cid, election->transfer_to);
-    const char *reason = election->stop_reason != NULL ? election->stop_reason : "handover";
+    bool held = leadership->roster.hold_record != NULL;
+    const struct view_record *next =
+        held ? NULL : roster_next(&leadership->roster, leadership->contest->cid, leadership->transfer_to);
+    const char *reason = leadership->stop_reason != NULL ? leadership->stop_reason : "handover";
     bool compare = rule(core, RULE_HANDOVER_COMPARES);
     if (next == NULL) {
-        decide(core, election, "", "", reason, compare);
+        decide(core, leadership, "", "", reason, compare);
         return;
     }
     char cid[CID_MAX_BYTES];
     text_copy(cid, sizeof(cid), next->cid);
     if (!rule(core, RULE_HANDOVER_TO_PRESENT))
         predict_cid(cid, sizeof(cid));
-    decide(core, election, cid, candidate_of(next)->id, reason, compare);
+    decide(core, leadership, cid, candidate_of(next)->id, reason, compare);
 }
 
 /* ---- follow: begin to lead, or claim ---- */
 
-static bool may_lead(const struct core *core, const struct contest *election)
+static bool may_lead(const struct core *core, const struct leadership *leadership)
 {
-    return !election->resigning && election->roster.hold_record == NULL && !tenure_fading(core, election->tenure) &&
-           roster_elder(&election->roster, election->cid) == NULL;
+    return !leadership->contest->resigning && leadership->roster.hold_record == NULL &&
+           !tenure_fading(core, tenure_of(leadership)) &&
+           roster_elder(&leadership->roster, leadership->contest->cid) == NULL;
 }
 
-static void named(struct core *core, struct contest *election)
+static void named(struct core *core, struct leadership *leadership)
 {
-    uint64_t term = election->roster.decision->term;
-    if (!may_lead(core, election) || term <= election->tenure->spent) {
-        if (election->roster.hold_record != NULL || election->resigning || term <= election->tenure->spent ||
-            roster_elder(&election->roster, election->cid) != NULL) {
+    uint64_t term = leadership->roster.decision->term;
+    if (!may_lead(core, leadership) || term <= tenure_of(leadership)->spent) {
+        if (leadership->roster.hold_record != NULL || leadership->contest->resigning ||
+            term <= tenure_of(leadership)->spent ||
+            roster_elder(&leadership->roster, leadership->contest->cid) != NULL) {
             /* Named, but it must not lead: pass on without having led. */
-            election->tenure->spent = term;
-            election->stop_reason = election->resigning ? "resign" : "handover";
-            election->transfer_to[0] = '\0';
-            tenure_move(election->tenure, TENURE_STOPPED);
-            hand_over(core, election);
+            tenure_of(leadership)->spent = term;
+            leadership->stop_reason = leadership->contest->resigning ? "resign" : "handover";
+            leadership->transfer_to[0] = '\0';
+            tenure_move(tenure_of(leadership), TENURE_STOPPED);
+            hand_over(core, leadership);
         } /* else the session fades: wait for its renewal, or its end */
         return;
     }
-    tenure_begin(core, election, election->tenure, term);
-    lead(core, election);
+    tenure_begin(core, leadership->contest, tenure_of(leadership), term);
+    lead(core, leadership);
 }
 
-static void claim(struct core *core, struct contest *election)
+static void claim(struct core *core, struct leadership *leadership)
 {
-    const struct roster *roster = &election->roster;
+    const struct roster *roster = &leadership->roster;
     bool vacant = roster_vacant(roster);
     if (!rule(core, RULE_CLAIM_ON_ABSENCE))
-        vacant = vacant || (roster->decision != NULL && !names_us(election));
-    if (!vacant || !may_lead(core, election)) {
-        election->vacant = false;
+        vacant = vacant || (roster->decision != NULL && !names_us(leadership));
+    if (!vacant || !may_lead(core, leadership)) {
+        leadership->vacant = false;
         return;
     }
     uint64_t revision = roster->leader_record != NULL ? roster->leader_record->revision : 0;
-    if (!election->vacant || election->vacant_revision != revision) {
-        election->vacant = true;
-        election->vacant_revision = revision;
-        election->vacant_since_ms = core->now_ms;
+    if (!leadership->vacant || leadership->vacant_revision != revision) {
+        leadership->vacant = true;
+        leadership->vacant_revision = revision;
+        leadership->vacant_since_ms = core->now_ms;
     }
     /* Everybody sees the same order: the first claims at once, the others only if nothing comes of it. */
-    size_t place = roster_place(roster, election->cid);
-    int64_t claim_ms = election->vacant_since_ms + (int64_t)place * core->options.step_ms;
+    size_t place = roster_place(roster, leadership->contest->cid);
+    int64_t claim_ms = leadership->vacant_since_ms + (int64_t)place * core->options.step_ms;
     if (core->now_ms < claim_ms) {
-        contest_wake(core, election, claim_ms);
+        contest_wake(core, leadership->contest, claim_ms);
         return;
     }
-    if (!attempt_may(core, &election->decision)) {
-        attempt_wait(core, election, &election->decision);
+    if (!attempt_may(core, &leadership->decision)) {
+        attempt_wait(core, leadership->contest, &leadership->decision);
         return;
     }
     if (roster->leader_record == NULL)
-        begin_decision(core, election);
+        begin_decision(core, leadership);
     else
-        decide(core, election, election->cid, core->options.id, "claim", rule(core, RULE_CLAIM_COMPARES));
+        decide(core, leadership, leadership->contest->cid, core->options.id, "claim", rule(core, RULE_CLAIM_COMPARES));
 }
 
-static void tell_duplicate(struct core *core, struct contest *election)
+static void tell_duplicate(struct core *core, struct leadership *leadership)
 {
-    const struct view_record *elder = roster_elder(&election->roster, election->cid);
-    if (elder != NULL && !election->duplicate_told)
-        todo_tell(core, TELL_DUPLICATE, election,
+    const struct view_record *elder = roster_elder(&leadership->roster, leadership->contest->cid);
+    if (elder != NULL && !leadership->duplicate_told)
+        todo_tell(core, TELL_DUPLICATE, leadership->contest,
                   "another live candidate of '%s' has the id '%s' (host %s): this one waits until it is gone",
-                  election->name, core->options.id, candidate_of(elder)->host);
-    election->duplicate_told = elder != NULL;
+                  leadership->contest->name, core->options.id, candidate_of(elder)->host);
+    leadership->duplicate_told = elder != NULL;
 }
 
-static void lead_step(struct core *core, struct contest *election)
+static void lead_step(struct core *core, struct leadership *leadership)
 {
-    tell_duplicate(core, election);
-    if (election->tenure->state == TENURE_HAD)
-        lead(core, election);
-    if (election->tenure->state == TENURE_STOPPING) {
-        if (!rule(core, RULE_STOP_BEFORE_HANDOVER) && names_us(election)) {
-            hand_over(core, election);
+    tell_duplicate(core, leadership);
+    if (tenure_of(leadership)->state == TENURE_HAD)
+        lead(core, leadership);
+    if (tenure_of(leadership)->state == TENURE_STOPPING) {
+        if (!rule(core, RULE_STOP_BEFORE_HANDOVER) && names_us(leadership)) {
+            hand_over(core, leadership);
             return;
         }
-        tenure_wait(core, election, election->tenure);
+        tenure_wait(core, leadership->contest, tenure_of(leadership));
         return;
     }
-    if (election->tenure->state == TENURE_STOPPED) {
-        if (names_us(election) && election->roster.decision->term <= election->tenure->spent) {
-            hand_over(core, election);
+    if (tenure_of(leadership)->state == TENURE_STOPPED) {
+        if (names_us(leadership) && leadership->roster.decision->term <= tenure_of(leadership)->spent) {
+            hand_over(core, leadership);
             return;
         }
-        tenure_move(election->tenure, TENURE_NONE);
-        election->decision.unknown = false;
-        election->leave_ms = election->roster.leader != NULL ? core->now_ms + GIVE_WAY_MS : 0;
+        tenure_move(tenure_of(leadership), TENURE_NONE);
+        leadership->decision.unknown = false;
+        leadership->leave_ms = leadership->roster.leader != NULL ? core->now_ms + GIVE_WAY_MS : 0;
     }
-    if (election->tenure->state == TENURE_NONE) {
-        if (names_us(election))
-            named(core, election);
+    if (tenure_of(leadership)->state == TENURE_NONE) {
+        if (names_us(leadership))
+            named(core, leadership);
         else
-            claim(core, election);
+            claim(core, leadership);
     }
 }
 
-/* ---- the protocol ---- */
+/* ---- as its protocol calls it ---- */
 
-static char *presence_key(const struct contest *election)
+void leadership_init(struct leadership *leadership, struct contest *contest, char *prefix, uint32_t part,
+                     unsigned which)
 {
-    return key_candidate(election->name, election->cid);
+    *leadership = (struct leadership){.contest = contest, .prefix = prefix, .part = part, .which = which};
 }
 
-static char *presence_value(const struct core *core, const struct contest *election)
+void leadership_release(struct leadership *leadership)
 {
+    roster_release(&leadership->roster);
+    free(leadership->prefix);
+}
+
+char *leadership_presence_key(const struct leadership *leadership)
+{
+    return candidate_key(leadership->prefix, leadership->contest->cid);
+}
+
+char *leadership_presence_value(const struct core *core, const struct leadership *leadership)
+{
+    const struct stand_options *options = &leadership->contest->options;
     return candidate_write(&(struct candidate){
         .id = (char *)core->options.id,
         .address = (char *)core->options.address,
         .host = (char *)core->options.host,
-        .priority = election->options.priority,
-        .preempt = election->options.preempt,
+        .priority = options->priority,
+        .preempt = options->preempt,
         .since_wall_ms = core->wall_ms,
     });
 }
 
-static void election_read(struct core *core, struct contest *election)
+void leadership_read(struct leadership *leadership)
 {
-    (void)core;
-    roster_read(&election->roster, &election->view, election->name);
+    roster_read(&leadership->roster, &leadership->contest->view, leadership->prefix);
 }
 
-static const struct baton_error *election_trouble(const struct contest *election)
+void leadership_act(struct core *core, struct leadership *leadership, bool present)
 {
-    return election->roster.order.trouble;
-}
-
-static void election_act(struct core *core, struct contest *election, bool present)
-{
-    lead_step(core, election);
+    struct contest *contest = leadership->contest;
+    lead_step(core, leadership);
     /* It has stopped, and nobody is there to be named: it may go. */
-    if (election->resigning && present && election->tenure->state == TENURE_STOPPED &&
-        roster_next(&election->roster, election->cid, "") == NULL)
-        contest_remove_presence(core, election);
+    if (contest->resigning && present && tenure_of(leadership)->state == TENURE_STOPPED &&
+        roster_next(&leadership->roster, contest->cid, "") == NULL)
+        contest_remove_presence(core, contest);
 }
 
-static bool election_may_leave(struct core *core, struct contest *election)
+bool leadership_may_leave(struct core *core, const struct leadership *leadership)
 {
-    if (core->now_ms >= election->leave_ms || contest_presence(election) == NULL)
+    if (core->now_ms >= leadership->leave_ms || contest_presence(leadership->contest) == NULL)
         return true;
-    contest_wake(core, election, election->leave_ms);
+    contest_wake(core, leadership->contest, leadership->leave_ms);
     return false;
 }
 
-static void election_forget_candidacy(struct contest *election)
+void leadership_forget_candidacy(struct leadership *leadership)
 {
-    election->decision = (struct attempt){0};
-    election->vacant = false;
-    election->duplicate_told = false;
-    election->stop_reason = NULL;
-}
-
-static struct attempt *election_write(struct contest *election, unsigned which)
-{
-    return which == ELECTION_DECISION ? &election->decision : NULL;
-}
-
-static void election_release(struct contest *election)
-{
-    roster_release(&election->roster);
+    leadership->decision = (struct attempt){0};
+    leadership->vacant = false;
+    leadership->duplicate_told = false;
+    leadership->stop_reason = NULL;
 }
 
 /* ---- rest: see rest.c ---- */
@@ -381,12 +389,12 @@ static const struct view_record *ahead_of(const struct core *core, const struct 
     return NULL;
 }
 
-static bool rest_election(const struct core *core, const struct contest *election, struct rest_keys *keys)
+bool leadership_rests(const struct core *core, const struct leadership *leadership, struct rest_keys *keys)
 {
-    const struct roster *roster = &election->roster;
-    size_t place = roster_place(roster, election->cid);
+    const struct roster *roster = &leadership->roster;
+    size_t place = roster_place(roster, leadership->contest->cid);
     if (roster->leader == NULL || roster->leader_record == NULL || place == roster->order.count ||
-        roster_elder(roster, election->cid) != NULL)
+        roster_elder(roster, leadership->contest->cid) != NULL)
         return false;
     const struct view_record *ahead = ahead_of(core, roster, place);
     if (ahead == NULL)
@@ -395,36 +403,8 @@ static bool rest_election(const struct core *core, const struct contest *electio
         rest_until(keys, ahead->key);
     if (rule(core, RULE_REST_LOOKS))
         keys->slow = mem_text(roster->leader_record->key);
-    char *transfer = key_transfer(election->name);
+    char *transfer = transfer_key(leadership->prefix);
     rest_until(keys, transfer);
     free(transfer);
     return true;
 }
-
-static const struct record_kind kinds[] = {
-    {.path = "candidates/*", .read = candidate_read, .free = candidate_free},
-    {.path = "leader", .read = decision_read, .free = decision_free},
-    {.path = "hold", .read = hold_read, .free = hold_free},
-    {.path = "transfer", .read = transfer_read, .free = transfer_free},
-};
-const struct record_kinds election_records = {ELECTIONS_PREFIX, kinds, COUNT_OF(kinds), name_of_path};
-
-const struct protocol election_protocol = {
-    .word = "election",
-    .records = &election_records,
-    .kind = CONTEST_ELECTION,
-    .parks = true,
-    .stands_early = true,
-    .seen_first = RULE_CLAIM_AFTER_PRESENCE,
-    .prefix = key_prefix,
-    .presence_key = presence_key,
-    .presence_value = presence_value,
-    .read = election_read,
-    .trouble = election_trouble,
-    .act = election_act,
-    .may_leave = election_may_leave,
-    .forget_candidacy = election_forget_candidacy,
-    .write = election_write,
-    .rests = rest_election,
-    .release = election_release,
-};

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/state.h"
+#include "core/lock.h"
 
 /* "web1-4711 (host web1)", of a record that may be unreadable. */
 static const char *name_of(const struct view_record *record, char text[BATON_ERROR_TEXT])
@@ -32,7 +32,7 @@ static void slots_text(const struct lock_entry *entry, char text[64])
 
 static void check_wait(struct core *core, struct contest *lock)
 {
-    const struct order *order = &lock->queue.entries.order;
+    const struct order *order = &queue_of(lock)->entries.order;
     bool others = lock->view.ready && order->count > 0 && strcmp(order->records[0]->cid, lock->cid) != 0;
     char who[BATON_ERROR_TEXT];
     if (lock->tenure->state == TENURE_NONE && !lock->resigning && wait_is_over(core, lock, others))
@@ -43,25 +43,25 @@ static void check_wait(struct core *core, struct contest *lock)
 /* Where in the queue; false: the view does not show it. */
 static bool find_place(const struct core *core, const struct contest *lock, size_t *ret_place)
 {
-    const struct entries *entries = &lock->queue.entries;
+    const struct entries *entries = &queue_of(lock)->entries;
     *ret_place = entries_place(entries, lock->cid);
     return *ret_place < entries->order.count || !rule(core, RULE_HOLD_BY_VIEW);
 }
 
 static void hold(struct core *core, struct contest *lock, size_t place)
 {
-    const struct entries *entries = &lock->queue.entries;
+    const struct entries *entries = &queue_of(lock)->entries;
     uint64_t token = place < entries->order.count ? entries->order.records[place]->created : lock->presence.revision;
     tenure_begin(core, lock, lock->tenure, token);
 }
 
 static bool holds(const struct core *core, const struct contest *lock, size_t place)
 {
-    const struct entries *entries = &lock->queue.entries;
+    const struct entries *entries = &queue_of(lock)->entries;
     if (place == entries->order.count) /* simulation: it trusts an answer */
-        return lock->presence.revision > 0 && place < lock->queue.slots;
+        return lock->presence.revision > 0 && place < queue_of(lock)->slots;
     if (!rule(core, RULE_HOLD_BY_ALL_SLOTS))
-        return place < lock->queue.slots;
+        return place < queue_of(lock)->slots;
     return entries_holds(entries, place);
 }
 
@@ -74,7 +74,7 @@ static bool is_leaving(const struct core *core, const struct view_record *record
 /* All who want it must say the same, also when there would be room: it is a mistake, and better told at once. */
 static bool refused(struct core *core, struct contest *lock, size_t place)
 {
-    const struct entries *entries = &lock->queue.entries;
+    const struct entries *entries = &queue_of(lock)->entries;
     const struct view_record *other = entries_disagree(entries, place);
     char who[BATON_ERROR_TEXT], theirs[64], ours[64];
     if (other == NULL || is_leaving(core, other))
@@ -88,7 +88,7 @@ static bool refused(struct core *core, struct contest *lock, size_t place)
 
 static void wait_in_line(struct core *core, struct contest *lock)
 {
-    const struct entries *entries = &lock->queue.entries;
+    const struct entries *entries = &queue_of(lock)->entries;
     char who[BATON_ERROR_TEXT];
     size_t place;
     if (!find_place(core, lock, &place) || (place < entries->order.count && refused(core, lock, place)))
@@ -96,7 +96,8 @@ static void wait_in_line(struct core *core, struct contest *lock)
     if (holds(core, lock, place)) {
         if (!tenure_fading(core, lock->tenure))
             hold(core, lock, place);
-    } else if (lock->queue.try_only && place < entries->order.count && !is_leaving(core, entries->order.records[0])) {
+    } else if (queue_of(lock)->try_only && place < entries->order.count &&
+               !is_leaving(core, entries->order.records[0])) {
         contest_end(core, lock, BATON_CONFLICT, "the lock '%s' is held by %s", lock->name,
                     name_of(entries->order.records[0], who));
     }
@@ -179,7 +180,7 @@ static bool lock_tells_outcome(enum baton_code code)
 
 static void lock_forget_candidacy(struct contest *lock)
 {
-    lock->latch = NULL;
+    lock_of(lock)->latch = NULL;
 }
 
 /* ---- rest: see rest.c ---- */
@@ -222,7 +223,7 @@ static bool rest_counted(const struct core *core, const struct entries *entries,
 
 static bool rest_lock(const struct core *core, const struct contest *lock, struct rest_keys *keys)
 {
-    const struct entries *entries = &lock->queue.entries;
+    const struct entries *entries = &queue_of(lock)->entries;
     size_t place = entries_place(entries, lock->cid);
     if (place == entries->order.count)
         return false;
@@ -241,6 +242,7 @@ const struct protocol lock_protocol = {
     .word = "lock",
     .records = &lock_records,
     .kind = CONTEST_LOCK,
+    .part_size = sizeof(struct lock),
     .parks = true,
     .stands_early = true,
     .latched = true,

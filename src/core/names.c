@@ -139,26 +139,6 @@ char *key_prefix(const char *name)
     return mem_format(ELECTIONS_PREFIX "%s/", name);
 }
 
-char *key_candidate(const char *name, const char *cid)
-{
-    return mem_format(ELECTIONS_PREFIX "%s/candidates/%s", name, cid);
-}
-
-char *key_leader(const char *name)
-{
-    return mem_format(ELECTIONS_PREFIX "%s/leader", name);
-}
-
-char *key_hold(const char *name)
-{
-    return mem_format(ELECTIONS_PREFIX "%s/hold", name);
-}
-
-char *key_transfer(const char *name)
-{
-    return mem_format(ELECTIONS_PREFIX "%s/transfer", name);
-}
-
 char *key_lock_prefix(const char *name)
 {
     return mem_format(LOCKS_PREFIX "%s/", name);

@@ -41,10 +41,6 @@ bool task_key_of_path(char key[NAME_MAX_BYTES + 1], const char *path, size_t len
 
 /* Keys, on the heap. */
 char *key_prefix(const char *name);
-char *key_candidate(const char *name, const char *cid);
-char *key_leader(const char *name);
-char *key_hold(const char *name);
-char *key_transfer(const char *name);
 char *key_lock_prefix(const char *name);
 char *key_entry(const char *name, const char *cid);
 char *key_task_prefix(const char *key);

@@ -26,11 +26,15 @@ struct protocol {
     const char *word; /* for people: "lock" */
     const struct record_kinds *records;
     enum contest_kind kind;
+    size_t part_size;          /* of what it keeps of each of its contests, contest->part: zeros to begin with */
     bool parks;                /* the view of one that nobody has any more stays for the next who wants it */
     bool stands_early;         /* its presence may be written before the view has come */
     bool latched;              /* its presence has a latch: see engine.h */
     bool ends_late;            /* who resigns is still told how it ends, by contest_end */
     enum core_rule seen_first; /* by which it does nothing before the view shows its presence; RULE_COUNT: always */
+
+    void (*init)(struct contest *contest);
+    void (*release)(struct contest *contest); /* what the part holds */
 
     /* Keys and values, on the heap. */
     char *(*prefix)(const char *name);
@@ -71,8 +75,6 @@ struct protocol {
 
     /* May its view rest, and until which keys change? See rest.c. Its own presence is one of them already. */
     bool (*rests)(const struct core *core, const struct contest *contest, struct rest_keys *keys);
-
-    void (*release)(struct contest *contest);
 };
 
 #define PROTOCOL_EXTERN(kind, name) extern const struct protocol name##_protocol;

@@ -274,3 +274,23 @@ char *transfer_write(const struct transfer *transfer)
     json_decref(object);
     return value;
 }
+
+char *candidate_key(const char *prefix, const char *cid)
+{
+    return mem_format("%scandidates/%s", prefix, cid);
+}
+
+char *decision_key(const char *prefix)
+{
+    return mem_format("%sleader", prefix);
+}
+
+char *hold_key(const char *prefix)
+{
+    return mem_format("%shold", prefix);
+}
+
+char *transfer_key(const char *prefix)
+{
+    return mem_format("%stransfer", prefix);
+}

@@ -105,6 +105,21 @@ static inline const struct transfer *transfer_of(const struct view_record *recor
     return view_object(record, transfer_read);
 }
 
+/* Their keys, on the heap. */
+char *candidate_key(const char *prefix, const char *cid);
+char *decision_key(const char *prefix);
+char *hold_key(const char *prefix);
+char *transfer_key(const char *prefix);
+
+/* What a leadership has below its prefix. */
+#define LEADERSHIP_RECORDS                                                                                             \
+    {.path = "candidates/*", .read = candidate_read, .free = candidate_free},                                          \
+        {.path = "leader", .read = decision_read, .free = decision_free},                                              \
+        {.path = "hold", .read = hold_read, .free = hold_free},                                                        \
+    {                                                                                                                  \
+        .path = "transfer", .read = transfer_read, .free = transfer_free                                               \
+    }
+
 extern const struct record_kinds election_records, lock_records;
 
 #endif

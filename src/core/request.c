@@ -4,7 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/state.h"
+#include "core/election.h"
+#include "core/task.h"
 
 static void answer(struct core *core, struct request *request, enum baton_code code, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
@@ -22,7 +23,7 @@ static void answer(struct core *core, struct request *request, enum baton_code c
     /* Take an asked transfer back, or clean up after it: nobody waits for the answer. */
     if (request->kind == REQUEST_TRANSFER && request->written && session_valid(core)) {
         struct attempt unwatched = {0};
-        const struct view_record *record = request->election->roster.transfer_record;
+        const struct view_record *record = leadership_of(request->election)->roster.transfer_record;
         if (record != NULL && transfer_of(record) != NULL && strcmp(transfer_of(record)->nonce, request->nonce) == 0)
             todo_write(core, &unwatched, TICKET_REQUEST, BATON_WRITE_REMOVE, mem_text(record->key), NULL, 0,
                        record->revision);
@@ -110,7 +111,7 @@ static uint32_t owner_of(const struct core *core, const struct request *request)
 static void hold_step(struct core *core, struct request *request)
 {
     const struct contest *election = request->election;
-    const struct view_record *record = election->roster.hold_record;
+    const struct view_record *record = leadership_of(election)->roster.hold_record;
     if (record != NULL && hold_of(record) != NULL && strcmp(hold_of(record)->nonce, request->nonce) == 0) {
         answer(core, request, BATON_OK, "%s", "");
         return;
@@ -124,15 +125,15 @@ static void hold_step(struct core *core, struct request *request)
         return;
     struct hold hold = {
         .by = (char *)core->options.id, .why = request->text, .nonce = request->nonce, .since_wall_ms = core->wall_ms};
-    todo_write(core, &request->attempt, owner_of(core, request), BATON_WRITE_PUT, key_hold(election->name),
-               hold_write(&hold), 0, 0);
+    todo_write(core, &request->attempt, owner_of(core, request), BATON_WRITE_PUT,
+               hold_key(leadership_of(election)->prefix), hold_write(&hold), 0, 0);
     request->written = true;
 }
 
 static void release_step(struct core *core, struct request *request)
 {
     const struct contest *election = request->election;
-    const struct view_record *record = election->roster.hold_record;
+    const struct view_record *record = leadership_of(election)->roster.hold_record;
     if (record == NULL) {
         if (request->written)
             answer(core, request, BATON_OK, "%s", "");
@@ -152,9 +153,9 @@ static void release_step(struct core *core, struct request *request)
 static void forget_step(struct core *core, struct request *request)
 {
     const struct contest *contest = request->election;
-    const struct view_record *record = contest->task.claim_record;
-    const struct claim *claim = contest->task.claim;
-    const struct entries *entries = &contest->queue.entries;
+    const struct view_record *record = task_of(contest)->claim_record;
+    const struct claim *claim = task_of(contest)->claim;
+    const struct entries *entries = &queue_of(contest)->entries;
     if (request->written && (record == NULL || record->created != request->term)) {
         answer(core, request, BATON_OK, "%s", "");
         return;
@@ -215,7 +216,7 @@ static bool stands(const struct roster *roster, const char *id)
 static bool transfer_check(struct core *core, struct request *request)
 {
     const struct contest *election = request->election;
-    const struct roster *roster = &election->roster;
+    const struct roster *roster = &leadership_of(election)->roster;
     const char *leader = leader_id(roster);
     const char *name = election->name;
     if (roster->hold_record != NULL) {
@@ -257,7 +258,7 @@ static bool handed_over(const struct decision *decision, uint64_t term)
 /* Has the term moved on since it was asked? Then it is over, one way or the other. */
 static bool transfer_done(struct core *core, struct request *request)
 {
-    const struct roster *roster = &request->election->roster;
+    const struct roster *roster = &leadership_of(request->election)->roster;
     const char *leader = leader_id(roster);
     if (request->term == 0 || roster->decision == NULL || roster->decision->term <= request->term)
         return false;
@@ -280,7 +281,7 @@ static bool transfer_done(struct core *core, struct request *request)
 static void transfer_step(struct core *core, struct request *request)
 {
     const struct contest *election = request->election;
-    const struct roster *roster = &election->roster;
+    const struct roster *roster = &leadership_of(election)->roster;
     if (transfer_done(core, request))
         return;
     const struct view_record *record = roster->transfer_record;
@@ -309,8 +310,9 @@ static void transfer_step(struct core *core, struct request *request)
     }
     struct transfer transfer = {
         .to = request->text, .by = (char *)core->options.id, .nonce = request->nonce, .term = request->term};
-    todo_write(core, &request->attempt, owner_of(core, request), BATON_WRITE_PUT, key_transfer(election->name),
-               transfer_write(&transfer), core->session.id, record != NULL ? record->revision : 0);
+    todo_write(core, &request->attempt, owner_of(core, request), BATON_WRITE_PUT,
+               transfer_key(leadership_of(election)->prefix), transfer_write(&transfer), core->session.id,
+               record != NULL ? record->revision : 0);
     request->written = true;
 }
 

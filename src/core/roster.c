@@ -28,19 +28,17 @@ static const struct view_record *take(const struct view *view, char *key)
     return record;
 }
 
-void roster_read(struct roster *roster, const struct view *view, const char *name)
+void roster_read(struct roster *roster, const struct view *view, const char *prefix)
 {
-    char *prefix = key_prefix(name);
     *roster = (struct roster){.order = roster->order};
     order_read(&roster->order, view, prefix, compare_candidates);
-    free(prefix);
-    roster->leader_record = take(view, key_leader(name));
-    roster->hold_record = take(view, key_hold(name));
-    roster->transfer_record = take(view, key_transfer(name));
+    roster->leader_record = take(view, decision_key(prefix));
+    roster->hold_record = take(view, hold_key(prefix));
+    roster->transfer_record = take(view, transfer_key(prefix));
     roster->decision = roster->leader_record != NULL ? decision_of(roster->leader_record) : NULL;
     /* By the key alone: a presence whose value cannot be read is a presence. */
     if (roster->decision != NULL && roster->decision->cid[0] != '\0')
-        roster->leader = take(view, key_candidate(name, roster->decision->cid));
+        roster->leader = take(view, candidate_key(prefix, roster->decision->cid));
 }
 
 bool roster_vacant(const struct roster *roster)

@@ -43,21 +43,6 @@ struct attempt {
     bool unknown;      /* an answer was UNKNOWN: it may still take effect */
 };
 
-/* Of a task: see task.c. Its claims and results are written as the contest's `decision`. */
-struct task {
-    struct task_options options;
-    char *what;
-    const struct view_record *claim_record; /* in the view; NULL: there is none */
-    const struct claim *claim;              /* NULL: there is none, or it cannot be read */
-    bool claiming;                          /* a claim by `claim_cid` was sent, and may take effect */
-    bool told_end;                          /* the program has ended its work: `result` */
-    bool ended;                             /* the work by `claim_cid` is over: `result` is to be recorded */
-    uint64_t claim_at;                      /* the revision that this claim is compared with */
-    uint64_t begun_at;                      /* `created` of the claim by which the work was begun; 0: it was not */
-    char claim_cid[CID_MAX_BYTES];
-    struct claim result; /* state, status and outputs: its own */
-};
-
 /* What instances compete for: to lead an election, to hold a lock, to do a task. */
 struct contest {
     char *name; /* NULL: all of its kind */
@@ -87,31 +72,7 @@ struct contest {
     enum baton_code end_code;
     char cid[CID_MAX_BYTES]; /* "": no candidacy in this session yet */
 
-    /* of an election */
-    bool duplicate_told, vacant;
-    char transfer_to[NAME_MAX_BYTES + 1];
-    const char *stop_reason;
-    struct roster roster;
-    int64_t leave_ms;         /* its presence is not removed before this */
-    uint64_t vacant_revision; /* of the decision that was found vacant */
-    int64_t vacant_since_ms;
-    struct attempt decision; /* also of a task */
-
-    struct { /* of a lock, and of a task */
-        struct entries entries;
-        int64_t until_ms, answer_ms; /* of the wait, for others and for the engine; NEVER_MS */
-        struct baton_error
-            *refused; /* by the engine, the last time that it was asked for something; NULL: it was done */
-        uint32_t slots;
-        bool try_only;
-    } queue;
-
-    /* of a lock: see keep.c */
-    struct baton_latch *latch; /* of its entry; NULL: it has none */
-    uint64_t latch_created;    /* ... which was created then */
-    int64_t kept_until_ms;
-
-    struct task task;
+    void *part; /* its protocol's own: struct leadership, lock, task */
 };
 
 static inline struct tenure *contest_tenure(const struct contest *contest, uint32_t part)
@@ -227,16 +188,6 @@ void session_over(struct core *core, const char *why);
 void session_condemn(struct core *core);
 void session_leave(struct core *core, uint64_t id); /* end one that is over, unless a program has not stopped */
 
-/* wait.c: a contest in a queue */
-void queue_read(const struct core *core, struct contest *contest, const char *prefix);
-const struct baton_error *queue_trouble(const struct contest *contest);
-char *queue_presence_value(const struct core *core, const struct contest *contest);
-void queue_answered(struct contest *contest, const struct baton_reply *reply);
-void queue_clear(struct contest *contest);
-/* Is its time over, and others have it? (`others`: the view says so now.) When it is over and nobody can tell, it is
- * ended here; when it is not, it is woken at its end. */
-bool wait_is_over(struct core *core, struct contest *contest, bool others);
-
 /* contest.c */
 void contest_mark(struct core *core, struct contest *contest); /* step it in this turn */
 void contests_mark_all(struct core *core);
@@ -258,10 +209,6 @@ void contest_remove_presence(struct core *core, struct contest *contest);
 /* core.c: nobody has it for now, until this time. false: too many are parked */
 bool contest_park(struct core *core, struct contest *contest, int64_t until_ms);
 void contest_unpark(struct core *core, struct contest *contest, void *user);
-
-/* keep.c: a lock that was released, and may be taken back */
-void keep_step(struct core *core, struct contest *lock);
-void keep_end(struct core *core, struct contest *lock); /* nobody takes it back: it goes */
 
 /* rest.c: may its view stand still? */
 void contest_rest(struct core *core, struct contest *contest);

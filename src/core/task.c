@@ -11,23 +11,24 @@
 #include <string.h>
 
 #include "core/json.h"
-#include "core/state.h"
+#include "core/task.h"
 
 enum { TASK_CLAIM = WRITE_FIRST };
 
-int core_once(struct core *core, struct contest *task, const struct task_options *options, struct baton_error *err)
+int core_once(struct core *core, struct contest *contest, const struct task_options *options, struct baton_error *err)
 {
-    if (core_queue(core, task, &options->queue, err) < 0)
+    struct task *task = task_of(contest);
+    if (core_queue(core, contest, &options->queue, err) < 0)
         return -1;
     task->queue.slots = 1;
-    task->decision = (struct attempt){0};
-    task->task.claiming = false;
-    task->task.begun_at = 0;
-    task->task.claim_cid[0] = '\0';
-    task->task.options = *options;
-    free(task->task.what);
-    task->task.what = json_plain(options->what); /* as it is stored, and compared */
-    task->looking = true;
+    task->writing = (struct attempt){0};
+    task->claiming = false;
+    task->begun_at = 0;
+    task->claim_cid[0] = '\0';
+    task->options = *options;
+    free(task->what);
+    task->what = json_plain(options->what); /* as it is stored, and compared */
+    contest->looking = true;
     core->standing_count--; /* until it needs a session */
     return 0;
 }
@@ -41,7 +42,7 @@ static bool is_own(const struct task *task)
 
 static void task_read(struct core *core, struct contest *contest)
 {
-    struct task *task = &contest->task;
+    struct task *task = task_of(contest);
     char *key = key_claim(contest->name), *prefix = key_queue_prefix(contest->name);
     queue_read(core, contest, prefix);
     task->claim_record = view_find(&contest->view, key);
@@ -61,10 +62,10 @@ static void output_release(struct claim_output *output)
 
 static void task_release(struct contest *contest)
 {
-    output_release(&contest->task.result.out);
-    output_release(&contest->task.result.err);
-    free(contest->task.what);
-    contest->task.what = NULL;
+    output_release(&task_of(contest)->result.out);
+    output_release(&task_of(contest)->result.err);
+    free(task_of(contest)->what);
+    task_of(contest)->what = NULL;
     queue_clear(contest);
 }
 
@@ -78,14 +79,14 @@ static bool is_running_by_us(const struct task *task)
 
 static bool worker_present(const struct contest *contest)
 {
-    const struct entries *entries = &contest->queue.entries;
-    return entries_place(entries, contest->task.claim->cid) < entries->order.count;
+    const struct entries *entries = &queue_of(contest)->entries;
+    return entries_place(entries, task_of(contest)->claim->cid) < entries->order.count;
 }
 
 /* May it be begun, by what the claim says? (By whom is another matter.) */
 static bool is_open(const struct core *core, const struct contest *contest)
 {
-    const struct task *task = &contest->task;
+    const struct task *task = task_of(contest);
     const struct claim *claim = task->claim;
     if (task->claim_record == NULL)
         return true;
@@ -111,7 +112,7 @@ static bool is_open(const struct core *core, const struct contest *contest)
 
 static bool is_settled(const struct core *core, const struct contest *contest)
 {
-    const struct claim *claim = contest->task.claim;
+    const struct claim *claim = task_of(contest)->claim;
     return claim != NULL && claim->state != CLAIM_RUNNING && !is_open(core, contest);
 }
 
@@ -119,17 +120,18 @@ static bool is_settled(const struct core *core, const struct contest *contest)
 
 static void write_claim(struct core *core, struct contest *contest, struct claim *next, bool compare)
 {
-    const struct view_record *before = contest->task.claim_record;
+    const struct view_record *before = task_of(contest)->claim_record;
     uint64_t revision = before != NULL ? before->revision : 0;
-    todo_write(core, &contest->decision, write_owner(contest, TASK_CLAIM), BATON_WRITE_PUT, key_claim(contest->name),
-               claim_write(before != NULL ? before->value : NULL, next), 0, compare ? revision : BATON_REVISION_ANY);
+    todo_write(core, &task_of(contest)->writing, write_owner(contest, TASK_CLAIM), BATON_WRITE_PUT,
+               key_claim(contest->name), claim_write(before != NULL ? before->value : NULL, next), 0,
+               compare ? revision : BATON_REVISION_ANY);
 }
 
 static bool may_write(struct core *core, struct contest *contest)
 {
-    if (attempt_may(core, &contest->decision))
+    if (attempt_may(core, &task_of(contest)->writing))
         return true;
-    attempt_wait(core, contest, &contest->decision);
+    attempt_wait(core, contest, &task_of(contest)->writing);
     return false;
 }
 
@@ -141,7 +143,7 @@ static uint32_t next_attempt(const struct claim *before)
 
 static void claim_it(struct core *core, struct contest *contest)
 {
-    struct task *task = &contest->task;
+    struct task *task = task_of(contest);
     bool anew = task->claim == NULL || claim_expired(task->claim, core->wall_ms);
     struct claim next = {.state = CLAIM_RUNNING,
                          .cid = contest->cid,
@@ -161,13 +163,13 @@ static void claim_it(struct core *core, struct contest *contest)
 /* The present claim with another end. */
 static void end_claim(struct core *core, struct contest *contest, enum claim_state state, int32_t status)
 {
-    struct claim next = *contest->task.claim;
+    struct claim next = *task_of(contest)->claim;
     next.state = state;
     next.status = status;
     next.ended_wall_ms = core->wall_ms;
-    next.out = contest->task.result.out;
-    next.err = contest->task.result.err;
-    write_claim(core, contest, &next, rule(core, RULE_TASK_RESULT_COMPARES) || !contest->task.ended);
+    next.out = task_of(contest)->result.out;
+    next.err = task_of(contest)->result.err;
+    write_claim(core, contest, &next, rule(core, RULE_TASK_RESULT_COMPARES) || !task_of(contest)->ended);
 }
 
 /* ---- the work is over ---- */
@@ -186,7 +188,7 @@ static struct claim_output output_copy(const struct claim_output *from)
 
 void core_ended(struct core *core, struct contest *contest, const struct task_result *result)
 {
-    struct task *task = &contest->task;
+    struct task *task = task_of(contest);
     if (task->told_end || !is_working(contest))
         return;
     task->told_end = true;
@@ -199,8 +201,8 @@ void core_ended(struct core *core, struct contest *contest, const struct task_re
 /* The work is over; how, is in task->result. */
 static void end_work(struct core *core, struct contest *contest)
 {
-    struct task *task = &contest->task;
-    contest->decision = (struct attempt){0}; /* the claim was seen */
+    struct task *task = task_of(contest);
+    task_of(contest)->writing = (struct attempt){0}; /* the claim was seen */
     task->told_end = false;
     task->ended = true;
     struct tenure *tenure = contest->tenure;
@@ -214,15 +216,15 @@ static void task_stopped(struct core *core, struct contest *contest, struct tenu
 {
     if (!is_working(contest))
         return;
-    if (!contest->task.told_end)
-        contest->task.result = (struct claim){.state = CLAIM_LOST};
+    if (!task_of(contest)->told_end)
+        task_of(contest)->result = (struct claim){.state = CLAIM_LOST};
     end_work(core, contest);
 }
 
 /* The session is over, or it gives up: a claim of its own may be on its way that nobody will work by. */
 static void abandon(struct contest *contest)
 {
-    struct task *task = &contest->task;
+    struct task *task = task_of(contest);
     bool claimed = task->claiming || (is_own(task) && task->claim->state == CLAIM_RUNNING);
     if (task->ended || contest->tenure->state != TENURE_NONE || !claimed)
         return;
@@ -234,7 +236,7 @@ static void abandon(struct contest *contest)
 /* What the claim says when the result is there, or can never be. */
 static void reported(struct core *core, struct contest *contest)
 {
-    struct task *task = &contest->task;
+    struct task *task = task_of(contest);
     enum claim_state state = task->result.state;
     task->ended = task->claiming = false;
     task->begun_at = 0;
@@ -256,11 +258,11 @@ static void reported(struct core *core, struct contest *contest)
 /* Record the result: also without a session, since it is compared with one's own claim. */
 static void report(struct core *core, struct contest *contest)
 {
-    struct task *task = &contest->task;
-    bool on_its_way =
-        task->claiming && (contest->decision.ticket != 0 || contest->decision.revision > contest->view.revision);
+    struct task *task = task_of(contest);
+    bool on_its_way = task->claiming && (task_of(contest)->writing.ticket != 0 ||
+                                         task_of(contest)->writing.revision > contest->view.revision);
     bool ours = is_running_by_us(task);
-    if (!rule(core, RULE_TASK_RESULT_COMPARES) && task->claim != NULL && contest->decision.revision == 0)
+    if (!rule(core, RULE_TASK_RESULT_COMPARES) && task->claim != NULL && task_of(contest)->writing.revision == 0)
         ours = true; /* whatever the claim says by now */
     if (ours) {
         if (may_write(core, contest))
@@ -275,8 +277,8 @@ static void report(struct core *core, struct contest *contest)
 
 static const char *worker_text(const struct contest *contest, char text[BATON_ERROR_TEXT])
 {
-    const struct claim *claim = contest->task.claim;
-    const struct order *order = &contest->queue.entries.order;
+    const struct claim *claim = task_of(contest)->claim;
+    const struct order *order = &queue_of(contest)->entries.order;
     const struct lock_entry *first = order->count > 0 ? entry_of(order->records[0]) : NULL;
     if (claim != NULL && claim->state == CLAIM_RUNNING)
         snprintf(text, BATON_ERROR_TEXT, "%.128s on %.64s", claim->id, claim->host);
@@ -290,8 +292,8 @@ static const char *worker_text(const struct contest *contest, char text[BATON_ER
 static void check_wait(struct core *core, struct contest *contest)
 {
     char who[BATON_ERROR_TEXT];
-    const struct task *task = &contest->task;
-    const struct order *order = &contest->queue.entries.order;
+    const struct task *task = task_of(contest);
+    const struct order *order = &queue_of(contest)->entries.order;
     bool others = contest->view.ready && order->count > 0 && strcmp(order->records[0]->cid, contest->cid) != 0;
     bool not_due = contest->view.ready && task->claim != NULL && task->claim->state == CLAIM_FAILED;
     if (!wait_is_over(core, contest, others || not_due))
@@ -307,7 +309,7 @@ static void check_wait(struct core *core, struct contest *contest)
 /* A claim that cannot be read, or that means something else, is not for us. */
 static bool refused(struct core *core, struct contest *contest)
 {
-    const struct task *task = &contest->task;
+    const struct task *task = task_of(contest);
     if (task->claim_record != NULL && task->claim == NULL) {
         const struct baton_error *trouble = task->claim_record->trouble;
         contest_end(core, contest, trouble->code, "%s", trouble->text);
@@ -325,7 +327,7 @@ static bool refused(struct core *core, struct contest *contest)
 static bool tried(struct core *core, struct contest *contest)
 {
     char who[BATON_ERROR_TEXT];
-    if (!contest->queue.try_only || contest->queue.entries.order.count == 0)
+    if (!queue_of(contest)->try_only || queue_of(contest)->entries.order.count == 0)
         return false;
     contest_end(core, contest, BATON_CONFLICT, "the task '%s' is being done by %s", contest->name,
                 worker_text(contest, who));
@@ -334,7 +336,7 @@ static bool tried(struct core *core, struct contest *contest)
 
 static void look(struct core *core, struct contest *contest)
 {
-    struct task *task = &contest->task;
+    struct task *task = task_of(contest);
     if (task->told_end && is_working(contest))
         end_work(core, contest);
     if (task->ended && contest->view.ready)
@@ -358,16 +360,16 @@ static void look(struct core *core, struct contest *contest)
 
 static void begin(struct core *core, struct contest *contest, const struct view_record *own)
 {
-    if (contest->queue.try_only)
-        contest->queue.until_ms = NEVER_MS; /* the engine has answered: that was the limit for */
-    contest->task.begun_at = is_own(&contest->task) ? contest->task.claim_record->created : 0;
+    if (queue_of(contest)->try_only)
+        queue_of(contest)->until_ms = NEVER_MS; /* the engine has answered: that was the limit for */
+    task_of(contest)->begun_at = is_own(task_of(contest)) ? task_of(contest)->claim_record->created : 0;
     tenure_begin(core, contest, contest->tenure, own->created);
 }
 
 /* Of what has failed: is its next attempt due? */
 static bool is_due(struct core *core, struct contest *contest)
 {
-    const struct task *task = &contest->task;
+    const struct task *task = task_of(contest);
     if (task->claim == NULL || task->claim->state != CLAIM_FAILED || claim_expired(task->claim, core->wall_ms))
         return true;
     /* By the wall clock, for it was another machine perhaps; never longer than was asked for. */
@@ -376,7 +378,7 @@ static bool is_due(struct core *core, struct contest *contest)
         return true;
     if (left_ms > task->options.retry_after_ms)
         left_ms = task->options.retry_after_ms;
-    if (contest->queue.try_only)
+    if (queue_of(contest)->try_only)
         contest_end(core, contest, BATON_CONFLICT, "the task '%s' has failed, and its next attempt is not due yet",
                     contest->name);
     else
@@ -386,7 +388,7 @@ static bool is_due(struct core *core, struct contest *contest)
 
 static void take_up(struct core *core, struct contest *contest, const struct view_record *own)
 {
-    const struct task *task = &contest->task;
+    const struct task *task = task_of(contest);
     bool own_claim = task->claim != NULL && strcmp(task->claim->cid, contest->cid) == 0;
     if ((own_claim || contest->tenure->spent != 0) && rule(core, RULE_TASK_ENTRY_WORKS_ONCE)) {
         contest_remove_presence(core, contest); /* it has had its turn: at the end of the queue again */
@@ -401,14 +403,14 @@ static void take_up(struct core *core, struct contest *contest, const struct vie
 
 static void wait_in_line(struct core *core, struct contest *contest)
 {
-    const struct task *task = &contest->task;
-    const struct entries *entries = &contest->queue.entries;
+    const struct task *task = task_of(contest);
+    const struct entries *entries = &queue_of(contest)->entries;
     char who[BATON_ERROR_TEXT];
     size_t place = entries_place(entries, contest->cid);
     if (place == entries->order.count)
         return;
     if (place > 0 && rule(core, RULE_TASK_CLAIM_AT_HEAD)) {
-        if (contest->queue.try_only)
+        if (queue_of(contest)->try_only)
             contest_end(core, contest, BATON_CONFLICT, "the task '%s' is being done by %s", contest->name,
                         worker_text(contest, who));
         return;
@@ -432,7 +434,7 @@ static void wait_in_line(struct core *core, struct contest *contest)
 
 static void work(struct core *core, struct contest *contest)
 {
-    const struct task *task = &contest->task;
+    const struct task *task = task_of(contest);
     int64_t until_ms = core->now_ms + contest->tenure->stop_ms;
     bool claimed = task->claiming || is_running_by_us(task);
     if (contest->resigning)
@@ -477,14 +479,14 @@ static void task_lost(struct core *core, struct contest *contest, enum loss loss
 
 static bool task_is_busy(const struct contest *contest)
 {
-    return contest->task.ended;
+    return task_of(contest)->ended;
 }
 
 static bool task_may_leave(struct core *core, struct contest *contest)
 {
     (void)core;
     abandon(contest);
-    return !contest->task.ended;
+    return !task_of(contest)->ended;
 }
 
 static bool task_tells_outcome(enum baton_code code)
@@ -501,7 +503,7 @@ static void task_over(struct core *core, struct contest *contest)
 
 static struct attempt *task_write(struct contest *contest, unsigned which)
 {
-    return which == TASK_CLAIM ? &contest->decision : NULL;
+    return which == TASK_CLAIM ? &task_of(contest)->writing : NULL;
 }
 
 static const struct record_kind kinds[] = {
@@ -514,6 +516,7 @@ const struct protocol task_protocol = {
     .word = "task",
     .records = &records,
     .kind = CONTEST_TASK,
+    .part_size = sizeof(struct task),
     .ends_late = true,
     .seen_first = RULE_COUNT,
     .prefix = key_task_prefix,

@@ -6,18 +6,18 @@
  */
 #include <stdlib.h>
 
-#include "core/state.h"
+#include "core/queue.h"
 
 static void set_refused(struct contest *contest, const struct baton_error *why)
 {
     if (why == NULL) {
-        free(contest->queue.refused);
-        contest->queue.refused = NULL;
+        free(queue_of(contest)->refused);
+        queue_of(contest)->refused = NULL;
         return;
     }
-    if (contest->queue.refused == NULL)
-        contest->queue.refused = mem_new(sizeof(*contest->queue.refused));
-    *contest->queue.refused = *why;
+    if (queue_of(contest)->refused == NULL)
+        queue_of(contest)->refused = mem_new(sizeof(*queue_of(contest)->refused));
+    *queue_of(contest)->refused = *why;
 }
 
 void queue_answered(struct contest *contest, const struct baton_reply *reply)
@@ -30,19 +30,19 @@ void queue_answered(struct contest *contest, const struct baton_reply *reply)
 
 void queue_read(const struct core *core, struct contest *contest, const char *prefix)
 {
-    entries_read(&contest->queue.entries, &contest->view, prefix, !rule(core, RULE_HOLD_BY_AGE));
+    entries_read(&queue_of(contest)->entries, &contest->view, prefix, !rule(core, RULE_HOLD_BY_AGE));
 }
 
 const struct baton_error *queue_trouble(const struct contest *contest)
 {
-    return contest->queue.entries.order.trouble;
+    return queue_of(contest)->entries.order.trouble;
 }
 
 char *queue_presence_value(const struct core *core, const struct contest *contest)
 {
     return entry_write(&(struct lock_entry){.id = (char *)core->options.id,
                                             .host = (char *)core->options.host,
-                                            .slots = contest->queue.slots,
+                                            .slots = queue_of(contest)->slots,
                                             .since_wall_ms = core->wall_ms});
 }
 
@@ -54,17 +54,17 @@ int core_queue(struct core *core, struct contest *contest, const struct queue_op
     if (contest->standing)
         return error_set(err, BATON_CONFLICT, "this client already has an entry in the queue of the lock '%s'",
                          contest->name);
-    contest->queue.slots = options->slots;
-    contest->queue.try_only = options->try_only;
-    contest->queue.until_ms = options->until_ms;
-    contest->queue.answer_ms = options->answer_ms;
+    queue_of(contest)->slots = options->slots;
+    queue_of(contest)->try_only = options->try_only;
+    queue_of(contest)->until_ms = options->until_ms;
+    queue_of(contest)->answer_ms = options->answer_ms;
     set_refused(contest, NULL);
     return core_stand(core, contest, &stand, err);
 }
 
 void queue_clear(struct contest *contest)
 {
-    entries_release(&contest->queue.entries);
+    entries_release(&queue_of(contest)->entries);
     set_refused(contest, NULL);
 }
 
@@ -75,19 +75,19 @@ static const struct baton_error *trouble_of(const struct core *core, const struc
         return &core->away;
     if (core->session.failures > 0 && !contest->looking)
         return &core->session.failure;
-    return contest->queue.refused;
+    return queue_of(contest)->refused;
 }
 
 static int64_t limit_ms(const struct core *core, const struct contest *contest, bool others, bool trouble)
 {
     if (trouble)
-        return contest->queue.try_only ? core->now_ms : contest->queue.until_ms;
-    return others ? contest->queue.until_ms : contest->queue.answer_ms;
+        return queue_of(contest)->try_only ? core->now_ms : queue_of(contest)->until_ms;
+    return others ? queue_of(contest)->until_ms : queue_of(contest)->answer_ms;
 }
 
 bool wait_is_over(struct core *core, struct contest *contest, bool others)
 {
-    if (contest->queue.until_ms == NEVER_MS)
+    if (queue_of(contest)->until_ms == NEVER_MS)
         return false;
     const struct baton_error *trouble = trouble_of(core, contest);
     int64_t at_ms = limit_ms(core, contest, others, trouble != NULL);
@@ -103,4 +103,9 @@ bool wait_is_over(struct core *core, struct contest *contest, bool others)
     contest_end(core, contest, code, "nobody can tell who has the %s '%s': %s", contest->protocol->word, contest->name,
                 trouble != NULL ? trouble->text : "the engine does not answer");
     return false;
+}
+
+const struct entries *contest_entries(const struct contest *contest)
+{
+    return &queue_of(contest)->entries;
 }

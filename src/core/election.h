@@ -1,0 +1,13 @@
+/* election.h: an election as a contest keeps it. Private to src/core. */
+#ifndef CORE_ELECTION_H
+#define CORE_ELECTION_H
+
+#include "core/leadership.h"
+
+static inline struct leadership *leadership_of(const struct contest *election)
+{
+    assert(election->protocol == &election_protocol);
+    return election->part;
+}
+
+#endif

@@ -1,0 +1,25 @@
+/* lock.h: a lock as a contest keeps it. Private to src/core. */
+#ifndef CORE_LOCK_H
+#define CORE_LOCK_H
+
+#include "core/queue.h"
+
+struct lock {
+    struct queue queue; /* the first member: see queue.h */
+    /* See keep.c. */
+    struct baton_latch *latch; /* of its entry; NULL: it has none */
+    uint64_t latch_created;    /* ... which was created then */
+    int64_t kept_until_ms;
+};
+
+static inline struct lock *lock_of(const struct contest *lock)
+{
+    assert(lock->protocol == &lock_protocol);
+    return lock->part;
+}
+
+/* keep.c: a lock that was released, and may be taken back */
+void keep_step(struct core *core, struct contest *lock);
+void keep_end(struct core *core, struct contest *lock); /* nobody takes it back: it goes */
+
+#endif
