@@ -57,11 +57,7 @@ void core_free(struct core *core)
     for (size_t i = 0; i < core->contest_count; i++)
         if (core->contests[i] != NULL)
             contest_free(core, core->contests[i]);
-    for (size_t i = 0; i < core->request_count; i++) {
-        free(core->requests[i].text);
-        free(core->requests[i].leader_id);
-    }
-    free(core->requests);
+    requests_free(core);
     free(core->contests);
     free(core->timers);
     free(core->dirty);

@@ -81,24 +81,6 @@ static inline struct tenure *contest_tenure(const struct contest *contest, uint3
     return &contest->tenure[part];
 }
 
-/* ---- requests (request.c) ---- */
-
-enum request_kind { REQUEST_TRANSFER, REQUEST_HOLD, REQUEST_RELEASE, REQUEST_FORGET };
-
-struct request {
-    enum request_kind kind;
-    uint64_t number; /* the caller's; 0: this place is free */
-    struct contest *election;
-    char *text; /* to whom, or why */
-    char nonce[CID_MAX_BYTES];
-    int64_t until_ms;
-    uint64_t term; /* of the leader that was asked to hand over; 0: not asked yet. Of a task: its claim's `created` */
-    char *leader_id;
-    struct attempt attempt;
-    bool written;
-    enum forget forget;
-};
-
 /* Who has been succeeded leaves a moment later: what that takes would be taken from the one that begins just now, when
  * both are on one machine. */
 #define GIVE_WAY_MS 5
@@ -224,6 +206,7 @@ size_t rest_attentive(const struct core *core);           /* so many ahead do no
 struct request *request_of_ticket(struct core *core, uint64_t ticket);
 void request_answered(struct core *core, struct request *request, const struct baton_reply *reply);
 void requests_step(struct core *core);
+void requests_free(struct core *core);
 int64_t requests_wake(const struct core *core);
 bool requests_need_session(const struct core *core);
 bool requests_about(const struct core *core, const struct contest *contest);
