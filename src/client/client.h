@@ -13,7 +13,9 @@
 
 #include "base/base.h"
 #include "baton/baton.h"
-#include "core/core.h"
+#include "core/election/election.h"
+#include "core/lock/lock.h"
+#include "core/task/task.h"
 #include "engine/engine.h"
 
 /* On a page of its own that a forked child sees as zeroes (MADV_WIPEONFORK, madvise(2)): a child never leads. */

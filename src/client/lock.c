@@ -106,7 +106,7 @@ bool baton_holds(const struct baton_lock *lock, uint64_t *ret_token)
     return baton_leads(&lock->handle, ret_token);
 }
 
-/* Its entry stays for a moment, if that is in nobody's way: see src/core/keep.c. */
+/* Its entry stays for a moment, if that is in nobody's way: see src/core/lock/keep.c. */
 static bool keep(struct baton *b, struct baton_election *handle)
 {
     int64_t wake_ms;
@@ -213,7 +213,7 @@ static void fill_all(const struct view *view, struct baton_lock_status **ret, si
     struct entries entries = {0};
     *ret = mem_new((*ret_count + 1) * sizeof(**ret));
     for (size_t i = 0; i < *ret_count; i++) {
-        char *prefix = key_lock_prefix(names[i].text);
+        char *prefix = lock_prefix(names[i].text);
         entries_read(&entries, view, prefix, false);
         free(prefix);
         fill(&(*ret)[i], names[i].text, view, &entries);

@@ -67,7 +67,7 @@ static void fill_all(const struct view *view, struct baton_status **ret, size_t 
     struct roster roster = {0};
     *ret = mem_new((*ret_count + 1) * sizeof(**ret));
     for (size_t i = 0; i < *ret_count; i++) {
-        char *prefix = key_prefix(names[i].text);
+        char *prefix = election_prefix(names[i].text);
         roster_read(&roster, view, prefix);
         free(prefix);
         fill(&(*ret)[i], names[i].text, view, &roster);

@@ -12,11 +12,9 @@
 #define CORE_CORE_H
 
 #include "baton/records.h"
-#include "core/claim.h"
-#include "core/entries.h"
 #include "core/protocols.h"
-#include "core/roster.h"
 #include "core/rules.h"
+#include "core/view.h"
 
 #define CONTESTS_MAX 65536
 #define REQUESTS_MAX 1024 /* operator's requests under way, in one client */
@@ -148,68 +146,6 @@ struct contest *core_observe(struct core *core, enum contest_kind kind, const ch
 int core_stand(struct core *core, struct contest *election, const struct stand_options *options,
                struct baton_error *err);
 
-struct queue_options {
-    uint32_t slots;    /* how many may hold it at once: 1, 2..SLOTS_MAX, SLOTS_SHARED */
-    bool try_only;     /* give up when it cannot be had at once */
-    int64_t until_ms;  /* give up when others have it at this time; NEVER_MS */
-    int64_t answer_ms; /* ... and when it is not known by then whether they have; not before until_ms */
-    uint32_t stop_ms;  /* as above */
-};
-
-/* Stand in the queue of a lock that is observed. -1: it stands already (BATON_CONFLICT). One attempt: it ends with
- * TELL_RESIGNED (BATON_OK: it was held and released; BATON_CONFLICT: try_only, others have it; BATON_TIMEOUT: they
- * still have it at until_ms; BATON_UNAVAILABLE, or what the engine says: it cannot tell who has it; BATON_INVALID:
- * others say another number of slots; BATON_LOST: it was held, and the session is over). */
-int core_queue(struct core *core, struct contest *lock, const struct queue_options *options, struct baton_error *err);
-
-/* A lock that a client releases and takes again, with nobody else in between, need not be written: see keep.c. After
- * TELL_LEAD of a lock: whose latch to ask the engine for (the key is the caller's to free; NULL: none can be of use),
- * and what it has answered (NULL: it has none). */
-char *core_latch_key(const struct contest *lock, uint64_t *ret_created);
-void core_latch(struct core *core, struct contest *lock, struct baton_latch *latch);
-/* Release a lock whose program has stopped. true: it is released, and TELL_RESIGNED will not come; core_step is to be
- * called by *ret_wake_ms. false: by core_unlock. */
-bool core_keep(struct core *core, struct contest *lock, int64_t now_ms, int64_t *ret_wake_ms);
-bool core_is_kept(const struct contest *lock);
-/* The same in any case, also of one that waits in the queue; call core_step soon, and TELL_RESIGNED comes. false: by
- * EVENT_RESIGN and EVENT_STOPPED (it is being stopped, or is not there). */
-bool core_unlock(struct core *core, struct contest *lock);
-/* As core_forget, of a lock that was released: there is no TELL_GONE, nor TELL_RESIGNED. false: core_forget. */
-bool core_leave(struct core *core, struct contest *lock, int64_t now_ms);
-/* Of a lock that was released and left: hold it, with a new token, if it is kept still. NULL: core_queue_again. */
-struct contest *core_take_back(struct core *core, const char *name, const struct queue_options *options, void *user,
-                               int64_t now_ms, uint64_t *ret_token);
-/* ... or stand in its queue again, while the last entry is being removed; call core_step soon. NULL: core_observe and
- * core_queue. */
-struct contest *core_queue_again(struct core *core, const char *name, const struct queue_options *options, void *user);
-
-struct task_options {
-    const char *what;       /* what is done; all who want the task must say the same; "": any */
-    bool again;             /* may another one begin when who does it is gone? Only if both say so */
-    uint32_t retries;       /* take up what has failed at most so many times; */
-    int64_t retry_after_ms; /* ... not sooner after the failure */
-    int64_t keep_ms;        /* forget the result so long after the end; 0: never */
-    struct queue_options queue;
-};
-
-/* Want a task that is observed to be done. -1: it is wanted already (BATON_CONFLICT). Whoever is the first in the queue
- * claims it and is told TELL_LEAD; it answers by core_ended. It is over with TELL_OUTCOME: BATON_OK (it is settled: the
- * view shows how), BATON_CONFLICT (try_only: others do it), BATON_TIMEOUT (others still do it), BATON_UNAVAILABLE or
- * what the engine says (it cannot tell), BATON_INVALID (others mean something else by this key), BATON_LOST (this one
- * did it, and its result could not be recorded), BATON_CORRUPT, BATON_NEWER, BATON_CLOSED (it was resigned). Of a task
- * that is settled nothing is written, and no session is opened. */
-int core_once(struct core *core, struct contest *task, const struct task_options *options, struct baton_error *err);
-
-/* How the work on a task has ended. */
-struct task_result {
-    enum claim_state state; /* CLAIM_DONE, CLAIM_FAILED; CLAIM_FREE: it was not begun */
-    int32_t status;
-    struct claim_output out, err; /* bytes NULL: not kept; copied */
-};
-/* The program has ended its work. It counts from now on, whatever comes between this and the next step. (EVENT_STOPPED
- * without it: nobody knows how far the work came.) */
-void core_ended(struct core *core, struct contest *task, const struct task_result *result);
-
 /* The program was told to stop, and needs until then: the session goes on being renewed. It counts from now on; an
  * earlier time than it has already changes nothing. When the session is about to be lost meanwhile, TELL_STOP comes
  * again. false: it is not being stopped, or the place is gone already. */
@@ -218,37 +154,16 @@ bool core_stop_takes(struct core *core, struct contest *contest, uint32_t part, 
 /* Forget a contest that does not stand (a standing one is resigned first). */
 void core_forget(struct core *core, struct contest *contest);
 
-/* Operator's requests; the answer is a TELL_REPLY with `request`, the caller's number. */
-void core_transfer(struct core *core, struct contest *election, uint64_t request, const char *to_id, int64_t until_ms);
-void core_hold(struct core *core, struct contest *election, uint64_t request, const char *why, int64_t until_ms);
-void core_release(struct core *core, struct contest *election, uint64_t request, int64_t until_ms);
-/* Forget what is known of a task: it may be done once more. */
-enum forget {
-    FORGET_IDLE,   /* not if it is being done */
-    FORGET_ALWAYS, /* also then: its worker is told to stop */
-    FORGET_EXPIRED /* only if its time is over: it could be done once more as it is */
-};
-void core_forget_task(struct core *core, struct contest *task, uint64_t request, enum forget what, int64_t until_ms);
-
 void *contest_user(const struct contest *contest);
 const char *contest_name(const struct contest *contest); /* NULL: all of its kind */
 const struct view *contest_view(const struct contest *contest);
 enum contest_kind contest_kind(const struct contest *contest);
-const struct roster *election_roster(const struct contest *election); /* of a single election */
-const struct entries *contest_entries(const struct contest *contest); /* of a single lock or task */
 bool contest_standing(const struct contest *contest);
 const char *contest_cid(const struct contest *contest); /* "" while it does not stand */
 
 /* Does this client lead, or hold the lock, at now_ms? The term, or the token, or 0. `part`: 0 where there is but one
  * thing to have. */
 uint64_t contest_leads(const struct core *core, const struct contest *contest, uint32_t part, int64_t now_ms);
-
-/* The testament of a leader: the handover that its guard may write when the process is dead and all that it did as
- * the leader is over. The same write as its own handover would be now: it names the next candidate that this view
- * shows, and is compared with the decision that this view shows. Its reason is that of a stop under way, else "death".
- * false: there is none (it is no election, it does not lead, nobody is next, a hold). ret->key and ret->value are the
- * caller's to free. */
-bool election_testament(const struct core *core, const struct contest *election, struct baton_write *ret);
 
 /* How many candidacies, entries and tasks of this client there are: also those whose end is under way. */
 size_t core_standing(const struct core *core);

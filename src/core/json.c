@@ -6,7 +6,6 @@
 
 #include "base/base.h"
 #include "base/base64.h"
-#include "core/record.h"
 
 /* jansson calls itself for each level, with the stack of whoever reads; and no record of ours is deep. */
 static bool is_deep(const char *value)

@@ -9,6 +9,7 @@
 
 #include "baton/error.h"
 
+#define RECORD_VERSION 1
 #define TEXT_MAX 512 /* bytes of a text field that is not told otherwise */
 
 #define RECORD_DEPTH_MAX 32         /* of objects and arrays in each other */

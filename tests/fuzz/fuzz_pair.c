@@ -6,10 +6,11 @@
 #include "base/base.h"
 #include "base/base64.h"
 #include "baton/records.h"
-#include "core/claim.h"
 #include "core/json.h"
-#include "core/names.h"
-#include "core/record.h"
+#include "core/leadership/record.h"
+#include "core/queue/entry.h"
+#include "core/task/claim.h"
+#include "core/task/key.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -4,8 +4,8 @@
 #include <string.h>
 
 #include "base/base.h"
-#include "core/claim.h"
-#include "core/record.h"
+#include "core/leadership/record.h"
+#include "core/task/claim.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

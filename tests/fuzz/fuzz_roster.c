@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/base.h"
-#include "core/roster.h"
+#include "core/election/election.h"
 
 #define RECORDS_MAX 32
 

@@ -11,7 +11,9 @@
 #include <stdint.h>
 #include <stdio.h>
 
-#include "core/core.h"
+#include "core/election/election.h"
+#include "core/lock/lock.h"
+#include "core/task/task.h"
 #include "engine/memory/store.h"
 #include "engine/rest.h"
 

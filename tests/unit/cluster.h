@@ -6,7 +6,9 @@
 
 #include <stdbool.h>
 
-#include "core/core.h"
+#include "core/election/election.h"
+#include "core/lock/lock.h"
+#include "core/task/task.h"
 #include "engine/memory/store.h"
 
 #define CLUSTER_NODES 4

@@ -10,10 +10,11 @@
 
 #include "base/base.h"
 #include "base/base64.h"
-#include "core/claim.h"
 #include "core/json.h"
-#include "core/names.h"
-#include "core/record.h"
+#include "core/leadership/record.h"
+#include "core/queue/entry.h"
+#include "core/task/claim.h"
+#include "core/task/key.h"
 
 /* The vectors of RFC 4648, section 10. */
 static void test_base64_is_that_of_the_rfc(void **state)

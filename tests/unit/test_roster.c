@@ -10,7 +10,7 @@
 #include <cmocka.h>
 
 #include "base/base.h"
-#include "core/roster.h"
+#include "core/election/election.h"
 
 #define KEYS 40
 #define CHANGES_MAX 12

@@ -8,7 +8,8 @@
 #include <cmocka.h>
 
 #include "base/base.h"
-#include "core/core.h"
+#include "core/lock/lock.h"
+#include "core/task/task.h"
 
 #define BEGIN_MS 1000
 #define WAIT_MS 500

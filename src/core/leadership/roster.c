@@ -1,5 +1,5 @@
 /* roster.c: reading an election out of a view. */
-#include "core/roster.h"
+#include "core/leadership/roster.h"
 
 #include <stdlib.h>
 #include <string.h>

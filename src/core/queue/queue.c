@@ -1,4 +1,4 @@
-/* wait.c: how long an entry waits in the queue of a lock or a task, and what its end means.
+/* queue.c: how long an entry waits in the queue of a lock or a task, and what its end means.
  *
  * That others have it is known from a view, and only while the engine can be asked: a view that stands still says what
  * was. So "others have it" (BATON_CONFLICT, BATON_TIMEOUT) and "nobody can tell" (BATON_UNAVAILABLE, or what the engine
@@ -6,7 +6,7 @@
  */
 #include <stdlib.h>
 
-#include "core/queue.h"
+#include "core/queue/state.h"
 
 static void set_refused(struct contest *contest, const struct baton_error *why)
 {
@@ -46,14 +46,15 @@ char *queue_presence_value(const struct core *core, const struct contest *contes
                                             .since_wall_ms = core->wall_ms});
 }
 
-int core_queue(struct core *core, struct contest *contest, const struct queue_options *options, struct baton_error *err)
+int queue_stand(struct core *core, struct contest *contest, const struct queue_options *options,
+                struct baton_error *err)
 {
     const struct stand_options stand = {.stop_ms = options->stop_ms};
     if (contest->name == NULL)
-        return error_set(err, BATON_INVALID, "cannot queue for every lock at once");
+        return error_set(err, BATON_INVALID, "cannot queue for every %s at once", contest->protocol->word);
     if (contest->standing)
-        return error_set(err, BATON_CONFLICT, "this client already has an entry in the queue of the lock '%s'",
-                         contest->name);
+        return error_set(err, BATON_CONFLICT, "this client already has an entry in the queue of the %s '%s'",
+                         contest->protocol->word, contest->name);
     queue_of(contest)->slots = options->slots;
     queue_of(contest)->try_only = options->try_only;
     queue_of(contest)->until_ms = options->until_ms;

@@ -2,11 +2,11 @@
  *
  * A roster borrows from the view that it was read from, and is valid until that view moves.
  */
-#ifndef CORE_ROSTER_H
-#define CORE_ROSTER_H
+#ifndef CORE_LEADERSHIP_ROSTER
+#define CORE_LEADERSHIP_ROSTER
 
+#include "core/leadership/record.h"
 #include "core/order.h"
-#include "core/record.h"
 
 struct roster {
     struct order order;                      /* readable candidates, as they would claim: priority, then age */

@@ -1,5 +1,5 @@
 /* entries.c: see entries.h. */
-#include "core/entries.h"
+#include "core/queue/entries.h"
 
 #include <string.h>
 

@@ -2,7 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "core/election.h"
+#include "core/election/state.h"
 #include "core/request.h"
 
 static const char *leader_id(const struct roster *roster)

@@ -1,11 +1,12 @@
-/* lock.h: a lock as a contest keeps it. Private to src/core. */
-#ifndef CORE_LOCK_H
-#define CORE_LOCK_H
+/* state.h: a lock as a contest keeps it. Private to src/core. */
+#ifndef CORE_LOCK_STATE
+#define CORE_LOCK_STATE
 
-#include "core/queue.h"
+#include "core/lock/lock.h"
+#include "core/queue/state.h"
 
 struct lock {
-    struct queue queue; /* the first member: see queue.h */
+    struct queue queue; /* the first member: see queue/state.h */
     /* See keep.c. */
     struct baton_latch *latch; /* of its entry; NULL: it has none */
     uint64_t latch_created;    /* ... which was created then */

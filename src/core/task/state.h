@@ -1,12 +1,12 @@
-/* task.h: a task as a contest keeps it. Private to src/core. */
-#ifndef CORE_TASK_H
-#define CORE_TASK_H
+/* state.h: a task as a contest keeps it. Private to src/core. */
+#ifndef CORE_TASK_STATE
+#define CORE_TASK_STATE
 
-#include "core/claim.h"
-#include "core/queue.h"
+#include "core/queue/state.h"
+#include "core/task/task.h"
 
 struct task {
-    struct queue queue; /* the first member: see queue.h */
+    struct queue queue; /* the first member: see queue/state.h */
     struct task_options options;
     char *what;
     const struct view_record *claim_record; /* in the view; NULL: there is none */

@@ -1,7 +1,7 @@
 /* hold.c: an operator holds an election: nobody may lead; and releases it. */
 #include <string.h>
 
-#include "core/election.h"
+#include "core/election/state.h"
 #include "core/request.h"
 
 static void hold_step(struct core *core, struct request *request)

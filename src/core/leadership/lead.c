@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/leadership.h"
+#include "core/leadership/leadership.h"
 
 static struct tenure *tenure_of(const struct leadership *leadership)
 {

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/lock.h"
+#include "core/lock/state.h"
 
 /* "web1-4711 (host web1)", of a record that may be unreadable. */
 static const char *name_of(const struct view_record *record, char text[BATON_ERROR_TEXT])
@@ -140,16 +140,26 @@ static void lock_act(struct core *core, struct contest *lock, bool present)
         wait_in_line(core, lock);
 }
 
+int core_queue(struct core *core, struct contest *lock, const struct queue_options *options, struct baton_error *err)
+{
+    return queue_stand(core, lock, options, err);
+}
+
 /* ---- the protocol ---- */
+
+char *lock_prefix(const char *name)
+{
+    return mem_format(LOCKS_PREFIX "%s/", name);
+}
 
 static char *presence_key(const struct contest *lock)
 {
-    return key_entry(lock->name, lock->cid);
+    return mem_format(LOCKS_PREFIX "%s/%s", lock->name, lock->cid);
 }
 
 static void lock_read(struct core *core, struct contest *lock)
 {
-    char *prefix = key_lock_prefix(lock->name);
+    char *prefix = lock_prefix(lock->name);
     queue_read(core, lock, prefix);
     free(prefix);
 }
@@ -236,18 +246,18 @@ static bool rest_lock(const struct core *core, const struct contest *lock, struc
 static const struct record_kind kinds[] = {
     {.path = "*", .stands_unread = true, .read = entry_read, .free = entry_free},
 };
-const struct record_kinds lock_records = {LOCKS_PREFIX, kinds, COUNT_OF(kinds), name_of_path};
+static const struct record_kinds records = {LOCKS_PREFIX, kinds, COUNT_OF(kinds), name_of_path};
 
 const struct protocol lock_protocol = {
     .word = "lock",
-    .records = &lock_records,
+    .records = &records,
     .kind = CONTEST_LOCK,
     .part_size = sizeof(struct lock),
     .parks = true,
     .stands_early = true,
     .latched = true,
     .seen_first = RULE_HOLD_BY_VIEW,
-    .prefix = key_lock_prefix,
+    .prefix = lock_prefix,
     .presence_key = presence_key,
     .presence_value = queue_presence_value,
     .read = lock_read,

@@ -12,7 +12,7 @@
 #include <string.h>
 
 #include "base/latch.h"
-#include "core/lock.h"
+#include "core/lock/state.h"
 
 char *core_latch_key(const struct contest *lock, uint64_t *ret_created)
 {

@@ -1,6 +1,6 @@
 /* forget.c: an operator lets what is known of a task be forgotten: it may be done once more. */
 #include "core/request.h"
-#include "core/task.h"
+#include "core/task/state.h"
 
 static void forget_step(struct core *core, struct request *request)
 {

@@ -6,8 +6,8 @@
  *     failed   it ended with another status
  *     lost     its worker is gone, and nobody knows how far it came
  */
-#ifndef CORE_CLAIM_H
-#define CORE_CLAIM_H
+#ifndef CORE_TASK_CLAIM
+#define CORE_TASK_CLAIM
 
 #include <stdbool.h>
 #include <stddef.h>

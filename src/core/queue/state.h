@@ -1,11 +1,11 @@
-/* queue.h: a place in a queue, as locks and tasks have one: how long it waits, and what its end means.
+/* state.h: a place in a queue, as locks and tasks have one: how long it waits, and what its end means.
  *
  * It is the first member of the part of a contest that has one. Private to src/core.
  */
-#ifndef CORE_QUEUE_H
-#define CORE_QUEUE_H
+#ifndef CORE_QUEUE_STATE
+#define CORE_QUEUE_STATE
 
-#include "core/entries.h"
+#include "core/queue/queue.h"
 #include "core/state.h"
 
 struct queue {
@@ -21,6 +21,9 @@ static inline struct queue *queue_of(const struct contest *contest)
     return contest->part;
 }
 
+/* -1: it stands already (BATON_CONFLICT). */
+int queue_stand(struct core *core, struct contest *contest, const struct queue_options *options,
+                struct baton_error *err);
 /* Read the entries under the prefix. */
 void queue_read(const struct core *core, struct contest *contest, const char *prefix);
 /* As the functions of a protocol (protocol.h). */

@@ -1,7 +1,12 @@
 /* election.c: the protocol of elections: a leadership, and nothing else. */
-#include "core/election.h"
+#include "core/election/state.h"
 
 enum { ELECTION_DECISION = WRITE_FIRST };
+
+char *election_prefix(const char *name)
+{
+    return mem_format(ELECTIONS_PREFIX "%s/", name);
+}
 
 const struct roster *election_roster(const struct contest *election)
 {
@@ -15,7 +20,7 @@ bool election_testament(const struct core *core, const struct contest *election,
 
 static void init(struct contest *election)
 {
-    char *prefix = election->name != NULL ? key_prefix(election->name) : mem_text(ELECTIONS_PREFIX);
+    char *prefix = election->name != NULL ? election_prefix(election->name) : mem_text(ELECTIONS_PREFIX);
     leadership_init(leadership_of(election), election, prefix, 0, ELECTION_DECISION);
 }
 
@@ -82,7 +87,7 @@ const struct protocol election_protocol = {
     .stands_early = true,
     .seen_first = RULE_CLAIM_AFTER_PRESENCE,
     .init = init,
-    .prefix = key_prefix,
+    .prefix = election_prefix,
     .presence_key = presence_key,
     .presence_value = presence_value,
     .read = election_read,

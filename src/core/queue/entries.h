@@ -6,11 +6,11 @@
  * there are (it holds when no exclusive one is ahead), a counted one has N. And no holder of N slots ever has more than
  * N - 1 others beside it, also where entries disagree about N: those behind it are held to its N, too.
  */
-#ifndef CORE_ENTRIES_H
-#define CORE_ENTRIES_H
+#ifndef CORE_QUEUE_ENTRIES
+#define CORE_QUEUE_ENTRIES
 
 #include "core/order.h"
-#include "core/record.h"
+#include "core/queue/entry.h"
 
 struct entries {
     struct order order; /* by age */

@@ -1,15 +1,14 @@
-/* record.h: the records of an election as JSON objects, read and written.
+/* record.h: the records of a leadership as JSON objects, read and written.
  *
  * Each object has a version, "v". A record of a newer version, or one that is not what it should be, is not used and
  * never overwritten: reading gives an error with words, and who needs the record waits for a person. Fields that this
  * version does not know are kept when a decision is rewritten.
  */
-#ifndef CORE_RECORD_H
-#define CORE_RECORD_H
+#ifndef CORE_LEADERSHIP_RECORD
+#define CORE_LEADERSHIP_RECORD
 
 #include "core/view.h"
 
-#define RECORD_VERSION 1
 #define TERMS_KEPT 16
 /* The largest term: the largest integer that every JSON reader keeps exact (RFC 8259, section 6). */
 #define TERM_MAX ((1ULL << 53) - 1)
@@ -19,16 +18,6 @@ struct candidate {
     char *id, *address, *host;
     int32_t priority;
     bool preempt;
-    int64_t since_wall_ms;
-};
-
-#define SLOTS_SHARED UINT32_MAX /* as many as there are */
-#define SLOTS_MAX 1000000
-
-/* locks/NAME/CID: a place in the queue of a lock. `slots`: how many may hold it at once, as this entry was told. */
-struct lock_entry {
-    char *id, *host;
-    uint32_t slots; /* 1: exclusive; SLOTS_SHARED */
     int64_t since_wall_ms;
 };
 
@@ -61,19 +50,16 @@ struct transfer {
 
 /* Read a value. Returns a new object (free with its _free), or NULL with err (BATON_CORRUPT, BATON_NEWER). */
 void *candidate_read(const char *value, struct baton_error *err);
-void *entry_read(const char *value, struct baton_error *err);
 void *decision_read(const char *value, struct baton_error *err);
 void *hold_read(const char *value, struct baton_error *err);
 void *transfer_read(const char *value, struct baton_error *err);
 void candidate_free(void *candidate);
-void entry_free(void *entry);
 void decision_free(void *decision);
 void hold_free(void *hold);
 void transfer_free(void *transfer);
 
 /* Write one: a value on the heap. */
 char *candidate_write(const struct candidate *candidate);
-char *entry_write(const struct lock_entry *entry);
 char *hold_write(const struct hold *hold);
 char *transfer_write(const struct transfer *transfer);
 
@@ -87,10 +73,6 @@ char *decision_next(const char *before, const char *cid, const char *id, uint64_
 static inline const struct candidate *candidate_of(const struct view_record *record)
 {
     return view_object(record, candidate_read);
-}
-static inline const struct lock_entry *entry_of(const struct view_record *record)
-{
-    return view_object(record, entry_read);
 }
 static inline const struct decision *decision_of(const struct view_record *record)
 {
@@ -119,7 +101,5 @@ char *transfer_key(const char *prefix);
     {                                                                                                                  \
         .path = "transfer", .read = transfer_read, .free = transfer_free                                               \
     }
-
-extern const struct record_kinds election_records, lock_records;
 
 #endif

@@ -11,14 +11,14 @@
 #include <string.h>
 
 #include "core/json.h"
-#include "core/task.h"
+#include "core/task/state.h"
 
 enum { TASK_CLAIM = WRITE_FIRST };
 
 int core_once(struct core *core, struct contest *contest, const struct task_options *options, struct baton_error *err)
 {
     struct task *task = task_of(contest);
-    if (core_queue(core, contest, &options->queue, err) < 0)
+    if (queue_stand(core, contest, &options->queue, err) < 0)
         return -1;
     task->queue.slots = 1;
     task->writing = (struct attempt){0};

@@ -1,5 +1,5 @@
 /* claim.c: see claim.h. */
-#include "core/claim.h"
+#include "core/task/claim.h"
 
 #include <stdlib.h>
 #include <string.h>

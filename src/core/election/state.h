@@ -1,0 +1,14 @@
+/* state.h: an election as a contest keeps it. Private to src/core. */
+#ifndef CORE_ELECTION_STATE
+#define CORE_ELECTION_STATE
+
+#include "core/election/election.h"
+#include "core/leadership/leadership.h"
+
+static inline struct leadership *leadership_of(const struct contest *election)
+{
+    assert(election->protocol == &election_protocol);
+    return election->part;
+}
+
+#endif
