@@ -7,13 +7,25 @@
 
 #include "core/state.h"
 
-void contest_wake(struct core *core, struct contest *contest, int64_t at_ms)
-{
-    if (at_ms < contest->wake_ms || contest->timer == 0)
-        timer_set(core, contest, at_ms);
-}
+/* ---- the candidacy begins, and ends ---- */
 
-/* ---- the candidacy ends ---- */
+int core_stand(struct core *core, struct contest *contest, const struct stand_options *options, struct baton_error *err)
+{
+    if (contest->name == NULL)
+        return error_set(err, BATON_INVALID, "cannot stand in every contest at once");
+    if (contest->standing)
+        return error_set(err, BATON_CONFLICT, "this client already stands in the contest '%s'", contest->name);
+    contest->standing = true;
+    contest->resigning = false;
+    contest->options = *options;
+    for (uint32_t part = 0; part < contest->tenure_count; part++)
+        contest->tenure[part].stop_ms = options->stop_ms;
+    core->standing_count++;
+    if (options->stop_ms > core->stop_max_ms)
+        core->stop_max_ms = options->stop_ms;
+    contest_mark(core, contest);
+    return 0;
+}
 
 void contest_forget_candidacy(struct contest *contest)
 {
@@ -129,15 +141,6 @@ void contest_session_over(struct core *core, struct contest *contest)
 {
     contest_mark(core, contest);
     lose(core, contest, LOSS_OF_SESSION);
-}
-
-void contest_stopped(struct core *core, struct contest *contest, uint32_t part)
-{
-    struct tenure *tenure = contest_tenure(contest, part);
-    if (contest->protocol->stopped != NULL)
-        contest->protocol->stopped(core, contest, tenure);
-    if (tenure->state == TENURE_STOPPING)
-        tenure_stopped(core, contest, tenure);
 }
 
 /* ---- presence ---- */

@@ -69,26 +69,11 @@ void core_free(struct core *core)
 
 /* ---- contests come and go ---- */
 
-/* A program that takes a lock, or stands, again and again need not ask for the view each time. */
-static struct contest *take_parked(struct core *core, enum contest_kind kind, const char *name, void *user)
-{
-    for (size_t i = 0; name != NULL && i < core->parked_count; i++) {
-        struct contest *contest = core->parked[i];
-        if (contest->protocol->kind != kind || contest->standing || strcmp(contest->name, name) != 0)
-            continue;
-        contest_unpark(core, contest, user);
-        contest->retell = true;
-        contest_mark(core, contest);
-        return contest;
-    }
-    return NULL;
-}
-
 struct contest *core_observe(struct core *core, enum contest_kind kind, const char *name, void *user,
                              struct baton_error *err)
 {
     size_t index = 0;
-    struct contest *parked = take_parked(core, kind, name, user);
+    struct contest *parked = contest_take_parked(core, kind, name, user);
     if (parked != NULL)
         return parked;
     if (core->contest_room > core->contest_count)
@@ -123,61 +108,11 @@ struct contest *core_observe(struct core *core, enum contest_kind kind, const ch
     return contest;
 }
 
-int core_stand(struct core *core, struct contest *contest, const struct stand_options *options, struct baton_error *err)
-{
-    if (contest->name == NULL)
-        return error_set(err, BATON_INVALID, "cannot stand in every contest at once");
-    if (contest->standing)
-        return error_set(err, BATON_CONFLICT, "this client already stands in the contest '%s'", contest->name);
-    contest->standing = true;
-    contest->resigning = false;
-    contest->options = *options;
-    for (uint32_t part = 0; part < contest->tenure_count; part++)
-        contest->tenure[part].stop_ms = options->stop_ms;
-    core->standing_count++;
-    if (options->stop_ms > core->stop_max_ms)
-        core->stop_max_ms = options->stop_ms;
-    contest_mark(core, contest);
-    return 0;
-}
-
 void core_forget(struct core *core, struct contest *contest)
 {
     contest->forgotten = true;
     requests_forget(core, contest);
     contest_mark(core, contest);
-}
-
-bool contest_park(struct core *core, struct contest *contest, int64_t until_ms)
-{
-    if (core->parked_count == PARKED_MAX)
-        return false;
-    core->parked[core->parked_count++] = contest;
-    contest->parked_ms = until_ms;
-    return true;
-}
-
-void contest_unpark(struct core *core, struct contest *contest, void *user)
-{
-    size_t at = 0;
-    while (core->parked[at] != contest)
-        at++;
-    core->parked[at] = core->parked[--core->parked_count];
-    contest->parked_ms = 0;
-    contest->forgotten = false;
-    contest->user = user;
-}
-
-/* A contest that nobody has any more stays, with its view, for whoever wants it next. */
-static bool park(struct core *core, struct contest *contest)
-{
-    if (contest->parked_ms == 0 && (!contest->protocol->parks || contest->name == NULL || !contest->view.ready ||
-                                    !contest_park(core, contest, core->now_ms + PARKED_MS)))
-        return false;
-    if (core->now_ms >= contest->parked_ms)
-        return false;
-    contest_wake(core, contest, contest->parked_ms);
-    return true;
 }
 
 /* A forgotten contest goes when nothing of it can come to life any more: it does not stand, what it has left is
@@ -199,30 +134,11 @@ static void contest_sweep(struct core *core, struct contest *contest)
         todo_tell(core, TELL_GONE, NULL, "%s", "")->user = contest->user;
         contest->user = NULL;
     }
-    if (park(core, contest))
+    if (contest_stays_parked(core, contest))
         return;
     if (contest->watch != 0)
         todo_add(core, ACTION_UNWATCH)->watch = contest->watch;
     contest_free(core, contest);
-}
-
-void contest_mark(struct core *core, struct contest *contest)
-{
-    if (contest->dirty)
-        return;
-    contest->dirty = true;
-    if (core->dirty_count == core->dirty_room) {
-        core->dirty_room = core->dirty_room > 0 ? 2 * core->dirty_room : 16;
-        core->dirty = mem_grow(core->dirty, core->dirty_room * sizeof(*core->dirty));
-    }
-    core->dirty[core->dirty_count++] = contest;
-}
-
-void contests_mark_all(struct core *core)
-{
-    for (size_t i = 0; i < core->contest_count; i++)
-        if (core->contests[i] != NULL)
-            contest_mark(core, core->contests[i]);
 }
 
 /* ---- the step ---- */
@@ -251,13 +167,17 @@ static void changed(struct core *core, const struct event *happened)
 
 static void written(struct core *core, const struct event *happened)
 {
-    if (ticket_owner(happened->ticket) < TICKET_REQUEST) {
-        contest_written(core, happened->ticket, happened->reply);
-        return;
-    }
-    struct request *request = request_of_ticket(core, happened->ticket);
-    if (request != NULL)
-        request_answered(core, request, happened->reply);
+    bool is_request = ticket_owner(happened->ticket) >= TICKET_REQUEST;
+    struct request *request = is_request ? request_of_ticket(core, happened->ticket) : NULL;
+    struct contest *contest = is_request ? NULL : contest_of_ticket(core, happened->ticket);
+    struct attempt *attempt = contest != NULL ? write_of_ticket(contest, happened->ticket) : NULL;
+    bool lost = request != NULL   ? request_answered(core, request, happened->reply)
+                : attempt != NULL ? attempt_answered(core, attempt, happened->reply)
+                                  : false;
+    if (lost)
+        session_over(core, happened->reply->error.text);
+    if (attempt != NULL)
+        contest_answered(core, contest, happened->reply);
 }
 
 static void take_in(struct core *core, const struct event *happened)

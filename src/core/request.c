@@ -75,14 +75,14 @@ uint32_t request_owner(const struct core *core, const struct request *request)
     return TICKET_REQUEST | (uint32_t)(request - core->requests);
 }
 
-void request_answered(struct core *core, struct request *request, const struct baton_reply *reply)
+bool request_answered(struct core *core, struct request *request, const struct baton_reply *reply)
 {
     if (reply->answer == BATON_ANSWER_REFUSED && reply->error.code != BATON_LOST) {
         request->attempt.ticket = 0;
         request_answer(core, request, reply->error.code, "%s", reply->error.text);
-        return;
+        return false;
     }
-    attempt_answered(core, &request->attempt, reply);
+    return attempt_answered(core, &request->attempt, reply);
 }
 
 /* What the engine has said of why it cannot be done; NULL: nothing. */

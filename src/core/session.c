@@ -26,12 +26,6 @@ static int64_t retry_ms(const struct core *core, uint32_t ttl_ms)
     return wait > core->options.step_ms ? wait : core->options.step_ms;
 }
 
-bool session_valid(const struct core *core)
-{
-    const struct session *session = &core->session;
-    return session->state == SESSION_VALID && core->now_ms < session->deadline_ms;
-}
-
 static bool wanted(const struct core *core)
 {
     return core->standing_count > 0 || requests_need_session(core);
@@ -58,22 +52,6 @@ void session_over(struct core *core, const char *why)
     }
     session_leave(core, id);
     todo_tell(core, TELL_SESSION_LOST, NULL, "%s", why)->session = id;
-}
-
-/* A session that is over for this client may still be there: its guard may renew it for what cannot be stopped. So it
- * is ended only when every program that was told to stop has done so; until then it is left to its ttl. */
-void session_leave(struct core *core, uint64_t id)
-{
-    for (size_t i = 0; i < core->contest_count; i++)
-        for (uint32_t part = 0; core->contests[i] != NULL && part < core->contests[i]->tenure_count; part++)
-            if (core->contests[i]->tenure[part].left_session == id)
-                return;
-    todo_add(core, ACTION_SESSION_END)->session = id;
-}
-
-void session_condemn(struct core *core)
-{
-    core->session.condemned = true;
 }
 
 void session_check(struct core *core)

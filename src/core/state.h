@@ -115,6 +115,11 @@ static inline bool rule(const struct core *core, enum core_rule rule)
     return (core->options.broken & (UINT64_C(1) << rule)) == 0;
 }
 
+static inline bool session_valid(const struct core *core)
+{
+    return core->session.state == SESSION_VALID && core->now_ms < core->session.deadline_ms;
+}
+
 /* ---- todo (update.c) ---- */
 
 struct action *todo_add(struct core *core, enum action_kind kind);
@@ -147,13 +152,14 @@ struct contest *contest_of_ticket(const struct core *core, uint64_t ticket); /* 
 /* Key and value (may be NULL) are taken over. Fills attempt->ticket. The action may be filled further. */
 struct action *todo_write(struct core *core, struct attempt *attempt, uint32_t owner, enum baton_write_kind kind,
                           char *key, char *value, uint64_t session, uint64_t if_revision);
-/* Close an attempt by its answer; how long to wait before the next. */
-void attempt_answered(struct core *core, struct attempt *attempt, const struct baton_reply *reply);
+/* Close an attempt by its answer; how long to wait before the next. true: it says that the session is over. */
+bool attempt_answered(struct core *core, struct attempt *attempt, const struct baton_reply *reply);
 /* Wake the contest when the attempt may be made again; an answer wakes it anyway. */
 void attempt_wait(struct core *core, struct contest *contest, const struct attempt *attempt);
 bool attempt_may(const struct core *core, const struct attempt *attempt);
-/* A contest's write was answered; the view has moved. */
-void contest_written(struct core *core, uint64_t ticket, const struct baton_reply *reply);
+struct attempt *write_of_ticket(struct contest *contest, uint64_t ticket); /* NULL: it was given up */
+/* One of the contest's writes was answered; the view has moved. */
+void contest_answered(struct core *core, struct contest *contest, const struct baton_reply *reply);
 void writes_seen(struct contest *contest);
 /* Nothing that would be judged by the view is under way, and the view shows what was. */
 bool writes_settled(struct contest *contest);
@@ -161,34 +167,29 @@ bool writes_settled(struct contest *contest);
 /* ---- between the files ---- */
 
 /* session.c */
-bool session_valid(const struct core *core);
 void session_event(struct core *core, const struct event *happened);
 void session_check(struct core *core); /* has the deadline passed? */
 void session_step(struct core *core);  /* open, renew or end it */
 int64_t session_wake(const struct core *core);
 void session_over(struct core *core, const char *why);
-void session_condemn(struct core *core);
-void session_leave(struct core *core, uint64_t id); /* end one that is over, unless a program has not stopped */
 
 /* contest.c */
-void contest_mark(struct core *core, struct contest *contest); /* step it in this turn */
-void contests_mark_all(struct core *core);
 void contest_step(struct core *core, struct contest *contest);
 void contest_session_over(struct core *core, struct contest *contest);
-void contest_stopped(struct core *core, struct contest *contest, uint32_t part); /* the program has */
 void contest_resign(struct core *core, struct contest *contest);
 /* It ends by itself, and this is told. */
 void contest_end(struct core *core, struct contest *contest, enum baton_code code, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
-/* wake the contest at this time, at the latest */
-void contest_wake(struct core *core, struct contest *contest, int64_t at_ms);
 void contest_forget_candidacy(struct contest *contest);
 /* Something of this client is there, or under way, that nobody would act for but this contest. */
 bool contest_is_haunted(const struct core *core, const struct contest *contest);
 const struct view_record *contest_presence(const struct contest *contest); /* its own, in the view, or NULL */
 void contest_remove_presence(struct core *core, struct contest *contest);
 
-/* core.c: nobody has it for now, until this time. false: too many are parked */
+/* parking.c */
+struct contest *contest_take_parked(struct core *core, enum contest_kind kind, const char *name, void *user);
+bool contest_stays_parked(struct core *core, struct contest *contest); /* nobody has it: does it stay? */
+/* Nobody has it for now, until this time. false: too many are parked. */
 bool contest_park(struct core *core, struct contest *contest, int64_t until_ms);
 void contest_unpark(struct core *core, struct contest *contest, void *user);
 
@@ -204,7 +205,7 @@ size_t rest_attentive(const struct core *core);           /* so many ahead do no
 
 /* request.c */
 struct request *request_of_ticket(struct core *core, uint64_t ticket);
-void request_answered(struct core *core, struct request *request, const struct baton_reply *reply);
+bool request_answered(struct core *core, struct request *request, const struct baton_reply *reply);
 void requests_step(struct core *core);
 void requests_free(struct core *core);
 int64_t requests_wake(const struct core *core);
@@ -213,6 +214,9 @@ bool requests_about(const struct core *core, const struct contest *contest);
 void requests_forget(struct core *core, const struct contest *election);
 
 /* timers.c */
+void contest_mark(struct core *core, struct contest *contest); /* step it in this turn */
+void contests_mark_all(struct core *core);
+void contest_wake(struct core *core, struct contest *contest, int64_t at_ms); /* at this time, at the latest */
 void timer_set(struct core *core, struct contest *election, int64_t wake_ms);
 void timer_remove(struct core *core, struct contest *election);
 

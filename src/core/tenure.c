@@ -30,6 +30,17 @@ bool tenure_fading(const struct core *core, const struct tenure *tenure)
     return core->now_ms + tenure->stop_ms >= core->session.deadline_ms;
 }
 
+/* A session that is over for this client may still be there: its guard may renew it for what cannot be stopped. So it
+ * is ended only when every program that was told to stop has done so; until then it is left to its ttl. */
+void session_leave(struct core *core, uint64_t id)
+{
+    for (size_t i = 0; i < core->contest_count; i++)
+        for (uint32_t part = 0; core->contests[i] != NULL && part < core->contests[i]->tenure_count; part++)
+            if (core->contests[i]->tenure[part].left_session == id)
+                return;
+    todo_add(core, ACTION_SESSION_END)->session = id;
+}
+
 /* The session may live, unless another stop is overdue. */
 static void pardon(struct core *core)
 {
@@ -79,6 +90,15 @@ void tenure_stopped(struct core *core, struct contest *contest, struct tenure *t
     contest_mark(core, contest);
 }
 
+void contest_stopped(struct core *core, struct contest *contest, uint32_t part)
+{
+    struct tenure *tenure = contest_tenure(contest, part);
+    if (contest->protocol->stopped != NULL)
+        contest->protocol->stopped(core, contest, tenure);
+    if (tenure->state == TENURE_STOPPING)
+        tenure_stopped(core, contest, tenure);
+}
+
 bool core_stop_takes(struct core *core, struct contest *contest, uint32_t part, int64_t until_ms)
 {
     struct tenure *tenure = contest_tenure(contest, part);
@@ -110,7 +130,7 @@ void tenure_wait(struct core *core, struct contest *contest, struct tenure *tenu
     /* If the program does not answer in time, the session is not renewed any more. The engine then ends it, no earlier
      * than the deadline that the program was told, and the place passes on. */
     if (rule(core, RULE_STOP_HAS_AN_END))
-        session_condemn(core);
+        core->session.condemned = true;
 }
 
 void tenure_wait_for_fading(struct core *core, struct contest *contest, const struct tenure *tenure)

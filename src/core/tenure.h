@@ -37,6 +37,8 @@ void tenure_move(struct tenure *tenure, enum tenure_state to);
 void tenure_begin(struct core *core, struct contest *contest, struct tenure *tenure, uint64_t number);
 /* The program is to stop, and has until then, but never longer than the session. */
 void tenure_stop(struct core *core, struct contest *contest, struct tenure *tenure, int64_t until_ms, const char *why);
+/* Of that part of the contest: the program answers that it has stopped. */
+void contest_stopped(struct core *core, struct contest *contest, uint32_t part);
 /* The program has: tells it so, and lets a session go, or live, that waited for it. */
 void tenure_stopped(struct core *core, struct contest *contest, struct tenure *tenure);
 /* TENURE_STOPPING: the session of a program that does not answer in its time is not renewed any more. */
@@ -48,5 +50,8 @@ bool tenure_fading(const struct core *core, const struct tenure *tenure);
 /* The session wakes every contest when the tenure that needs the longest to stop must be told; this one waits for its
  * own time. */
 void tenure_wait_for_fading(struct core *core, struct contest *contest, const struct tenure *tenure);
+
+/* End a session that is over, unless a program has not stopped what it had in it. */
+void session_leave(struct core *core, uint64_t id);
 
 #endif

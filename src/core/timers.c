@@ -1,4 +1,5 @@
-/* timers.c: which contest wants to be woken next; a binary heap, so that ten thousand idle ones cost nothing. */
+/* timers.c: which contests are stepped, and when: those that are marked in this step, the others at their time, by a
+ * binary heap, so that ten thousand idle ones cost nothing. */
 #include "core/state.h"
 
 static void place(struct core *core, size_t at, struct contest *contest)
@@ -60,4 +61,29 @@ void timer_set(struct core *core, struct contest *contest, int64_t wake_ms)
     }
     place(core, core->timer_count++, contest);
     sift_up(core, core->timer_count - 1);
+}
+
+void contest_wake(struct core *core, struct contest *contest, int64_t at_ms)
+{
+    if (at_ms < contest->wake_ms || contest->timer == 0)
+        timer_set(core, contest, at_ms);
+}
+
+void contest_mark(struct core *core, struct contest *contest)
+{
+    if (contest->dirty)
+        return;
+    contest->dirty = true;
+    if (core->dirty_count == core->dirty_room) {
+        core->dirty_room = core->dirty_room > 0 ? 2 * core->dirty_room : 16;
+        core->dirty = mem_grow(core->dirty, core->dirty_room * sizeof(*core->dirty));
+    }
+    core->dirty[core->dirty_count++] = contest;
+}
+
+void contests_mark_all(struct core *core)
+{
+    for (size_t i = 0; i < core->contest_count; i++)
+        if (core->contests[i] != NULL)
+            contest_mark(core, core->contests[i]);
 }

@@ -37,7 +37,7 @@ bool attempt_may(const struct core *core, const struct attempt *attempt)
 #define SHOW_STEPS 5
 #define REFUSED_RETRY_MS 1000
 
-void attempt_answered(struct core *core, struct attempt *attempt, const struct baton_reply *reply)
+bool attempt_answered(struct core *core, struct attempt *attempt, const struct baton_reply *reply)
 {
     attempt->ticket = 0;
     attempt->revision = 0;
@@ -46,18 +46,18 @@ void attempt_answered(struct core *core, struct attempt *attempt, const struct b
     case BATON_ANSWER_CONFLICT:
         attempt->revision = reply->revision;
         attempt->retry_ms = core->now_ms + (int64_t)SHOW_STEPS * core->options.step_ms;
-        return;
+        return false;
     case BATON_ANSWER_UNKNOWN:
         attempt->unknown = true;
         attempt->retry_ms = core->now_ms + core->options.step_ms;
-        return;
+        return false;
     case BATON_ANSWER_REFUSED:
         attempt->retry_ms = core->now_ms + REFUSED_RETRY_MS;
-        if (reply->error.code == BATON_LOST && attempt->session == core->session.id)
-            session_over(core, reply->error.text);
-        else if (reply->error.code != BATON_LOST) /* else it was an earlier session's */
+        if (reply->error.code != BATON_LOST)
             todo_tell(core, TELL_TROUBLE, NULL, "%s", reply->error.text)->code = reply->error.code;
-        return;
+        else if (attempt->session == core->session.id) /* else it was an earlier session's */
+            return true;
+        return false;
     }
     IMPOSSIBLE("answer %d", (int)reply->answer);
 }
@@ -75,7 +75,7 @@ static struct attempt *write_of(struct contest *contest, unsigned which)
 }
 
 /* A presence that is given up leaves its write to the removal: so these two are told apart by the ticket. */
-static struct attempt *write_of_ticket(struct contest *contest, uint64_t ticket)
+struct attempt *write_of_ticket(struct contest *contest, uint64_t ticket)
 {
     unsigned which = (unsigned)ticket_owner(ticket) / CONTESTS_MAX;
     struct attempt *attempt = which != WRITE_PRESENCE              ? write_of(contest, which)
@@ -100,13 +100,8 @@ void writes_seen(struct contest *contest)
         seen(attempt, &contest->view);
 }
 
-void contest_written(struct core *core, uint64_t ticket, const struct baton_reply *reply)
+void contest_answered(struct core *core, struct contest *contest, const struct baton_reply *reply)
 {
-    struct contest *contest = contest_of_ticket(core, ticket);
-    struct attempt *attempt = contest != NULL ? write_of_ticket(contest, ticket) : NULL;
-    if (attempt == NULL)
-        return;
-    attempt_answered(core, attempt, reply);
     if (contest->protocol->answered != NULL)
         contest->protocol->answered(contest, reply);
     writes_seen(contest); /* the view may have moved before the answer came */

@@ -15,7 +15,7 @@ const struct roster *election_roster(const struct contest *election)
 
 bool election_testament(const struct core *core, const struct contest *election, struct baton_write *ret)
 {
-    return election->protocol == &election_protocol && leadership_testament(core, leadership_of(election), ret);
+    return election->protocol->kind == CONTEST_ELECTION && leadership_testament(core, leadership_of(election), ret);
 }
 
 static void init(struct contest *election)

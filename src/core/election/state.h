@@ -7,7 +7,7 @@
 
 static inline struct leadership *leadership_of(const struct contest *election)
 {
-    assert(election->protocol == &election_protocol);
+    assert(election->protocol->kind == CONTEST_ELECTION);
     return election->part;
 }
 

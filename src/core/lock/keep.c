@@ -73,7 +73,7 @@ bool core_unlock(struct core *core, struct contest *lock)
 bool core_leave(struct core *core, struct contest *lock, int64_t now_ms)
 {
     int64_t until_ms = lock->released ? lock_of(lock)->kept_until_ms : now_ms + PARKED_MS;
-    if (lock->protocol != &lock_protocol || !lock->standing || (!lock->released && !lock->resigning) ||
+    if (lock->protocol->kind != CONTEST_LOCK || !lock->standing || (!lock->released && !lock->resigning) ||
         lock->tenure->state == TENURE_STOPPING || core->todo != NULL || !contest_park(core, lock, until_ms))
         return false;
     lock->forgotten = true;
@@ -87,7 +87,7 @@ static struct contest *find(const struct core *core, const char *name, bool kept
 {
     for (size_t i = 0; i < core->parked_count; i++) {
         struct contest *lock = core->parked[i];
-        if (lock->protocol == &lock_protocol && lock->standing && lock->resigning != kept &&
+        if (lock->protocol->kind == CONTEST_LOCK && lock->standing && lock->resigning != kept &&
             strcmp(lock->name, name) == 0)
             return lock;
     }
@@ -110,7 +110,7 @@ struct contest *core_queue_again(struct core *core, const char *name, const stru
     free(lock->end_text);
     lock->end_text = NULL;
     core->standing_count--;
-    (void)core_queue(core, lock, options, NULL);
+    (void)queue_stand(core, lock, options, NULL);
     return lock;
 }
 

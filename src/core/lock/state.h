@@ -15,7 +15,7 @@ struct lock {
 
 static inline struct lock *lock_of(const struct contest *lock)
 {
-    assert(lock->protocol == &lock_protocol);
+    assert(lock->protocol->kind == CONTEST_LOCK);
     return lock->part;
 }
 
