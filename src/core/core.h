@@ -1,12 +1,14 @@
 /* core.h: everything that baton decides, as a function of what happened.
  *
  * One core is one client: one session at a time, and any number of contests (elections, locks and tasks) that it stands
- * in or observes. It is pure: no clock, no I/O, no threads, no randomness of its own. Everything that happened goes in
- * by core_step, and everything to do comes out: writes, renewals, what to tell the program, and when to call again. It
- * is level-triggered: after any event each contest looks at its view and says what should be written. So a lost reply,
- * a duplicate or a reconnect needs no case of its own.
+ * in or observes. This header has what all contests have in common; election/, lock/ and task/ have what each adds.
  *
- * Not thread-safe: one thread at a time. Limits: CONTESTS_MAX, REQUESTS_MAX, and those of view.h and record.h.
+ * The core is pure: no clock, no I/O, no threads, no randomness of its own. Everything that happened goes in by
+ * core_step, and everything to do comes out: writes, renewals, what to tell the program, and when to call again. It is
+ * level-triggered: after any event each contest looks at its view and says what should be written. So a lost reply, a
+ * duplicate or a reconnect needs no case of its own.
+ *
+ * Not thread-safe: one thread at a time. Limits: CONTESTS_MAX, REQUESTS_MAX, and those of view.h and of the records.
  */
 #ifndef CORE_CORE_H
 #define CORE_CORE_H

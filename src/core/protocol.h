@@ -1,8 +1,11 @@
-/* protocol.h: what one kind of contest adds to the machinery (contest.c), which knows no kinds.
+/* protocol.h: what one kind of contest adds to the machinery, which knows no kinds. Private to src/core.
  *
- * The machinery sees that the contest is watched, that its presence comes and goes with the session, and what its
- * tenures and its writes need. It asks the protocol for everything else, by these functions. They are called within a
- * step only, except `release` and where something else is said. One that is NULL has nothing to add.
+ * The machinery watches the contest, lets its presence come and go with the session, and sees to its tenures and its
+ * writes. For everything else it calls these functions. They are called within a step, unless something else is said.
+ * One that is NULL has nothing to add.
+ *
+ * To add a protocol: a folder with this table, its records (kinds.h), and what a client does with it; its line in
+ * protocols.h; its files in meson.build. What several protocols need is a part that they hold: leadership/, queue/.
  */
 #ifndef CORE_PROTOCOL_H
 #define CORE_PROTOCOL_H
@@ -19,7 +22,7 @@ struct rest_keys;
 enum loss {
     LOSS_OF_SESSION,  /* it is over */
     LOSS_OF_PRESENCE, /* somebody has removed it */
-    LOSS_BY_TIME      /* nothing of both yet, but the session will be over before the view shows anything */
+    LOSS_BY_TIME      /* the session is about to be over, and has not been renewed */
 };
 
 struct protocol {
@@ -33,8 +36,9 @@ struct protocol {
     bool ends_late;            /* who resigns is still told how it ends, by contest_end */
     enum core_rule seen_first; /* by which it does nothing before the view shows its presence; RULE_COUNT: always */
 
+    /* The part begins, and ends. Also between two steps. */
     void (*init)(struct contest *contest);
-    void (*release)(struct contest *contest); /* what the part holds */
+    void (*release)(struct contest *contest);
 
     /* Keys and values, on the heap. */
     char *(*prefix)(const char *name);
@@ -57,15 +61,15 @@ struct protocol {
 
     /* It is resigned. */
     void (*resign)(struct core *core, struct contest *contest);
-    /* Must something be recorded yet, whatever else is over? */
+    /* Is something still to be recorded? Then the contest does not end, whatever else is over. */
     bool (*is_busy)(const struct contest *contest);
-    /* It has resigned, and nothing is had any more. false: its presence must not go yet. */
+    /* It resigns, and nothing is had any more. false: its presence must not go yet. */
     bool (*may_leave)(struct core *core, struct contest *contest);
     /* Is an end of this code told at once (TELL_OUTCOME), not only when the presence is gone? */
     bool (*tells_outcome)(enum baton_code code);
-    /* Nothing is left of it: before TELL_RESIGNED. */
+    /* Nothing of it is left. Before TELL_RESIGNED. */
     void (*over)(struct core *core, struct contest *contest);
-    /* Its next presence will be another one. Also between two steps. */
+    /* The next presence will be another one. Also between two steps. */
     void (*forget_candidacy)(struct contest *contest);
 
     /* Its writes, besides the presence, from WRITE_FIRST on without a gap; NULL: it has no such one. */
@@ -73,7 +77,7 @@ struct protocol {
     /* One of its writes was answered. */
     void (*answered)(struct contest *contest, const struct baton_reply *reply);
 
-    /* May its view rest, and until which keys change? See rest.c. Its own presence is one of them already. */
+    /* May the view rest, and until which keys change? See rest.c, which adds the key of the presence. */
     bool (*rests)(const struct core *core, const struct contest *contest, struct rest_keys *keys);
 };
 

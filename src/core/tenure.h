@@ -1,8 +1,9 @@
 /* tenure.h: something is had for a time, under a number, and given back by a stop with two sides.
  *
- * To lead an election, to hold a lock, to do a task: each is one tenure, the only part of its contest. The program is
- * told when it begins (TELL_LEAD), and when to stop and by when (TELL_STOP); it answers (EVENT_STOPPED), and only then
- * is anything written by which another one may begin. A number is never had twice by the same candidacy.
+ * To lead an election, to hold a lock, to do a task: each is one tenure, the only one of its contest. A contest may
+ * have several (contest->tenure), told apart by `part`. The program is told when it begins (TELL_LEAD), and when to
+ * stop and by when (TELL_STOP); it answers (EVENT_STOPPED), and only then is anything written by which another one may
+ * begin. A number is never had twice by the same candidacy.
  */
 #ifndef CORE_TENURE_H
 #define CORE_TENURE_H

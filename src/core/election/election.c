@@ -36,7 +36,6 @@ static char *presence_value(const struct core *core, const struct contest *elect
 
 static void election_read(struct core *core, struct contest *election)
 {
-    (void)core;
     leadership_read(leadership_of(election));
 }
 

@@ -1,6 +1,6 @@
 /* state.h: an election as a contest keeps it. Private to src/core. */
-#ifndef CORE_ELECTION_STATE
-#define CORE_ELECTION_STATE
+#ifndef CORE_ELECTION_STATE_H
+#define CORE_ELECTION_STATE_H
 
 #include "core/election/election.h"
 #include "core/leadership/leadership.h"

@@ -3,8 +3,8 @@
  * It is a part of a contest that has one: an election is nothing else. The presence of the contest is the candidacy,
  * PREFIXcandidates/CID; the decision is PREFIXleader.
  */
-#ifndef CORE_LEADERSHIP_LEADERSHIP
-#define CORE_LEADERSHIP_LEADERSHIP
+#ifndef CORE_LEADERSHIP_LEADERSHIP_H
+#define CORE_LEADERSHIP_LEADERSHIP_H
 
 #include "core/leadership/roster.h"
 #include "core/state.h"

@@ -4,8 +4,8 @@
  * never overwritten: reading gives an error with words, and who needs the record waits for a person. Fields that this
  * version does not know are kept when a decision is rewritten.
  */
-#ifndef CORE_LEADERSHIP_RECORD
-#define CORE_LEADERSHIP_RECORD
+#ifndef CORE_LEADERSHIP_RECORD_H
+#define CORE_LEADERSHIP_RECORD_H
 
 #include "core/view.h"
 

@@ -2,8 +2,8 @@
  *
  * A roster borrows from the view that it was read from, and is valid until that view moves.
  */
-#ifndef CORE_LEADERSHIP_ROSTER
-#define CORE_LEADERSHIP_ROSTER
+#ifndef CORE_LEADERSHIP_ROSTER_H
+#define CORE_LEADERSHIP_ROSTER_H
 
 #include "core/leadership/record.h"
 #include "core/order.h"

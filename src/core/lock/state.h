@@ -1,6 +1,6 @@
 /* state.h: a lock as a contest keeps it. Private to src/core. */
-#ifndef CORE_LOCK_STATE
-#define CORE_LOCK_STATE
+#ifndef CORE_LOCK_STATE_H
+#define CORE_LOCK_STATE_H
 
 #include "core/lock/lock.h"
 #include "core/queue/state.h"

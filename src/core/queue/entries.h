@@ -6,8 +6,8 @@
  * there are (it holds when no exclusive one is ahead), a counted one has N. And no holder of N slots ever has more than
  * N - 1 others beside it, also where entries disagree about N: those behind it are held to its N, too.
  */
-#ifndef CORE_QUEUE_ENTRIES
-#define CORE_QUEUE_ENTRIES
+#ifndef CORE_QUEUE_ENTRIES_H
+#define CORE_QUEUE_ENTRIES_H
 
 #include "core/order.h"
 #include "core/queue/entry.h"

@@ -2,8 +2,8 @@
  *
  * It is the first member of the part of a contest that has one. Private to src/core.
  */
-#ifndef CORE_QUEUE_STATE
-#define CORE_QUEUE_STATE
+#ifndef CORE_QUEUE_STATE_H
+#define CORE_QUEUE_STATE_H
 
 #include "core/queue/queue.h"
 #include "core/state.h"

@@ -6,8 +6,8 @@
  *     failed   it ended with another status
  *     lost     its worker is gone, and nobody knows how far it came
  */
-#ifndef CORE_TASK_CLAIM
-#define CORE_TASK_CLAIM
+#ifndef CORE_TASK_CLAIM_H
+#define CORE_TASK_CLAIM_H
 
 #include <stdbool.h>
 #include <stddef.h>

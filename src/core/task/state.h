@@ -1,6 +1,6 @@
 /* state.h: a task as a contest keeps it. Private to src/core. */
-#ifndef CORE_TASK_STATE
-#define CORE_TASK_STATE
+#ifndef CORE_TASK_STATE_H
+#define CORE_TASK_STATE_H
 
 #include "core/queue/state.h"
 #include "core/task/task.h"

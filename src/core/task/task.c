@@ -472,8 +472,6 @@ static bool task_look(struct core *core, struct contest *contest)
 
 static void task_lost(struct core *core, struct contest *contest, enum loss loss)
 {
-    (void)core;
-    (void)loss;
     abandon(contest);
 }
 
@@ -484,14 +482,12 @@ static bool task_is_busy(const struct contest *contest)
 
 static bool task_may_leave(struct core *core, struct contest *contest)
 {
-    (void)core;
     abandon(contest);
     return !task_of(contest)->ended;
 }
 
 static bool task_tells_outcome(enum baton_code code)
 {
-    (void)code;
     return true;
 }
 
