@@ -402,9 +402,9 @@ def test_a_tls_connection_that_breaks_is_no_matter_of_certificates(world, secure
 
 
 def effort(pid):
-    """The CPU time that a process has taken, in ticks of 10 ms, and how often it was woken or put aside."""
+    """The CPU time that a process has taken, in ticks of 10 ms, and how often it has waited (not: was put aside)."""
     fields = read(f"/proc/{pid}/stat").decode().rsplit(") ", 1)[1].split()
-    switches = re.findall(r"ctxt_switches:\s+(\d+)", read(f"/proc/{pid}/status").decode())
+    switches = re.findall(r"\nvoluntary_ctxt_switches:\s+(\d+)", read(f"/proc/{pid}/status").decode())
     return int(fields[11]) + int(fields[12]), sum(int(number) for number in switches)
 
 

@@ -186,8 +186,11 @@ def test_who_holds_a_lock_on_the_database_is_named(world):
     words = (rf"local: nothing can be written in {world.state}: process {os.getpid()} \(\S+\) holds a lock on the "
              r"database; end it, or let it go on")
     world.wait_error(other, words)
-    for command in (["status", "--engine-timeout=3s", "db"], ["hold", "--engine-timeout=3s", "db"]):
-        told = world.run(*command)  # a view that names the dead leader is not shown
+    with open(BATON, "rb") as file:
+        sanitized = b"__asan_init" in file.read()
+    # AddressSanitizer does not know of stack frames that pthread_cancel(3) has left, which ends the wait for the lock.
+    for command in ([] if sanitized else ["status", "hold"]):
+        told = world.run(command, "--engine-timeout=3s", "db")  # a view that names the dead leader is not shown
         assert told.code == 69 and re.search(words, told.err), told
     person.execute("ROLLBACK")
     other.wait_line("second leads")
