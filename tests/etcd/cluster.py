@@ -78,7 +78,9 @@ class Member:
         os.kill(self.process.pid, number)
 
     def freeze(self):
+        """When this returns, it stands still: until one of its threads takes the signal, the others go on."""
         self.signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self.process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
     def thaw(self):
         self.signal(signal.SIGCONT)
