@@ -36,7 +36,8 @@ struct worker {
     _Atomic int64_t waits_ms; /* since when it waits for its turn to write; 0: it does not */
     pthread_cond_t moved;     /* it has ended */
     /* the worker's own */
-    uint64_t seen; /* every watch has been told up to this revision */
+    struct job *held; /* while it may be cancelled: worker_free frees them then */
+    uint64_t seen;    /* every watch has been told up to this revision */
     bool seen_any, troubled;
     bool removed;   /* the directory was, or is another one now */
     struct ear ear; /* the bell, or the bells of some keys */
@@ -241,7 +242,9 @@ static bool do_writes(struct worker *worker, struct job *jobs)
         return false;
     struct baton_error err = {0};
     atomic_store(&worker->waits_ms, clock_now_ms());
+    worker->held = jobs;
     int begun = db_begin(worker->db, to_disk, &err);
+    worker->held = NULL;
     atomic_store(&worker->waits_ms, 0);
     if (begun < 0) {
         fail_writes(worker, jobs, BATON_ANSWER_REFUSED, &err);
@@ -473,6 +476,7 @@ static void worker_free(struct worker *worker)
     db_close(worker->db);
     if (worker->writer_fd >= 0)
         close(worker->writer_fd);
+    jobs_free(worker->held);
     jobs_free(worker->jobs.first);
     jobs_free(worker->outcomes.first);
     free(worker);
