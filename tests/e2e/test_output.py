@@ -155,7 +155,7 @@ def test_elect_ends_when_its_output_cannot_be_written(world):
 
 def run_of(instance, *options):
     return [BATON, "run", "--ttl", "2s", "--id", instance, *options, "web", "--", "sh", "-c",
-            "echo $0 runs | tee -a log; exec sleep 1000", instance]
+            "echo $0 runs >>log; echo $0 runs; exec sleep 1000", instance]
 
 
 @pytest.mark.parametrize("dies", (False, True), ids=["the instance", "its guard for a dead one"])
