@@ -35,7 +35,7 @@ struct core_options {
     uint32_t step_ms;     /* by how much candidates stagger their claims: a few round trips */
     uint32_t watchdog_ms; /* renew only while EVENT_ALIVE comes at least this often; 0: always */
     uint32_t attentive;   /* with so many ahead of it, a candidate or an entry lets its view rest; 0: ATTENTIVE */
-    uint64_t broken;      /* simulation only: a bit for each rule of rules.h that is switched off */
+    uint64_t broken;      /* in the simulation's build only: a bit for each rule of rules.h that is switched off */
 };
 
 struct core *core_new(const struct core_options *options);

@@ -1,7 +1,7 @@
 /* rules.h: the rules that carry the safety, each with a name.
  *
- * All of them always hold in production. The simulation breaks one at a time, to show that its checkers would notice:
- * a rule whose absence nobody can see is not a rule (sim --mutations).
+ * All of them always hold in a build for use (rule() in state.h). The simulation's build breaks one at a time, to show
+ * that its checkers would notice: a rule whose absence nobody can see is not a rule (sim --mutations).
  */
 #ifndef CORE_RULES_H
 #define CORE_RULES_H
