@@ -68,7 +68,7 @@ static void fill_all(const struct view *view, struct baton_status **ret, size_t 
     *ret = mem_new((*ret_count + 1) * sizeof(**ret));
     for (size_t i = 0; i < *ret_count; i++) {
         char *prefix = election_prefix(names[i].text);
-        roster_read(&roster, view, prefix);
+        roster_read(&roster, view, prefix, CANDIDATES);
         free(prefix);
         fill(&(*ret)[i], names[i].text, view, &roster);
     }

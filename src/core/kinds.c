@@ -8,12 +8,14 @@
 static bool matches(const char *kind_path, const char *path, const char **ret_cid)
 {
     size_t fixed = strlen(kind_path);
-    if (fixed == 0 || kind_path[fixed - 1] != '*')
+    char last = fixed > 0 ? kind_path[fixed - 1] : '\0';
+    if (last != '*' && last != '+')
         return strcmp(kind_path, path) == 0;
     fixed--;
     if (strncmp(kind_path, path, fixed) != 0 || path[fixed] == '\0' || strchr(path + fixed, '/') != NULL)
         return false;
-    *ret_cid = path + fixed;
+    if (last == '*')
+        *ret_cid = path + fixed;
     return true;
 }
 

@@ -11,7 +11,7 @@
 #include "core/names.h"
 
 struct record_kind {
-    const char *path;   /* "leader"; a star at its end is one level, the CID of a presence */
+    const char *path;   /* "leader"; a star at its end is one level, the CID of a presence; a plus any other level */
     bool stands_unread; /* one that cannot be read has its place in the order all the same */
     void *(*read)(const char *value, struct baton_error *err); /* a new object, or NULL with err */
     void (*free)(void *object);                                /* NULL: nothing */

@@ -40,7 +40,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct roster roster = {0};
     view_init(&view, &election_records);
     view_apply(&view, &batch);
-    roster_read(&roster, &view, "elections/e/");
+    roster_read(&roster, &view, "elections/e/", CANDIDATES);
     assert(roster.order.count <= count);
     if (roster_vacant(&roster))
         assert(roster.leader == NULL);

@@ -83,8 +83,8 @@ static void test_a_roster_that_follows_is_one_that_is_read_afresh(void **state)
         struct roster fresh = {0};
         random_batch(&story);
         followed += !story.view.reordered && story.view.troubled == 0 && story.view.move_count > 0;
-        roster_read(&story.roster, &story.view, "elections/e/");
-        roster_read(&fresh, &story.view, "elections/e/");
+        roster_read(&story.roster, &story.view, "elections/e/", CANDIDATES);
+        roster_read(&fresh, &story.view, "elections/e/", CANDIDATES);
         assert_int_equal(story.roster.order.count, fresh.order.count);
         for (size_t k = 0; k < fresh.order.count; k++)
             assert_ptr_equal(story.roster.order.records[k], fresh.order.records[k]);

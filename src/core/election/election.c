@@ -21,7 +21,7 @@ bool election_testament(const struct core *core, const struct contest *election,
 static void init(struct contest *election)
 {
     char *prefix = election->name != NULL ? election_prefix(election->name) : mem_text(ELECTIONS_PREFIX);
-    leadership_init(leadership_of(election), election, prefix, 0, ELECTION_DECISION);
+    leadership_init(leadership_of(election), election, prefix, CANDIDATES, 0, ELECTION_DECISION);
 }
 
 static char *presence_key(const struct contest *election)
@@ -46,7 +46,9 @@ static const struct baton_error *trouble(const struct contest *election)
 
 static void act(struct core *core, struct contest *election, bool present)
 {
-    leadership_act(core, leadership_of(election), present);
+    leadership_act(core, leadership_of(election));
+    if (present && leadership_leaves_nobody(leadership_of(election)))
+        contest_remove_presence(core, election);
 }
 
 static bool may_leave(struct core *core, struct contest *election)
@@ -74,7 +76,8 @@ static void release(struct contest *election)
     leadership_release(leadership_of(election));
 }
 
-static const struct record_kind kinds[] = {LEADERSHIP_RECORDS};
+static const struct record_kind kinds[] = {{.path = CANDIDATES "*", .read = candidate_read, .free = candidate_free},
+                                           LEADERSHIP_RECORDS};
 const struct record_kinds election_records = {ELECTIONS_PREFIX, kinds, COUNT_OF(kinds), name_of_path};
 
 const struct protocol election_protocol = {

@@ -280,7 +280,7 @@ static void tell_duplicate(struct core *core, struct leadership *leadership)
     leadership->duplicate_told = elder != NULL;
 }
 
-static void lead_step(struct core *core, struct leadership *leadership)
+void leadership_act(struct core *core, struct leadership *leadership)
 {
     tell_duplicate(core, leadership);
     if (tenure_of(leadership)->state == TENURE_HAD)
@@ -312,10 +312,11 @@ static void lead_step(struct core *core, struct leadership *leadership)
 
 /* ---- as its protocol calls it ---- */
 
-void leadership_init(struct leadership *leadership, struct contest *contest, char *prefix, uint32_t part,
-                     unsigned which)
+void leadership_init(struct leadership *leadership, struct contest *contest, char *prefix, const char *folder,
+                     uint32_t part, unsigned which)
 {
-    *leadership = (struct leadership){.contest = contest, .prefix = prefix, .part = part, .which = which};
+    *leadership =
+        (struct leadership){.contest = contest, .prefix = prefix, .folder = folder, .part = part, .which = which};
 }
 
 void leadership_release(struct leadership *leadership)
@@ -326,7 +327,7 @@ void leadership_release(struct leadership *leadership)
 
 char *leadership_presence_key(const struct leadership *leadership)
 {
-    return candidate_key(leadership->prefix, leadership->contest->cid);
+    return candidate_key(leadership->prefix, leadership->folder, leadership->contest->cid);
 }
 
 char *leadership_presence_value(const struct core *core, const struct leadership *leadership)
@@ -344,17 +345,14 @@ char *leadership_presence_value(const struct core *core, const struct leadership
 
 void leadership_read(struct leadership *leadership)
 {
-    roster_read(&leadership->roster, &leadership->contest->view, leadership->prefix);
+    roster_read(&leadership->roster, &leadership->contest->view, leadership->prefix, leadership->folder);
 }
 
-void leadership_act(struct core *core, struct leadership *leadership, bool present)
+bool leadership_leaves_nobody(const struct leadership *leadership)
 {
-    struct contest *contest = leadership->contest;
-    lead_step(core, leadership);
-    /* It has stopped, and nobody is there to be named: it may go. */
-    if (contest->resigning && present && tenure_of(leadership)->state == TENURE_STOPPED &&
-        roster_next(&leadership->roster, contest->cid, "") == NULL)
-        contest_remove_presence(core, contest);
+    const struct contest *contest = leadership->contest;
+    return contest->resigning && tenure_of(leadership)->state == TENURE_STOPPED &&
+           roster_next(&leadership->roster, contest->cid, "") == NULL;
 }
 
 bool leadership_may_leave(struct core *core, const struct leadership *leadership)

@@ -1,7 +1,7 @@
 /* leadership.h: who leads, below one prefix: a candidate claims, leads, stops, and hands over.
  *
  * It is a part of a contest that has one: an election is nothing else. The presence of the contest is the candidacy,
- * PREFIXcandidates/CID; the decision is PREFIXleader.
+ * PREFIX FOLDER CID ("elections/NAME/candidates/CID"); the decision is PREFIXleader.
  */
 #ifndef CORE_LEADERSHIP_LEADERSHIP_H
 #define CORE_LEADERSHIP_LEADERSHIP_H
@@ -12,6 +12,7 @@
 struct leadership {
     struct contest *contest; /* whose presence and session it is */
     char *prefix;            /* "elections/NAME/" */
+    const char *folder;      /* "candidates/": where the presences are */
     uint32_t part;           /* its tenure */
     unsigned which;          /* its write */
     struct attempt decision;
@@ -24,16 +25,18 @@ struct leadership {
     int64_t leave_ms; /* the presence is not removed before this */
 };
 
-/* `prefix` is taken over. */
-void leadership_init(struct leadership *leadership, struct contest *contest, char *prefix, uint32_t part,
-                     unsigned which);
+/* `prefix` is taken over, `folder` is constant. */
+void leadership_init(struct leadership *leadership, struct contest *contest, char *prefix, const char *folder,
+                     uint32_t part, unsigned which);
 void leadership_release(struct leadership *leadership);
 
 /* As the functions of a protocol (protocol.h) are called. */
 char *leadership_presence_key(const struct leadership *leadership);
 char *leadership_presence_value(const struct core *core, const struct leadership *leadership);
 void leadership_read(struct leadership *leadership);
-void leadership_act(struct core *core, struct leadership *leadership, bool present);
+void leadership_act(struct core *core, struct leadership *leadership);
+/* It resigns, has stopped, and nobody is there to be named: its presence may go before the decision is written. */
+bool leadership_leaves_nobody(const struct leadership *leadership);
 bool leadership_may_leave(struct core *core, const struct leadership *leadership);
 void leadership_forget_candidacy(struct leadership *leadership);
 bool leadership_rests(const struct core *core, const struct leadership *leadership, struct rest_keys *keys);

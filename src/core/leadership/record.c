@@ -229,9 +229,9 @@ char *transfer_write(const struct transfer *transfer)
     return value;
 }
 
-char *candidate_key(const char *prefix, const char *cid)
+char *candidate_key(const char *prefix, const char *folder, const char *cid)
 {
-    return mem_format("%scandidates/%s", prefix, cid);
+    return mem_format("%s%s%s", prefix, folder, cid);
 }
 
 char *decision_key(const char *prefix)

@@ -13,7 +13,7 @@
 /* The largest term: the largest integer that every JSON reader keeps exact (RFC 8259, section 6). */
 #define TERM_MAX ((1ULL << 53) - 1)
 
-/* elections/NAME/candidates/CID */
+/* elections/NAME/candidates/CID. Another protocol's presence, that is a candidate as well, begins with it. */
 struct candidate {
     char *id, *address, *host;
     int32_t priority;
@@ -72,7 +72,8 @@ char *decision_next(const char *before, const char *cid, const char *id, uint64_
 /* Of a record in a view; NULL: it cannot be read. */
 static inline const struct candidate *candidate_of(const struct view_record *record)
 {
-    return view_object(record, candidate_read);
+    assert(record->cid != NULL);
+    return record->object;
 }
 static inline const struct decision *decision_of(const struct view_record *record)
 {
@@ -88,15 +89,15 @@ static inline const struct transfer *transfer_of(const struct view_record *recor
 }
 
 /* Their keys, on the heap. */
-char *candidate_key(const char *prefix, const char *cid);
+#define CANDIDATES "candidates/" /* an election's folder of them */
+char *candidate_key(const char *prefix, const char *folder, const char *cid);
 char *decision_key(const char *prefix);
 char *hold_key(const char *prefix);
 char *transfer_key(const char *prefix);
 
-/* What a leadership has below its prefix. */
+/* What a leadership has below its prefix, besides its candidates. */
 #define LEADERSHIP_RECORDS                                                                                             \
-    {.path = "candidates/*", .read = candidate_read, .free = candidate_free},                                          \
-        {.path = "leader", .read = decision_read, .free = decision_free},                                              \
+    {.path = "leader", .read = decision_read, .free = decision_free},                                                  \
         {.path = "hold", .read = hold_read, .free = hold_free},                                                        \
     {                                                                                                                  \
         .path = "transfer", .read = transfer_read, .free = transfer_free                                               \

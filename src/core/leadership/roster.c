@@ -28,7 +28,7 @@ static const struct view_record *take(const struct view *view, char *key)
     return record;
 }
 
-void roster_read(struct roster *roster, const struct view *view, const char *prefix)
+void roster_read(struct roster *roster, const struct view *view, const char *prefix, const char *folder)
 {
     *roster = (struct roster){.order = roster->order};
     order_read(&roster->order, view, prefix, compare_candidates);
@@ -38,7 +38,7 @@ void roster_read(struct roster *roster, const struct view *view, const char *pre
     roster->decision = roster->leader_record != NULL ? decision_of(roster->leader_record) : NULL;
     /* By the key alone: a presence whose value cannot be read is a presence. */
     if (roster->decision != NULL && roster->decision->cid[0] != '\0')
-        roster->leader = take(view, candidate_key(prefix, roster->decision->cid));
+        roster->leader = take(view, candidate_key(prefix, folder, roster->decision->cid));
 }
 
 bool roster_vacant(const struct roster *roster)

@@ -17,9 +17,9 @@ struct roster {
     const struct view_record *transfer_record;
 };
 
-/* Read the election whose records are under `prefix` from the view; release it, or read into it again, from the same
- * view. */
-void roster_read(struct roster *roster, const struct view *view, const char *prefix);
+/* Read the election whose records are under `prefix`, and whose candidates are in its `folder`, from the view; release
+ * it, or read into it again, from the same view. */
+void roster_read(struct roster *roster, const struct view *view, const char *prefix, const char *folder);
 void roster_release(struct roster *roster);
 
 /* Is the place free to claim? Only when the decision can be read (or there is none), and names nobody, or somebody
