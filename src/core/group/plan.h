@@ -1,0 +1,103 @@
+/* plan.h: who should work on which shard: a function of members, shards and present owners, and of nothing else.
+ *
+ * It has no clock, no randomness, no I/O and no memory between two calls. The same members and shards give the same
+ * plan, in whatever order the members are listed (they are told apart by their ids; a shard is its place in the array).
+ * A plan that has been carried out gives itself again: nothing moves when nothing has changed.
+ *
+ * The caller must plan on a complete view only: a member that it leaves out loses its shards. When to plan, and how
+ * many moves are made at a time, is the caller's matter, too: it may carry out any part of the moves, and plan again.
+ *
+ * What it promises, in this order (`tests/unit/test_plan.c` has a test of each):
+ *   1. A shard is given only to a member that is there, has its tags, and has room (`max`); to a draining member none
+ * is given, it only keeps what nobody else may take; to a standby only what no other member may take.
+ *   2. As many shards have an owner as can have one: if need be, others move to make room.
+ *   3. A shard stays with a member that is away for as long as that one is kept; a pin is kept if rule 1 allows it.
+ *   4. Loads are level, pair by pair: for a member `a` that has a shard which `b` might take as well, and `w` the
+ * weight of the heaviest shard, (load(a) - w/2) / weight(a) <= (load(b) + w/2) / weight(b). For members of one weight
+ * that is: two of them differ by at most the heaviest shard; and for equal shards: each has n/m, rounded down or up.
+ *      (For equal shards it is Webster's method of apportionment: a member that joins or leaves moves nothing between
+ *      others, also if weights differ.)
+ *   5. Few shards move for that. For equal shards without tags exactly as few as can be. Else see docs/shards-plan.md.
+ *
+ * Time and memory grow with shards + members * sets of tags; 100,000 shards of 1,000 members take some 10 ms.
+ */
+#ifndef CORE_GROUP_PLAN_H
+#define CORE_GROUP_PLAN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "baton/error.h"
+
+#define PLAN_SHARDS_MAX 100000
+#define PLAN_MEMBERS_MAX 4096
+#define PLAN_TAG_SETS_MAX 64 /* different sets of tags that the shards of a group require */
+#define PLAN_SHARD_WEIGHT_MAX 1000000
+#define PLAN_MEMBER_WEIGHT_MAX 1000
+#define PLAN_NOBODY UINT32_MAX
+
+enum plan_state {
+    PLAN_PRESENT,
+    PLAN_STANDBY,  /* there, and works only on what no PLAN_PRESENT member may take */
+    PLAN_DRAINING, /* there, and gives away what another one may take */
+    PLAN_AWAY,     /* not there, and will return: its shards are kept back for it */
+    PLAN_LEFT,     /* not there: it has left, or will not come back (`forget`) */
+    PLAN_FAILED,   /* not there: its session is over without a word */
+};
+
+struct plan_member {
+    const char *id; /* different for each member */
+    enum plan_state state;
+    uint32_t weight; /* 1..PLAN_MEMBER_WEIGHT_MAX: of two, the one of weight 2 has twice the load */
+    uint32_t max;    /* shards that it takes at most; 0: as many as there are */
+    uint64_t tags;   /* a bit for each tag; the caller numbers the (up to 64) tags that the group's shards require */
+    uint64_t away_since; /* of PLAN_AWAY: the revision of its record under returns/ */
+};
+
+struct plan_shard {
+    bool gone; /* there is no shard of this number (any more): nobody is to have it. The other fields are not read */
+    uint32_t weight; /* 1..PLAN_SHARD_WEIGHT_MAX */
+    uint64_t tags;   /* those that its owner must have */
+    uint32_t owner;  /* the present plan's: an index in the members, or PLAN_NOBODY. A member that the plan names and
+                      * that  is not there must be listed, too, as PLAN_AWAY, PLAN_LEFT or PLAN_FAILED. */
+    uint32_t pin;    /* the member that shall have it, or PLAN_NOBODY. What an operator moves is pinned for one plan. */
+};
+
+/* Why a shard has the owner that the plan names. The words of `baton shards status`. */
+enum plan_why {
+    PLAN_STAYS,    /* it has the owner that it had (or is gone) */
+    PLAN_KEPT,     /* the same, and the owner is away */
+    PLAN_FIRST,    /* it had none */
+    PLAN_JOIN,     /* to a member that had no shard, to level the load */
+    PLAN_LEAVE,    /* its owner has left, or is away and not kept */
+    PLAN_FAILURE,  /* its owner has failed */
+    PLAN_WEIGHT,   /* to level the load between members that had shards, or its owner has more than its max */
+    PLAN_TAGS,     /* its owner has not the tags, or it makes room for one that cannot go elsewhere */
+    PLAN_OPERATOR, /* it is pinned, or makes room for one that is */
+    PLAN_DRAIN,    /* its owner is draining, or a standby that is not needed any more */
+    /* It has no owner, since ... */
+    PLAN_EMPTY, /* ... nobody is there that takes any */
+    PLAN_ALIEN, /* ... nobody that is there has the tags */
+    PLAN_FULL,  /* ... those that have the tags have no room */
+};
+
+struct plan {
+    uint32_t count;     /* as many as there were shards */
+    uint32_t *owners;   /* of each shard: an index in the members, or PLAN_NOBODY */
+    uint8_t *whys;      /* an enum plan_why of each shard */
+    uint32_t moves;     /* shards that get an owner which they did not have */
+    uint32_t unplaced;  /* shards that have no owner (PLAN_EMPTY, PLAN_ALIEN, PLAN_FULL) */
+    uint32_t kept_back; /* shards of members that are away (PLAN_KEPT): at most half of all shards. Those that went away
+                         * first (`away_since`) are kept; one whose shards would be too many is as one that has left. */
+};
+
+/* 0, or -1 with words when a number is out of its range; then `ret_plan` is untouched. plan_release frees it. */
+int plan_make(struct plan *ret_plan, const struct plan_member *members, uint32_t member_count,
+              const struct plan_shard *shards, uint32_t shard_count, struct baton_error *err);
+void plan_release(struct plan *plan);
+
+/* "join", "leave", "weight", ... as the status shows it. */
+const char *plan_why_word(enum plan_why why);
+bool plan_why_is_unplaced(enum plan_why why);
+
+#endif
