@@ -485,11 +485,12 @@ BATON_API void baton_guard_free(struct baton_guard *guard);
  * and everything that it did as the leader is over; then nobody has to claim. It changes with the candidates: take it
  * again after BATON_LEAD, BATON_CHANGED, BATON_STOP and BATON_FOLLOW. One that is old does no harm, it has no effect.
  * After BATON_STOP it is the handover that was asked for.
- * Text; "" when there is none (it does not lead, nobody is next, or it is too long). */
+ * Text; "" when there is none (it does not lead, nobody is next, it is too long, or the engine sees deaths itself, as
+ * the local engine does: then the next one claims as soon). */
 #define BATON_TESTAMENT_MAX 8192
 BATON_API void baton_testament(const struct baton_election *e, char text[BATON_TESTAMENT_MAX]);
 /* The guard's side: what baton_guard_end writes first; "" takes it back. Only for a process that is dead. 0, or -1 with
- * BATON_INVALID. */
+ * BATON_INVALID, or BATON_UNSUPPORTED (guards of this engine write none). */
 BATON_API int baton_guard_testament(struct baton_guard *guard, const char *text, struct baton_error *err);
 /* The guard's side: renew the session, when the process is dead or hangs and something of it is left that cannot be
  * ended: so the place does not pass on. 0, and *ret_deadline_ms, by when it must be renewed again; -1 with BATON_LOST

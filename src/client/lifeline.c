@@ -104,7 +104,8 @@ void testament_text(const struct baton *b, const struct baton_election *e, char 
 {
     struct baton_write write = {0};
     text[0] = '\0';
-    if (b->state != CLIENT_OPEN || e->core == NULL || e->all || !election_testament(b->core, e->core, &write))
+    if (b->ops->guard_testament == NULL || b->state != CLIENT_OPEN || e->core == NULL || e->all ||
+        !election_testament(b->core, e->core, &write))
         return;
     int length = snprintf(text, BATON_TESTAMENT_MAX, "%llu %s %s", (unsigned long long)write.if_revision, write.key,
                           write.value);
@@ -129,6 +130,10 @@ int baton_guard_testament(struct baton_guard *guard, const char *text, struct ba
 {
     unsigned long long revision;
     int key_at = 0;
+    if (guard->ops->guard_testament == NULL)
+        return text[0] == '\0' ? 0
+                               : error_set(err, BATON_UNSUPPORTED, "a guard of the engine '%s' writes no testament",
+                                           guard->ops->scheme);
     if (text[0] == '\0') {
         guard->ops->guard_testament(guard->guard, NULL);
         return 0;

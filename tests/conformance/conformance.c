@@ -9,14 +9,16 @@
 #include "base/base.h"
 #include "world.h"
 
-static const struct part *const parts[] = {&part_writes,  &part_watches, &part_model,         &part_states,
-                                           &part_resting, &part_latches, &part_sessions,      &part_guards,
-                                           &part_opening, &part_exports, &part_states_served, &part_served};
+static const struct part *const parts[] = {
+    &part_writes, &part_watches,    &part_model,   &part_states,  &part_resting,       &part_latches, &part_sessions,
+    &part_guards, &part_testaments, &part_opening, &part_exports, &part_states_served, &part_served};
 
 static bool has_what_it_needs(const char *url, const struct part *part)
 {
     if (part->needs == NEEDS_A_SERVER)
         return server_port(url) > 0;
+    if (part->needs == NEEDS_TESTAMENTS)
+        return harness_ops(url)->guard_testament != NULL;
     return part->needs == NEEDS_NOTHING || !(text_starts(url, "memory:") || text_starts(url, "example:"));
 }
 

@@ -113,14 +113,9 @@ static void test_a_guard_renews_no_session_that_was_ended(void **state)
     uint64_t session;
     uint32_t ttl_ms;
     struct baton_engine_guard *guard = guard_of_new(w, &session);
-    expect_done(put(w->a, "e/decision", "mine", 0, 0));
-    struct baton_write write = {
-        .kind = BATON_WRITE_PUT, .key = "e/decision", .value = "theirs", .if_revision = w->a->reply.revision};
-    w->a->ops->guard_testament(guard, &write);
     assert_int_equal(w->a->ops->guard_renew(guard, 5000, &ttl_ms, &err), 0);
     expect_done(renewal(w->a, session)); /* its process may live, too */
     assert_int_equal(w->a->ops->guard_end(guard, 5000, &err), 0);
-    assert_string_equal(decision_after(w, "e/1"), "theirs");
     assert_int_equal(w->a->ops->guard_renew(guard, 5000, &ttl_ms, &err), -1);
     assert_int_equal(err.code, BATON_LOST);
     w->a->ops->guard_close(guard);
@@ -131,6 +126,7 @@ static void test_a_guard_writes_the_testament_and_ends_the_session(void **state)
     struct world *w = *state;
     struct baton_error err = {0};
     uint64_t session;
+    uint32_t ttl_ms;
     struct baton_engine_guard *guard = guard_of_new(w, &session);
     expect_done(put(w->a, "e/decision", "mine", 0, 0));
     struct baton_write write = {
@@ -140,10 +136,12 @@ static void test_a_guard_writes_the_testament_and_ends_the_session(void **state)
     write.value = "theirs"; /* only the last one counts, also if it is told again */
     w->a->ops->guard_testament(guard, &write);
     w->a->ops->guard_testament(guard, &write);
-    assert_string_equal(decision_after(w, "e/1"), "mine"); /* not before the end */
+    assert_string_equal(decision_after(w, "e/1"), "mine");                   /* not before the end */
+    assert_int_equal(w->a->ops->guard_renew(guard, 5000, &ttl_ms, &err), 0); /* nor by a renewal */
+    assert_string_equal(decision_after(w, "e/2"), "mine");
     assert_int_equal(w->a->ops->guard_end(guard, 5000, &err), 0);
     wait_key(w->b, 0, "e/bound", false);
-    assert_string_equal(decision_after(w, "e/2"), "theirs");
+    assert_string_equal(decision_after(w, "e/3"), "theirs");
     expect_refused(renewal(w->a, session), BATON_LOST);
     w->a->ops->guard_close(guard);
 }
@@ -169,8 +167,13 @@ static const struct CMUnitTest tests[] = {
     T(test_a_guard_ends_the_session),
     T(test_a_guard_renews_the_session),
     T(test_a_guard_renews_no_session_that_was_ended),
+};
+
+const struct part part_guards = PART(tests, NEEDS_NOTHING);
+
+static const struct CMUnitTest tests_of_testaments[] = {
     T(test_a_guard_writes_the_testament_and_ends_the_session),
     T(test_a_testament_that_is_late_has_no_effect_and_the_session_ends),
 };
 
-const struct part part_guards = PART(tests, NEEDS_NOTHING);
+const struct part part_testaments = PART(tests_of_testaments, NEEDS_TESTAMENTS);

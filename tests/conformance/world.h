@@ -45,7 +45,7 @@ int server_port(const char *url);
 void url_with_port(const struct world *w, int port, char url[220]);
 
 /* A part of the suite. An engine that has not what it needs is not asked. */
-enum part_needs { NEEDS_NOTHING, NEEDS_OTHER_PROCESSES, NEEDS_A_SERVER };
+enum part_needs { NEEDS_NOTHING, NEEDS_OTHER_PROCESSES, NEEDS_A_SERVER, NEEDS_TESTAMENTS };
 
 struct part {
     const struct CMUnitTest *tests;
@@ -60,7 +60,8 @@ struct part {
     }
 
 extern const struct part part_writes, part_watches, part_model, part_states, part_states_served, part_resting;
-extern const struct part part_latches, part_sessions, part_guards, part_exports, part_opening, part_served;
+extern const struct part part_latches, part_sessions, part_guards, part_testaments, part_exports, part_opening;
+extern const struct part part_served;
 
 /* exports.c: `conformance guard URL TEXT FD` is another process, which ends a session that was exported to it. */
 int exports_guard(char **argv);

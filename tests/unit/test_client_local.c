@@ -188,7 +188,7 @@ static void test_a_record_that_is_nested_too_deep_is_told_and_left_alone(void **
 struct small {
     struct baton *b;
     struct baton_election *leads;
-    char testament[BATON_TESTAMENT_MAX];
+    bool read; /* who leads */
 };
 
 /* Everything that a program may call from any of its threads, however little stack that has. */
@@ -207,8 +207,10 @@ static void *call_everything(void *arg)
     struct baton_error err;
     const struct baton_task_result result = {.out = "x", .out_size = 1};
     size_t count;
-    baton_testament(small->leads, small->testament);
-    if (baton_status(small->leads, &status, &count, &err) == 0)
+    char testament[BATON_TESTAMENT_MAX];
+    baton_testament(small->leads, testament);
+    small->read = baton_status(small->leads, &status, &count, &err) == 0;
+    if (small->read)
         baton_status_free(status, count);
     if (baton_lifeline(b, &lifeline, &err) == 0 && lifeline.fd >= 0)
         close(lifeline.fd);
@@ -261,7 +263,7 @@ static void test_a_thread_with_little_stack_may_call_everything(void **state)
     assert_int_equal(pthread_create(&thread, &attributes, call_everything, &small), 0);
     pthread_join(thread, NULL);
     pthread_attr_destroy(&attributes);
-    assert_non_null(strstr(small.testament, "[[[")); /* what it does not know is kept */
+    assert_true(small.read);
     baton_close(a);
     baton_close(b);
 }

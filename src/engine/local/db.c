@@ -30,9 +30,6 @@ static const char *const sql[STATEMENTS] = {
     [BOUND] = "SELECT key, created FROM records WHERE session = ? AND session != 0",
     [BOUND_REMOVE] = "DELETE FROM records WHERE session = ? AND session != 0",
     [IN_QUEUE] = "SELECT key FROM records WHERE key >= ?1 AND key < ?2 AND created = ?3",
-    [LAST_CHANGE] = "SELECT max(rowid) FROM changes",
-    [LAST_REVISION] = "SELECT max(revision) FROM changes",
-    [VERSION] = "PRAGMA data_version",
     [CHANGES] = "SELECT revision, kind, key, value, created, session FROM changes WHERE revision > ?"
                 " ORDER BY revision, rowid",
     [SNAPSHOT] = "SELECT revision, 0, key, value, created, session FROM records WHERE key >= ?1 AND key < ?2"

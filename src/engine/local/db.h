@@ -20,9 +20,6 @@ struct db *db_open(int writer_fd, struct pulse *pulse, struct baton_error *err);
 struct db *db_open_again(int writer_fd, struct pulse *pulse, struct baton_error *err);
 /* Do ahead of time what the first write that goes to the disk would have to do. Once, when there is time. */
 void db_warm(struct db *db);
-/* Read ahead of time what db_write of this key and then db_session_end will look at; it stays in memory as long as
- * nobody writes. Must be called outside of a transaction. */
-void db_warm_end(struct db *db, uint64_t session, const char *key);
 void db_close(struct db *db);
 /* Wait for other programs that have locked the database for as long as `*hurry` is false, not for BUSY_MS only. */
 void db_wait_until(struct db *db, const _Atomic bool *hurry);

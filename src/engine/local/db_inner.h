@@ -27,9 +27,6 @@ enum statement {
     BOUND,
     BOUND_REMOVE,
     IN_QUEUE,
-    LAST_CHANGE,
-    LAST_REVISION,
-    VERSION,
     CHANGES,
     SNAPSHOT,
     BEGIN_READ,
@@ -50,7 +47,6 @@ struct db {
     bool durable;        /* the present setting of synchronous */
     bool found_wal;      /* baton.db-wal was there when it was opened */
     uint64_t revision, sessions_version, last_session;
-    int64_t warm_version;                      /* db_warm_end has read as of this one */
     bool wrote, moved_sessions, added_session; /* in this transaction */
     uint64_t changed[KEY_BELLS / 64];          /* ... the bells of what was */
     struct latch_changes latches;              /* ... */

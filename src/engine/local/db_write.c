@@ -261,45 +261,6 @@ int db_session_end(struct db *db, uint64_t session, int *ret_slot, struct baton_
     return db_run(db, SESSION_REMOVE, err) < 0 ? -1 : remove_bound(db, session, err);
 }
 
-/* It is another one when another connection has written (sqlite.org/pragma.html). 0: it cannot be read. */
-static int64_t data_version(struct db *db)
-{
-    sqlite3_stmt *statement = db_get(db, VERSION);
-    int64_t version = 0;
-    if (statement != NULL && sqlite3_step(statement) == SQLITE_ROW)
-        version = sqlite3_column_int64(statement, 0);
-    if (statement != NULL)
-        sqlite3_reset(statement);
-    return version;
-}
-
-static void look_at(struct db *db, enum statement which)
-{
-    sqlite3_stmt *statement = db_get(db, which);
-    if (statement == NULL)
-        return;
-    while (sqlite3_step(statement) == SQLITE_ROW)
-        if (which == BOUND)
-            (void)latches_taken(&db->latches, (const char *)sqlite3_column_text(statement, 0));
-    sqlite3_reset(statement);
-}
-
-void db_warm_end(struct db *db, uint64_t session, const char *key)
-{
-    int64_t version = data_version(db);
-    if (version == db->warm_version || db_read_begin(db, NULL) < 0)
-        return;
-    db->warm_version = version;
-    mem_warm_heap();
-    db_bind_text(db, GET, 1, key);
-    db_bind_number(db, SESSION_GET, 1, session);
-    db_bind_number(db, BOUND, 1, session);
-    static const enum statement touch[] = {GET, SESSION_GET, BOUND, LAST_CHANGE, LAST_REVISION};
-    for (size_t i = 0; i < COUNT_OF(touch); i++)
-        look_at(db, touch[i]);
-    db_read_end(db);
-}
-
 int db_sessions(struct db *db, uint64_t *version, struct db_session **ret, size_t *ret_count, struct baton_error *err)
 {
     if (*version == db->sessions_version)

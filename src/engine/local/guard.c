@@ -12,7 +12,6 @@
 #include "engine/local/folder.h"
 #include "engine/local/pulse.h"
 #include "engine/local/worker.h"
-#include "engine/write.h"
 
 struct baton_engine_guard {
     uint64_t session;
@@ -20,14 +19,12 @@ struct baton_engine_guard {
     struct folder folder;
     struct pulse pulse;
     struct db *db;
-    struct baton_write testament; /* no key: none */
 };
 
 void local_guard_close(struct baton_engine_guard *guard)
 {
     if (guard == NULL)
         return;
-    write_release(&guard->testament);
     db_close(guard->db);
     pulse_close(&guard->pulse);
     folder_close(&guard->folder);
@@ -66,23 +63,12 @@ fail:
     return -1;
 }
 
-void local_guard_testament(struct baton_engine_guard *guard, const struct baton_write *write)
-{
-    write_replace(&guard->testament, write);
-    if (write != NULL && pulse_look(&guard->pulse, NULL) == 0)
-        db_warm_end(guard->db, guard->session, write->key);
-}
-
-/* The testament and the end, in one transaction. */
-static int write_store(struct baton_engine_guard *guard, struct baton_error *err)
+static int write_end(struct baton_engine_guard *guard, struct baton_error *err)
 {
     int slot;
-    struct baton_reply reply;
-    bool durable = guard->testament.key != NULL && !guard->testament.may_be_lost;
-    if (db_begin(guard->db, durable, err) < 0)
+    if (db_begin(guard->db, false, err) < 0)
         return -1;
-    if ((guard->testament.key != NULL && db_write(guard->db, &guard->testament, &reply, err) < 0) ||
-        db_session_end(guard->db, guard->session, &slot, err) < 0) {
+    if (db_session_end(guard->db, guard->session, &slot, err) < 0) {
         db_rollback(guard->db);
         return -1;
     }
@@ -92,7 +78,7 @@ static int write_store(struct baton_engine_guard *guard, struct baton_error *err
 int local_guard_end(struct baton_engine_guard *guard, uint32_t timeout_ms, struct baton_error *err)
 {
     bool whole = pulse_look(&guard->pulse, err) == 0;
-    int result = whole ? write_store(guard, err) : -1;
+    int result = whole ? write_end(guard, err) : -1;
     /* Even if the disk is full: nobody holds it any more, so whoever can write may end it. */
     if (whole)
         pulse_end(&guard->pulse, guard->slot, guard->session);

@@ -9,6 +9,5 @@ int local_guard_end(struct baton_engine_guard *guard, uint32_t timeout_ms, struc
 void local_guard_close(struct baton_engine_guard *guard);
 int local_guard_renew(struct baton_engine_guard *guard, uint32_t timeout_ms, uint32_t *ret_ttl_ms,
                       struct baton_error *err);
-void local_guard_testament(struct baton_engine_guard *guard, const struct baton_write *write);
 
 #endif

@@ -638,6 +638,5 @@ const struct baton_engine_ops engine_local = {
     .guard_open = local_guard_open,
     .guard_end = local_guard_end,
     .guard_close = local_guard_close,
-    .guard_testament = local_guard_testament,
     .guard_renew = local_guard_renew,
 };
