@@ -1,9 +1,10 @@
-"""bench/writes.py: how many records change for one takeover, with many candidates.
+"""bench/writes.py: one takeover among many processes: how long it takes, and how many records change for it.
 
-Starts `baton run` many times on one election, kills the leader's supervisor again and again, starts it anew, and reads
-the namespace's revision from the state directory: it grows by one for each write that changes records. A takeover is:
-the testament, by which the dead one's guard names the next leader; the end of its session, with which its presence
-vanishes; and the presence of the one that was started in its place.
+Starts `baton run` many times on one election, kills the leader's supervisor again and again, and starts it anew when
+the next one leads and all stand again. Prints the median and the 99th percentile of the takeovers (from the SIGKILL to
+the first line of the next leader's command), and the writes of each: the namespace's revision, which is read from the
+state directory, grows by one for each write that changes records. They are: the end of the dead one's session, with
+which its presence vanishes; the claim of the next one; the presence of the one that was started in its place.
 """
 
 import argparse
@@ -16,6 +17,8 @@ import subprocess
 import sys
 import tempfile
 import time
+
+from stopwatch import now, percentile, watch_closely
 
 LIMIT_S = 60
 
@@ -34,28 +37,38 @@ class Run:
         selector.register(self.process.stdout, selectors.EVENT_READ, self)
 
     def kill(self, selector):
+        """Returns when."""
         selector.unregister(self.process.stdout)
+        killed = now()
         self.process.kill()
+        return killed
+
+    def bury(self):
         self.process.wait()
         self.process.stdout.close()
 
 
 def wait_for_leader(selector, term):
+    """Returns who leads now, its term, and when that was seen."""
     end = time.monotonic() + LIMIT_S
     while time.monotonic() < end:
         for key, _ in selector.select(end - time.monotonic()):
+            at = now()
             line = os.read(key.fd, 100)
             if re.fullmatch(rb"\d+\n", line) and int(line) > term:
-                return key.data, int(line)
+                return key.data, int(line), at
     raise SystemExit("writes: nobody leads")
 
 
-def wait_for_candidates(options, folder, count):
-    """Wait until so many stand, by the command that follows the changes."""
-    watch = subprocess.Popen([options.baton, "status", "--json", "--url", f"local:{folder}/state", "bench"],
-                             stdout=subprocess.PIPE, text=True)
-    told = watch.communicate(timeout=LIMIT_S)[0]
-    return told.count('"id"') == count
+def wait_for_candidates(options, folder):
+    end = time.monotonic() + LIMIT_S
+    while time.monotonic() < end:
+        told = subprocess.run([options.baton, "status", "--json", "--url", f"local:{folder}/state", "bench"],
+                              stdout=subprocess.PIPE, text=True, timeout=LIMIT_S, check=False).stdout
+        if told.count('"id"') == options.candidates:
+            return
+        time.sleep(0.05)
+    raise SystemExit("writes: not all candidates stand")
 
 
 def main():
@@ -63,30 +76,30 @@ def main():
     parser.add_argument("--baton", default="build/baton")
     parser.add_argument("--candidates", type=int, default=100)
     parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("--settle", type=float, default=0.1, help="seconds in which all only stand")
     options = parser.parse_args()
+    watch_closely()
     selector = selectors.DefaultSelector()
-    runs = []
+    runs, times = [], []
     with tempfile.TemporaryDirectory(prefix="baton-bench-") as folder:
         try:
             runs = [Run(options, folder, selector) for _ in range(options.candidates)]
-            leader, term = wait_for_leader(selector, 0)
-            end = time.monotonic() + LIMIT_S
-            while not wait_for_candidates(options, folder, options.candidates):
-                if time.monotonic() > end:
-                    raise SystemExit("writes: not all candidates stand")
+            leader, term, _ = wait_for_leader(selector, 0)
+            wait_for_candidates(options, folder)
             before = revision(folder)
             for _ in range(options.kills):
-                leader.kill(selector)
-                runs.remove(leader)
+                time.sleep(options.settle)
+                dead, killed = leader, leader.kill(selector)
+                leader, term, at = wait_for_leader(selector, term)
+                times.append((at - killed) * 1000)
+                dead.bury()
+                runs.remove(dead)
                 runs.append(Run(options, folder, selector))
-                leader, term = wait_for_leader(selector, term)
-            end = time.monotonic() + LIMIT_S
-            while not wait_for_candidates(options, folder, options.candidates):
-                if time.monotonic() > end:
-                    raise SystemExit("writes: not all candidates stand")
+                wait_for_candidates(options, folder)
             writes = (revision(folder) - before) / options.kills
-            print(f"{options.kills} takeovers among {options.candidates} candidates: {writes:.2f} writes each "
-                  f"(bound: 3)")
+            print(f"{options.kills} takeovers among {options.candidates} candidates: "
+                  f"p50 {percentile(times, 0.5):.2f} ms, p99 {percentile(times, 0.99):.2f} ms; "
+                  f"{writes:.2f} writes each (bound: 3)")
         finally:
             for run in runs:
                 try:
