@@ -118,6 +118,7 @@ class Chaos:
         self.instances = [Instance(number, self) for number in range(options.instances + 1)]
         self.instances[-1].away = True  # until it joins
         self.deck, self.counts = [], {}
+        self.removed = []  # when a place was taken away by hand: see checker.py
         with sqlite3.connect(os.path.join(folder, "resource.db")) as resource:
             resource.execute("pragma journal_mode = wal")
             resource.execute("create table rows (id integer primary key, term integer, instance text)")
@@ -226,11 +227,13 @@ class Chaos:
     def revoke(self):
         leases = self.cluster.leases()
         if leases:
+            self.removed.append(now_ns())
             self.cluster.ctl("lease", "revoke", self.rng.choice(leases), check=False)
 
     def delete_keys(self):
         keys = self.cluster.ctl("get", "--prefix", "--keys-only", "chaos/elections/chaos/candidates/").split()
         if keys:
+            self.removed.append(now_ns())
             self.cluster.ctl("del", self.rng.choice(keys))
 
     def compact(self):
@@ -320,7 +323,7 @@ def main():
                 wrong.append(str(error))
             finally:
                 chaos.close()
-            wrong += checker.check(folder)
+            wrong += checker.check(folder, chaos.removed)
             terms = len({life.term for life in checker.lives(folder)})
             print(f"chaos: seed {options.seed}, {options.members} member(s) of etcd, {sum(chaos.counts.values())} "
                   f"faults, {terms} terms{'' if why is None else f', no network cuts ({why})'}: "
