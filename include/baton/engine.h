@@ -129,8 +129,8 @@ struct baton_engine_ops {
     void (*guard_close)(struct baton_engine_guard *guard);
     /* What guard_end writes before it ends the session (NULL: nothing any more); copied. A conflict, or a refusal, does
      * not keep the session from its end. Best in one with it; else before it. NULL in the table: guards write none, and
-     * the next one claims when it sees the end. (An engine that sees deaths itself gains little by a testament: on local
-     * it made a takeover 3 % shorter.) */
+     * the next one claims when it sees the end. (An engine that sees deaths itself gains little by a testament: on
+     * local it made a takeover 3 % shorter.) */
     void (*guard_testament)(struct baton_engine_guard *guard, const struct baton_write *write);
     /* Renew the session for a process that is dead or hangs, because something of it is left that cannot be ended. As
      * session_renew: 0, and it lasts for *ret_ttl_ms from the call on, at least; -1 with BATON_LOST: it is over; -1

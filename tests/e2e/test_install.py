@@ -10,6 +10,8 @@ from conftest import TOP
 
 BUILD = os.path.join(TOP, "build")
 
+HEADERS = sorted(os.listdir(os.path.join(TOP, "include", "baton")))
+
 PROGRAM = r"""
 #include <stdio.h>
 #include <string.h>
@@ -68,7 +70,7 @@ def test_everything_is_there(place):
     assert len(pages) >= 14
     expected = pages | {
         "bin/baton", f"{lib}/libbaton.so", f"{lib}/libbaton.so.0", f"{lib}/pkgconfig/libbaton.pc",
-        "include/baton/baton.h", "include/baton/engine.h", "include/baton/error.h", "include/baton/records.h",
+        *(f"include/baton/{name}" for name in HEADERS),
         f"{lib}/baton/libbaton-etcd.so", f"{lib}/baton/baton-guard",
         f"{lib}/baton/baton-fence-sqlite.so", f"{lib}/baton/baton-fence-postgresql.so",
         "share/baton/fence/postgresql.sql",
@@ -83,8 +85,10 @@ def test_the_library_shows_its_public_names_only(place):
     told = subprocess.run(["nm", "-D", "--defined-only", f"{libdir(place)}/libbaton.so"], capture_output=True,
                           text=True, check=True)
     names = {line.split()[2].split("@")[0] for line in told.stdout.splitlines() if line.split()[1] != "A"}
-    with open(os.path.join(TOP, "include", "baton", "baton.h"), encoding="utf-8") as file:
-        public = set(re.findall(r"BATON_API [^;{]*?\b(baton_\w+)\(", file.read()))
+    public = set()
+    for header in HEADERS:
+        with open(os.path.join(TOP, "include", "baton", header), encoding="utf-8") as file:
+            public |= set(re.findall(r"BATON_API [^;{]*?\b(baton_\w+)\(", file.read()))
     assert len(public) > 25
     assert names == public | {"baton_code_name"}
 
@@ -123,9 +127,14 @@ def test_a_program_is_built_with_pkg_config_and_leads(place, world, compiler):
     assert told.code == 0 and told.lines[-1] == "program leads", told
 
 
-def test_the_header_is_also_one_for_c_plus_plus(place, world):
-    told = world.run_command(["clang++", "-fsyntax-only", "-Wall", "-Wextra", "-Werror", f"-I{place}/include", "-x",
-                              "c++", f"{place}/include/baton/baton.h"])
+@pytest.mark.parametrize("compiler", [["gcc", "-std=gnu99"], ["clang++", "-std=c++11"]], ids=["c", "c++"])
+@pytest.mark.parametrize("header", HEADERS)
+def test_a_header_needs_no_other_one_before_it(place, world, header, compiler):
+    source = f"{world.folder}/alone.{'c' if compiler[0] == 'gcc' else 'cpp'}"
+    with open(source, "w", encoding="utf-8") as file:
+        file.write(f"#include <baton/{header}>\n#include <baton/{header}>\n")
+    told = world.run_command([*compiler, "-fsyntax-only", "-Wall", "-Wextra", "-Wpedantic", "-Werror",
+                              f"-I{place}/include", source])
     assert told.code == 0, told
 
 
