@@ -5,6 +5,7 @@
 
 #include "base/base.h"
 #include "checkers.h"
+#include "kind.h"
 #include "world.h"
 
 enum fault {
@@ -15,16 +16,18 @@ enum fault {
     FAULT_BREAK,      /* the connection of a view breaks */
     FAULT_RESTART,    /* the engine restarts */
     FAULT_COMPACT,    /* the engine forgets its history */
-    FAULT_TRANSFER,   /* an operator asks for a handover */
-    FAULT_HOLD,       /* an operator holds the election */
-    FAULT_RESIGN,     /* a candidate resigns, and stands again */
-    FAULT_DELETE,     /* an operator deletes a decision that names nobody */
-    FAULT_POWER,      /* the power is lost: all nodes and the engine are on one machine */
-    FAULT_REMOVE,     /* an operator removes the entry of a holder */
+    FAULT_OWN_0,      /* of the kind's own */
+    FAULT_OWN_1,
+    FAULT_RESIGN, /* a candidate resigns, and stands again */
+    FAULT_OWN_2,
+    FAULT_POWER,  /* the power is lost: all nodes and the engine are on one machine */
+    FAULT_REMOVE, /* an operator removes the presence that is there for the longest time */
     FAULT_KINDS
 };
 
-static int random_node(struct world *world)
+static const enum fault own_faults[OWN_FAULTS_MAX] = {FAULT_OWN_0, FAULT_OWN_1, FAULT_OWN_2};
+
+int world_any_node(struct world *world)
 {
     return (int)rng_range(&world->rng, 0, world->node_count - 1);
 }
@@ -60,39 +63,6 @@ static void crash_node(struct world *world, int n)
     world_plan(world, world->now_us + rng_range(&world->rng, 1000, 20 * SECOND_US), HAPPEN_START)->node = n;
 }
 
-static void operator_asks(struct world *world, int n, enum fault fault)
-{
-    struct sim_node *node = &world->nodes[n];
-    if (!node->up || node->paused_until_us > world->now_us)
-        return;
-    int64_t until_ms = node_clock_ms(world, node) + rng_range(&world->rng, 500, 20000);
-    const char *to = rng_chance(&world->rng, 600) ? world->nodes[random_node(world)].id : NULL;
-    world_note(world, "operator at n%d: %s", n, fault == FAULT_HOLD ? "hold" : "transfer");
-    if (fault == FAULT_TRANSFER) {
-        core_transfer(node->core, node->election, ++world->order, to, until_ms);
-    } else {
-        core_hold(node->core, node->election, ++world->order, "maintenance", until_ms);
-        world_plan(world, world->now_us + rng_range(&world->rng, SECOND_US, 30 * SECOND_US), HAPPEN_RELEASE);
-    }
-    node_step(world, n, &(struct event){.kind = EVENT_TICK});
-}
-
-/* As an operator with the engine's own tool would: by compare-and-set, and only when nobody is named. */
-static void delete_decision(struct world *world)
-{
-    const struct baton_record *record = store_get(world->engine.store, "elections/" ELECTION "/leader");
-    if (record == NULL ||
-        (world_keeps(world, WORLD_DELETE_ONLY_NOBODY) && strstr(record->value, "\"cid\":\"\"") == NULL))
-        return;
-    world_note(world, "operator deletes the decision at %llu", (unsigned long long)record->revision);
-    struct baton_write write = {
-        .kind = BATON_WRITE_REMOVE, .key = "elections/" ELECTION "/leader", .if_revision = record->revision};
-    struct baton_reply reply;
-    store_write(world->engine.store, &write, &reply);
-    check_stored(world, &write);
-    engine_stored(world);
-}
-
 static void lose_power(struct world *world)
 {
     world_note(world, "the power is lost");
@@ -103,27 +73,16 @@ static void lose_power(struct world *world)
     engine_lose_power(world);
 }
 
-/* Without force: not what is being done. */
-static void forget_task(struct world *world, int n)
-{
-    struct sim_node *node = &world->nodes[n];
-    if (!node->up || node->paused_until_us > world->now_us)
-        return;
-    int64_t until_ms = node_clock_ms(world, node) + rng_range(&world->rng, 500, 20000);
-    world_note(world, "operator at n%d: forget t%u%s", n, node->task, world->tidy ? " if it has expired" : "");
-    core_forget_task(node->core, node->election, ++world->order, world->tidy ? FORGET_EXPIRED : FORGET_IDLE, until_ms);
-    node_step(world, n, &(struct event){.kind = EVENT_TICK});
-}
-
-static void remove_holder(struct world *world)
+static void remove_presence(struct world *world)
 {
     struct baton_batch batch;
     const struct baton_record *first = NULL;
     struct baton_reply reply;
-    if (!store_read(world->engine.store, "locks/" ELECTION "/", 0, 0, &batch))
+    if (!store_read(world->engine.store, world->config.kind->root, 0, 0, &batch))
         return;
     for (size_t i = 0; i < batch.count; i++)
-        if (first == NULL || batch.changes[i].record.created < first->created)
+        if (strstr(batch.changes[i].record.key, world->config.kind->presences) != NULL &&
+            (first == NULL || batch.changes[i].record.created < first->created))
             first = &batch.changes[i].record;
     if (first == NULL)
         return;
@@ -139,17 +98,24 @@ static void remove_holder(struct world *world)
 static void release_hold(struct world *world)
 {
     struct baton_write write = {
-        .kind = BATON_WRITE_REMOVE, .key = "elections/" ELECTION "/hold", .if_revision = BATON_REVISION_ANY};
+        .kind = BATON_WRITE_REMOVE, .key = "elections/" SIM_NAME "/hold", .if_revision = BATON_REVISION_ANY};
     struct baton_reply reply;
     world_note(world, "operator releases the hold");
     store_write(world->engine.store, &write, &reply);
     engine_stored(world);
 }
 
+void world_mend_hold(struct world *world)
+{
+    release_hold(world);
+    /* A request for a hold may still be on its way: for up to 20 s. */
+    world_plan(world, world->now_us + 21 * SECOND_US, HAPPEN_RELEASE);
+}
+
 static void one_fault(struct world *world, enum fault fault)
 {
     struct rng *rng = &world->rng;
-    int n = random_node(world);
+    int n = world_any_node(world);
     world->result->faults++;
     switch (fault) {
     case FAULT_PAUSE:
@@ -177,27 +143,26 @@ static void one_fault(struct world *world, enum fault fault)
     case FAULT_COMPACT:
         store_compact(world->engine.store);
         return;
-    case FAULT_TRANSFER:
-    case FAULT_HOLD:
-        operator_asks(world, n, fault);
+    case FAULT_OWN_0:
+        world->config.kind->fault[0](world, n);
+        return;
+    case FAULT_OWN_1:
+        world->config.kind->fault[1](world, n);
         return;
     case FAULT_RESIGN: {
         struct sim_node *node = &world->nodes[n];
         if (node->up && node->paused_until_us <= world->now_us && node->standing)
-            node_step(world, n, &(struct event){.kind = EVENT_RESIGN, .contest = node->election});
+            node_step(world, n, &(struct event){.kind = EVENT_RESIGN, .contest = node->contest});
         return;
     }
-    case FAULT_DELETE:
-        if (world->config.kind == SIM_TASK)
-            forget_task(world, n);
-        else
-            delete_decision(world);
+    case FAULT_OWN_2:
+        world->config.kind->fault[2](world, n);
         return;
     case FAULT_POWER:
         lose_power(world);
         return;
     case FAULT_REMOVE:
-        remove_holder(world);
+        remove_presence(world);
         return;
     case FAULT_KINDS:
         break;
@@ -235,9 +200,8 @@ static void mend(struct world *world)
         if (!node->up)
             world_plan(world, world->now_us, HAPPEN_START)->node = n;
     }
-    release_hold(world);
-    /* A request for a hold may still be on its way: for up to 20 s. */
-    world_plan(world, world->now_us + 21 * SECOND_US, HAPPEN_RELEASE);
+    if (world->config.kind->mend != NULL)
+        world->config.kind->mend(world);
 }
 
 static void phase(struct world *world)
@@ -248,9 +212,13 @@ static void phase(struct world *world)
         length_us = 120 * SECOND_US;
         world_note(world, "---- faults end");
         mend(world);
-        check_quiet_begins(world);
+        quiet_begins(world);
+        if (world->config.kind->check_quiet_begins != NULL)
+            world->config.kind->check_quiet_begins(world);
     } else {
-        check_quiet_ends(world);
+        if (quiet_since_us(world) != NEVER_MS && world->config.kind->check_quiet_ends != NULL)
+            world->config.kind->check_quiet_ends(world);
+        quiet_ends(world);
         world->faulty = true;
         world->loss = (int)rng_range(&world->rng, 0, 1) * (int)rng_range(&world->rng, 1, 150);
         length_us = rng_range(&world->rng, 60, 240) * SECOND_US;
@@ -266,11 +234,11 @@ void faults_init(struct world *world)
     for (int i = 0; i < FAULT_REMOVE; i++)
         world->weights[i] = rng_chance(&world->rng, 350) ? 0 : (int)rng_range(&world->rng, 1, 10);
     world->weights[FAULT_REMOVE] = world_keeps(world, WORLD_ENTRY_IS_ITS_OWNERS) ? 0 : 5;
-    if (world->config.kind != SIM_ELECTION)
-        world->weights[FAULT_TRANSFER] = world->weights[FAULT_HOLD] = 0;
-    if (world->config.kind == SIM_LOCK)
-        world->weights[FAULT_DELETE] = 0;
-    world->tidy = world->config.kind == SIM_TASK && rng_chance(&world->rng, 500);
+    for (int i = 0; i < OWN_FAULTS_MAX; i++)
+        if (world->config.kind->fault[i] == NULL)
+            world->weights[own_faults[i]] = 0;
+    if (world->config.kind->weighed != NULL)
+        world->config.kind->weighed(world);
     world->weights[FAULT_PAUSE]++; /* never none at all */
     if (world->weights[FAULT_POWER] > 2)
         world->weights[FAULT_POWER] = 2;

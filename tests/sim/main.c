@@ -3,10 +3,9 @@
  *     sim --seeds 1-2000            2,000 runs; stops at the first failure and says how to replay it
  *     sim --seed 17 --trace         one run, with everything that happens
  *     sim --seconds 60 --seeds 1-   new seeds until the time is over
- *     sim --locks ...               worlds in which the nodes want a lock instead
- *     sim --tasks ...               ... or task after task to be done once
- *     sim --mutations               each rule of core/rules.h, and of the world around, is broken in turn, and must be
- *                                   caught
+ *     sim --locks ...               worlds of another kind (kind.h): the nodes want a lock; --kinds names all kinds
+ *     sim --mutations               each rule of core/rules.h, of the world around, and of the kinds is broken in turn,
+ *                                   and must be caught
  */
 #include <getopt.h>
 #include <jansson.h>
@@ -18,7 +17,7 @@
 
 #include "base/base.h"
 #include "build.h"
-#include "world.h"
+#include "kind.h"
 
 struct options {
     uint64_t first, last;
@@ -26,7 +25,7 @@ struct options {
     double seconds; /* stop beginning new seeds after this; 0: no limit */
     uint64_t broken;
     uint32_t broken_around;
-    enum sim_kind kind;
+    const struct world_kind *kind;
     bool wild, trace, mutations, hash;
 };
 
@@ -37,18 +36,74 @@ struct totals {
     bool failed;
 };
 
-static const struct {
-    const char *option, *text;
-} kinds[] = {[SIM_ELECTION] = {"", ""}, [SIM_LOCK] = {" --locks", ", a lock"}, [SIM_TASK] = {" --tasks", ", tasks"}};
+#define KIND(name) &name##_world,
+static const struct world_kind *const kinds[] = {WORLD_KINDS(KIND)};
+#undef KIND
 
-static const struct {
-    const char *name, *text;
-} rules[] = {
+/* ---- rules: the core's, then the world's, then each kind's own ---- */
+
+static const struct sim_rule common_rules[] = {
 #define RULE_NAME(name, text) {#name, text},
     CORE_RULES(RULE_NAME) WORLD_RULES(RULE_NAME)
 #undef RULE_NAME
 };
-#define RULES (RULE_COUNT + WORLD_RULE_COUNT) /* the core's, then the world's */
+#define COMMON_RULES (RULE_COUNT + WORLD_RULE_COUNT)
+
+/* Of this rule: the kind whose own it is, and its number there. NULL: it is nobody's own, or there is none. */
+static const struct world_kind *owner_of(unsigned rule, unsigned *ret_own)
+{
+    unsigned left = rule - COMMON_RULES;
+    for (size_t i = 0; rule >= COMMON_RULES && i < COUNT_OF(kinds); i++) {
+        *ret_own = left;
+        if (left < kinds[i]->own_rule_count)
+            return kinds[i];
+        left -= kinds[i]->own_rule_count;
+    }
+    return NULL;
+}
+
+/* NULL: there is none of this number. */
+static const struct sim_rule *rule_of(unsigned rule)
+{
+    unsigned own;
+    const struct world_kind *kind = owner_of(rule, &own);
+    return rule < COMMON_RULES ? &common_rules[rule] : kind != NULL ? &kind->own_rules[own] : NULL;
+}
+
+/* In worlds of which kind a rule is looked for. */
+static const struct world_kind *kind_of_rule(unsigned rule)
+{
+    unsigned own;
+    const struct world_kind *owner = owner_of(rule, &own);
+    for (size_t i = 0; owner == NULL && i < COUNT_OF(kinds); i++)
+        if (rule < RULE_COUNT ? kinds[i]->last_rule > 0 && rule >= kinds[i]->first_rule && rule <= kinds[i]->last_rule
+                              : (kinds[i]->world_rules >> (rule - RULE_COUNT) & 1) != 0)
+            return kinds[i];
+    return owner != NULL ? owner : kinds[0];
+}
+
+static void break_rule(uint64_t *broken, uint32_t *broken_around, unsigned rule)
+{
+    unsigned own;
+    if (owner_of(rule, &own) != NULL)
+        *broken |= UINT64_C(1) << (RULE_COUNT + own);
+    else if (rule < RULE_COUNT)
+        *broken |= UINT64_C(1) << rule;
+    else
+        *broken_around |= 1U << (rule - RULE_COUNT);
+}
+
+static bool is_broken(const struct options *options, unsigned rule)
+{
+    unsigned own;
+    const struct world_kind *owner = owner_of(rule, &own);
+    if (owner != NULL)
+        return owner == options->kind && (options->broken >> (RULE_COUNT + own) & 1) != 0;
+    return rule < RULE_COUNT ? (options->broken >> rule & 1) != 0
+                             : (options->broken_around >> (rule - RULE_COUNT) & 1) != 0;
+}
+
+/* ---- runs ---- */
 
 static double now_s(void)
 {
@@ -69,30 +124,16 @@ static struct sim_config config_of(const struct options *options, uint64_t seed)
                                .trace = options->trace ? stdout : NULL};
 }
 
-static void break_rule(uint64_t *broken, uint32_t *broken_around, unsigned rule)
-{
-    if (rule < RULE_COUNT)
-        *broken |= UINT64_C(1) << rule;
-    else
-        *broken_around |= 1U << (rule - RULE_COUNT);
-}
-
-static bool is_broken(const struct options *options, unsigned rule)
-{
-    return rule < RULE_COUNT ? (options->broken >> rule & 1) != 0
-                             : (options->broken_around >> (rule - RULE_COUNT) & 1) != 0;
-}
-
 static void print_replay(const char *program, const struct options *options, uint64_t seed)
 {
     printf("  build:  baton %s, %s, %s\n  replay: %s --seed %llu --minutes %d", BATON_VERSION, BUILD_COMMIT,
            __VERSION__, program, (unsigned long long)seed, options->minutes);
     if (options->nodes > 0)
         printf(" --nodes %d", options->nodes);
-    for (unsigned i = 0; i < RULES; i++)
+    for (unsigned i = 0; rule_of(i) != NULL; i++)
         if (is_broken(options, i))
-            printf(" --break %s", rules[i].name);
-    printf("%s%s --trace\n", kinds[options->kind].option, options->wild ? " --wild" : "");
+            printf(" --break %s", rule_of(i)->name);
+    printf(" --%s%s --trace\n", options->kind->option, options->wild ? " --wild" : "");
 }
 
 /* Every `jobs`-th seed, beginning at the `job`-th. */
@@ -156,8 +197,8 @@ static int run_jobs(const char *program, const struct options *options)
     double took = now_s() - begin;
     printf("%llu seeds from %llu, %d minutes each%s%s: %.1f simulated hours in %.1f s on %d cores, "
            "%.1f hours a second and core; %llu steps, %llu decisions, %llu faults: %s\n",
-           (unsigned long long)sum.runs, (unsigned long long)options->first, options->minutes,
-           kinds[options->kind].text, options->wild ? ", clocks beyond the bound" : "", sum.hours, took, options->jobs,
+           (unsigned long long)sum.runs, (unsigned long long)options->first, options->minutes, options->kind->text,
+           options->wild ? ", clocks beyond the bound" : "", sum.hours, took, options->jobs,
            sum.hours / took / options->jobs, (unsigned long long)sum.steps, (unsigned long long)sum.terms,
            (unsigned long long)sum.faults,
            sum.failed               ? "FAILED"
@@ -169,14 +210,6 @@ static int run_jobs(const char *program, const struct options *options)
 /* ---- mutations ---- */
 
 #define MUTATION_SEEDS 300 /* every broken rule must be found within this many */
-
-/* Rules of locks are looked for in worlds with locks, those of tasks in worlds with tasks. */
-static enum sim_kind kind_of_rule(unsigned rule)
-{
-    if ((rule >= RULE_HOLD_BY_VIEW && rule <= RULE_GHOST_IS_REMOVED) || rule >= RULE_COUNT + WORLD_ENTRY_IS_ITS_OWNERS)
-        return SIM_LOCK;
-    return rule >= RULE_TASK_CLAIM_AT_HEAD && rule < RULE_COUNT ? SIM_TASK : SIM_ELECTION;
-}
 
 static bool mutation_found(const struct options *options, unsigned rule, struct sim_result *ret, uint64_t *ret_seed)
 {
@@ -197,13 +230,17 @@ static bool mutation_found(const struct options *options, unsigned rule, struct 
 static int run_mutations(const struct options *options)
 {
     int missed = 0;
-    printf("1..%d\n", RULES);
-    for (unsigned rule = 0; rule < RULES; rule++) {
+    unsigned count = 0;
+    while (rule_of(count) != NULL)
+        count++;
+    printf("1..%u\n", count);
+    for (unsigned rule = 0; rule < count; rule++) {
         struct sim_result result;
         uint64_t seed;
         bool found = mutation_found(options, rule, &result, &seed);
         missed += !found;
-        printf("%s %u - without \"%s\" (%s)", found ? "ok" : "not ok", rule + 1, rules[rule].text, rules[rule].name);
+        printf("%s %u - without \"%s\" (%s)", found ? "ok" : "not ok", rule + 1, rule_of(rule)->text,
+               rule_of(rule)->name);
         if (found)
             printf(" # seed %llu: %s\n", (unsigned long long)seed, result.failure);
         else
@@ -217,12 +254,13 @@ static int run_mutations(const struct options *options)
 
 static unsigned rule_number(const char *name)
 {
-    for (unsigned i = 0; i < RULES; i++)
-        if (strcmp(rules[i].name, name) == 0)
+    const struct sim_rule *rule;
+    for (unsigned i = 0; (rule = rule_of(i)) != NULL; i++)
+        if (strcmp(rule->name, name) == 0)
             return i;
     fprintf(stderr, "sim: no rule '%s'; these can be broken:\n", name);
-    for (unsigned i = 0; i < RULES; i++)
-        fprintf(stderr, "  %-26s %s\n", rules[i].name, rules[i].text);
+    for (unsigned i = 0; (rule = rule_of(i)) != NULL; i++)
+        fprintf(stderr, "  %-26s %s\n", rule->name, rule->text);
     exit(64);
 }
 
@@ -237,21 +275,24 @@ static void parse_seeds(const char *text, struct options *options)
 
 static void parse(int argc, char **argv, struct options *options)
 {
-    enum { SEEDS = 256, MINUTES, NODES, JOBS, SECONDS, BREAK, LOCKS, TASKS, WILD, TRACE, MUTATIONS, HASH };
-    static const struct option longs[] = {{"seeds", required_argument, NULL, SEEDS},
-                                          {"seed", required_argument, NULL, SEEDS},
-                                          {"minutes", required_argument, NULL, MINUTES},
-                                          {"nodes", required_argument, NULL, NODES},
-                                          {"jobs", required_argument, NULL, JOBS},
-                                          {"seconds", required_argument, NULL, SECONDS},
-                                          {"break", required_argument, NULL, BREAK},
-                                          {"locks", no_argument, NULL, LOCKS},
-                                          {"tasks", no_argument, NULL, TASKS},
-                                          {"wild", no_argument, NULL, WILD},
-                                          {"trace", no_argument, NULL, TRACE},
-                                          {"mutations", no_argument, NULL, MUTATIONS},
-                                          {"hash", no_argument, NULL, HASH},
-                                          {NULL, 0, NULL, 0}};
+    enum { SEEDS = 256, MINUTES, NODES, JOBS, SECONDS, BREAK, WILD, TRACE, MUTATIONS, HASH, KINDS, KIND_FIRST };
+    static const struct option common[] = {{"seeds", required_argument, NULL, SEEDS},
+                                           {"seed", required_argument, NULL, SEEDS},
+                                           {"minutes", required_argument, NULL, MINUTES},
+                                           {"nodes", required_argument, NULL, NODES},
+                                           {"jobs", required_argument, NULL, JOBS},
+                                           {"seconds", required_argument, NULL, SECONDS},
+                                           {"break", required_argument, NULL, BREAK},
+                                           {"wild", no_argument, NULL, WILD},
+                                           {"trace", no_argument, NULL, TRACE},
+                                           {"mutations", no_argument, NULL, MUTATIONS},
+                                           {"hash", no_argument, NULL, HASH},
+                                           {"kinds", no_argument, NULL, KINDS}};
+    struct option longs[COUNT_OF(common) + COUNT_OF(kinds) + 1] = {{0}};
+    size_t count = COUNT_OF(common);
+    memcpy(longs, common, sizeof(common));
+    for (size_t i = 0; i < COUNT_OF(kinds); i++)
+        longs[count++] = (struct option){kinds[i]->option, no_argument, NULL, KIND_FIRST + (int)i};
     int option;
     while ((option = getopt_long(argc, argv, "", longs, NULL)) != -1) {
         switch (option) {
@@ -273,12 +314,6 @@ static void parse(int argc, char **argv, struct options *options)
         case BREAK:
             break_rule(&options->broken, &options->broken_around, rule_number(optarg));
             break;
-        case LOCKS:
-            options->kind = SIM_LOCK;
-            break;
-        case TASKS:
-            options->kind = SIM_TASK;
-            break;
         case WILD:
             options->wild = true;
             break;
@@ -291,8 +326,14 @@ static void parse(int argc, char **argv, struct options *options)
         case HASH:
             options->hash = true;
             break;
+        case KINDS:
+            for (size_t i = 0; i < COUNT_OF(kinds); i++)
+                printf("--%s\n", kinds[i]->option);
+            exit(0);
         default:
-            exit(64);
+            if (option < KIND_FIRST)
+                exit(64);
+            options->kind = kinds[option - KIND_FIRST];
         }
     }
     if (options->minutes < 1 || options->nodes > NODES_MAX || options->jobs < 1) {
@@ -303,7 +344,7 @@ static void parse(int argc, char **argv, struct options *options)
 
 int main(int argc, char **argv)
 {
-    struct options options = {.first = 1, .last = 100, .minutes = 10, .jobs = 1};
+    struct options options = {.first = 1, .last = 100, .minutes = 10, .jobs = 1, .kind = kinds[0]};
     parse(argc, argv, &options);
     json_object_seed(1);
     setvbuf(stdout, NULL, _IOLBF, 0);

@@ -6,6 +6,7 @@
 
 #include "base/base.h"
 #include "checkers.h"
+#include "kind.h"
 #include "world.h"
 
 static int64_t engine_clock_ms(const struct world *world)
@@ -248,7 +249,7 @@ static void tear(struct world *world, int n, int w, struct batch_copy *copy)
     size_t kept = 0;
     for (size_t i = 0; i < copy->batch.count; i++) {
         struct baton_change *change = &copy->changes[i];
-        if (change->kind == BATON_CHANGE_PUT && strstr(change->record.key, "/candidates/") != NULL) {
+        if (change->kind == BATON_CHANGE_PUT && strstr(change->record.key, world->config.kind->presences) != NULL) {
             free((char *)change->record.key);
             free((char *)change->record.value);
         } else {
@@ -395,7 +396,8 @@ static void apply_write(struct world *world, struct happening *request, struct b
         /* What may be lost is on the disk only when something else is, or by chance. */
         if (request->write.session == 0 && (!request->write.may_be_lost || rng_chance(&world->rng, 100)))
             store_sync(world->engine.store);
-        check_stored(world, &request->write);
+        if (world->config.kind->check_stored != NULL)
+            world->config.kind->check_stored(world, &request->write);
         engine_stored(world);
     }
 }

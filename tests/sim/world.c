@@ -7,6 +7,7 @@
 
 #include "base/base.h"
 #include "checkers.h"
+#include "kind.h"
 
 /* ---- what happened, as text and as a number ---- */
 
@@ -147,7 +148,7 @@ static void happening_free(struct happening *happening)
 
 static bool to_a_node(enum happening_kind kind)
 {
-    return kind <= HAPPEN_UNLOCK;
+    return kind <= HAPPEN_THROUGH;
 }
 
 static void happen(struct world *world, struct happening *happening)
@@ -173,7 +174,7 @@ static void happen(struct world *world, struct happening *happening)
     }
     happening_free(happening);
     world->result->steps++;
-    check_instant(world);
+    world->config.kind->check_instant(world);
 }
 
 static void world_init(struct world *world)
@@ -188,7 +189,6 @@ static void world_init(struct world *world)
         store_break_latches(world->engine.store);
     world->engine.clock_ppm = rng_range(rng, -ppm, ppm);
     world->checkers = checkers_new();
-    world->task_checkers = task_checkers_new();
     uint32_t ttl_ms = (uint32_t)rng_range(rng, 2, 12) * 1000;
     for (int n = 0; n < world->node_count; n++) {
         struct sim_node *node = &world->nodes[n];
@@ -201,16 +201,13 @@ static void world_init(struct world *world)
         node->options.preempt = rng_chance(rng, 100);
         node->options.attentive = rng_chance(rng, 100);
         node->attentive = (uint32_t)rng_range(rng, 1, 3);
+        node->idle_us = 5 * SECOND_US;
         update_init(&node->todo);
         struct happening *start = world_plan(world, rng_range(rng, 0, 3 * SECOND_US), HAPPEN_START);
         start->node = n;
     }
-    if (world->config.kind == SIM_LOCK)
-        world->lock_kind = (enum lock_kind)rng_range(rng, 0, LOCK_KINDS - 1);
-    /* A lock may be wanted by all, or mostly by one of them, again and again. */
-    bool crowded = world->config.kind != SIM_LOCK || rng_chance(rng, 400);
-    for (int n = 0; n < world->node_count; n++)
-        world->nodes[n].idle_us = (crowded ? 5 : n == 0 ? 1 : 60) * SECOND_US;
+    if (world->config.kind->begin != NULL)
+        world->config.kind->begin(world);
     faults_init(world);
 }
 
@@ -230,7 +227,8 @@ static void world_release(struct world *world)
     }
     store_free(world->engine.store);
     checkers_free(world->checkers);
-    task_checkers_free(world->task_checkers);
+    if (world->config.kind->end != NULL)
+        world->config.kind->end(world);
 }
 
 void sim_run(const struct sim_config *config, struct sim_result *ret)

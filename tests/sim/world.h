@@ -12,14 +12,13 @@
 #include <stdio.h>
 
 #include "core/election/election.h"
-#include "core/lock/lock.h"
-#include "core/task/task.h"
+#include "core/queue/queue.h"
 #include "engine/memory/store.h"
 #include "engine/rest.h"
 
 #define NODES_MAX 7
 #define SECOND_US 1000000LL
-#define ELECTION "sim"
+#define SIM_NAME "sim"                /* of the contest that all nodes want, unless its kind has a name for each */
 #define SLOW_STOP_US (12 * SECOND_US) /* a stop that takes longer than was allowed, and says so */
 #define SLOW_STOP_SAYS_MS 3000        /* ... for so long at once */
 
@@ -41,19 +40,15 @@ enum world_rule {
 
 /* ---- what a run is made of; all of it follows from the seed ---- */
 
-enum sim_kind {
-    SIM_ELECTION, /* the nodes want to lead */
-    SIM_LOCK,     /* ... a lock */
-    SIM_TASK      /* ... task after task to be done, once each */
-};
+struct world_kind; /* kind.h */
 
 struct sim_config {
     uint64_t seed;
     int minutes;            /* simulated */
     int nodes;              /* 0: 3 to 7, by the seed */
-    uint64_t broken;        /* rules of the core that are switched off */
+    uint64_t broken;        /* rules of the core that are switched off; from RULE_COUNT on, the kind's own */
     uint32_t broken_around; /* rules of the world around it that are switched off: enum world_rule */
-    enum sim_kind kind;
+    const struct world_kind *kind;
     bool wild;   /* clock rates beyond the bound: only F and T must hold */
     FILE *trace; /* a readable trace, or NULL */
 };
@@ -102,7 +97,7 @@ enum happening_kind {
     HAPPEN_TAKES,     /* to a node: the program says that its stop takes longer */
     HAPPEN_START,     /* to a node: its process starts */
     HAPPEN_STAND,     /* to a node: the program stands again */
-    HAPPEN_UNLOCK,    /* to a node: the program has done what it held the lock for, or the task */
+    HAPPEN_THROUGH,   /* to a node: the program has done what it wanted */
     HAPPEN_REQUEST,   /* to the engine: a request arrives */
     HAPPEN_SEND_VIEW, /* to the engine: it sends a watch what is new */
     HAPPEN_EXPIRE,    /* to the engine: it looks for sessions that are over */
@@ -157,8 +152,8 @@ enum program_state { PROGRAM_IDLE, PROGRAM_WORKING, PROGRAM_STOPPING };
 
 struct sim_node {
     struct core *core;
-    struct contest *election; /* or the lock that it wants, or the task */
-    struct contest *keeper;   /* with locks and tasks: a lock of its own, so that its session outlives an attempt */
+    struct contest *contest; /* what it wants */
+    struct contest *keeper;  /* a lock of its own, so that its session outlives an attempt; or NULL */
     struct update todo;
     unsigned incarnation;
     bool up, standing;
@@ -187,15 +182,8 @@ struct sim_node {
     int64_t cut_until_us;   /* the network to the engine is cut */
     bool away;              /* ... and the core was told so */
     int64_t idle_us;        /* between two candidacies, or attempts: at most */
-    uint32_t slots;         /* of its present attempt at a lock */
-    int64_t waits_since_us; /* ... NEVER_MS: it does not wait */
-    unsigned task;          /* the number of its present task */
-    bool task_wanted;       /* ... was, so the next one is next */
-    bool task_again;        /* ... and whether it allows that it is begun again */
+    int64_t waits_since_us; /* by its kind; NEVER_MS: it does not wait */
 };
-
-/* What the nodes of a world say about the lock. */
-enum lock_kind { LOCK_EXCLUSIVE, LOCK_COUNTED, LOCK_SHARED, LOCK_DISAGREED, LOCK_KINDS };
 
 struct sim_session {
     uint64_t id;
@@ -212,7 +200,6 @@ struct sim_engine {
 };
 
 struct checkers;
-struct task_checkers;
 
 struct world {
     struct sim_config config;
@@ -225,17 +212,13 @@ struct world {
     struct sim_node nodes[NODES_MAX];
     struct sim_engine engine;
     struct checkers *checkers;
-    struct task_checkers *task_checkers;
+    void *part; /* its kind's own */
     struct sim_result *result;
     bool faulty; /* a phase with faults */
     int64_t phase_end_us;
     unsigned boot;   /* how often the power was lost */
     int weights[16]; /* of each fault, by the seed */
     int loss;        /* per mille of messages, in a faulty phase */
-    bool held;
-    enum lock_kind lock_kind;
-    unsigned task_count; /* that were wanted so far */
-    bool tidy;           /* operators forget only what has expired */
 };
 
 /* world.c */
@@ -253,31 +236,20 @@ void node_start(struct world *world, int n);
 void node_crash(struct world *world, int n);
 void node_happen(struct world *world, struct happening *happening);
 void node_step(struct world *world, int n, struct event *event);
+/* To happen to this process of the node. */
+struct happening *node_plan(struct world *world, int n, int64_t at_us, enum happening_kind kind);
+/* What the core has told the program. */
+void node_told(struct world *world, int n, const struct action *tell);
+/* Its program works, and is through after a while, unless it is stopped before: HAPPEN_THROUGH. */
+void node_works(struct world *world, int n, uint64_t number);
+/* Its program may give the handle back, and take another one. */
+void node_renews_handle(struct world *world, int n);
 /* The engine tells that it cannot be asked; BATON_OK: that it can again. */
 void node_trouble(struct world *world, int n, enum baton_code code);
 /* It waits in a queue for some time only. */
 void node_waits(struct world *world, int n, struct queue_options *options);
 void node_forget_testament(struct sim_node *node);
 bool node_active(const struct world *world, const struct sim_node *node); /* the program works as a leader, now */
-
-/* tasks.c: a node wants its next task */
-struct task_policy {
-    uint32_t retries;
-    bool again;      /* what everybody says */
-    bool mixed;      /* some say this, some that */
-    int64_t keep_ms; /* how long its end is known; 0: for ever */
-};
-struct task_policy task_policy(const struct world *world, unsigned task);
-struct contest *task_observe(struct world *world, int n);
-int task_enter(struct world *world, int n, struct baton_error *err);
-void task_finish(struct world *world, int n); /* its program has ended its work */
-
-/* keeping.c: a node releases a lock and takes it back without a write */
-void node_finds_latch(struct world *world, int n); /* after TELL_LEAD */
-bool node_keeps(struct world *world, int n);       /* its program has stopped. false: it is to be told to the core */
-void node_leaves(struct world *world, int n);      /* the program gives its handle back, and takes another one */
-/* It wants a lock that it has left, and holds it (*ret_token), or stands in its queue (0). false: in some other way. */
-bool node_goes_on(struct world *world, int n, const struct queue_options *options, uint64_t *ret_token);
 
 /* network.c: the engine and the way to it */
 void network_send(struct world *world, int n, const struct action *action);
@@ -294,5 +266,9 @@ void engine_lose_power(struct world *world);
 /* faults.c */
 void faults_init(struct world *world);
 void faults_happen(struct world *world, struct happening *happening);
+int world_any_node(struct world *world);
+/* For kinds with operators who hold: an operator releases the hold, at once and once more. (Also where nobody can hold:
+ * so a seed of them stays the same run.) */
+void world_mend_hold(struct world *world);
 
 #endif

@@ -1,5 +1,15 @@
-/* task_checkers.c: what must be true of tasks: see checkers.h. They read the records and what the nodes are told, and
- * share no code with the core. */
+/* checkers.c: what must be true of tasks. They read the records and what the nodes are told, and share no code with the
+ * core.
+ *
+ *   X  no two workers at one task at one instant
+ *   O  at most once: a task is begun again only after a recorded failure that may be taken up again, or where both
+ *      workers allow it; and each claim is begun at most once
+ *   R  one result: what is done stays so, each claim ends as its own worker says or is lost, and everybody is told the
+ *      same
+ *   T  tokens of a task only grow
+ *   L  once faults end, each task is settled within a stated bound
+ *   Q  without a fault no task is lost
+ */
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,6 +17,7 @@
 
 #include "base/base.h"
 #include "checkers.h"
+#include "task/task.h"
 
 /* How long a worker may take, with its stop; and how often a task may be begun before it is settled. */
 #define WORK_US (6 * SECOND_US)
@@ -28,30 +39,14 @@ struct seen_task {
     uint64_t token;             /* of the last worker */
 };
 
-struct task_checkers {
-    struct seen_task *tasks;
-    unsigned count;
-};
-
-struct task_checkers *task_checkers_new(void)
-{
-    return mem_new(sizeof(struct task_checkers));
-}
-
-void task_checkers_free(struct task_checkers *checkers)
-{
-    free(checkers->tasks);
-    free(checkers);
-}
-
 static struct seen_task *seen(struct world *world, unsigned task)
 {
-    struct task_checkers *checkers = world->task_checkers;
-    while (checkers->count <= task) {
-        checkers->tasks = mem_grow(checkers->tasks, (checkers->count + 1) * sizeof(*checkers->tasks));
-        checkers->tasks[checkers->count++] = (struct seen_task){0};
+    struct task_part *part = task_part(world);
+    while (part->seen_count <= task) {
+        part->seen = mem_grow(part->seen, (part->seen_count + 1) * sizeof(*part->seen));
+        part->seen[part->seen_count++] = (struct seen_task){0};
     }
-    return &checkers->tasks[task];
+    return &part->seen[task];
 }
 
 static bool is(const struct task_record *record, const char *state)
@@ -121,11 +116,11 @@ static const char *end_follows(const struct world *world, const struct seen_task
 static void check_worker_gone(struct world *world, unsigned number)
 {
     for (int n = 0; n < world->node_count; n++)
-        if (world->nodes[n].task == number && node_active(world, &world->nodes[n]))
+        if (task_part(world)->nodes[n].task == number && node_active(world, &world->nodes[n]))
             world_fail(world, "X: t%u is forgotten while n%d works on it", number, n);
 }
 
-void check_task_stored(struct world *world, const struct baton_write *write)
+void task_check_stored(struct world *world, const struct baton_write *write)
 {
     unsigned number;
     char rest[8] = "";
@@ -136,7 +131,7 @@ void check_task_stored(struct world *world, const struct baton_write *write)
     if (write->kind == BATON_WRITE_REMOVE) {
         if (is(&task->record, "running") && task->begun && !world->config.wild)
             check_worker_gone(world, number);
-        if (world->tidy && !expired(world, &task->record))
+        if (task_part(world)->tidy && !expired(world, &task->record))
             world_fail(world, "R: t%u, %s, is forgotten before its time is over", number, task->record.state);
         world_note(world, "t%u is forgotten", number);
         task->record = (struct task_record){0};
@@ -162,47 +157,49 @@ void check_task_stored(struct world *world, const struct baton_write *write)
 
 /* ---- what the nodes are told ---- */
 
-void check_task_begins(struct world *world, int n, uint64_t token)
+void task_check_begins(struct world *world, int n, uint64_t token)
 {
     const struct sim_node *node = &world->nodes[n];
-    struct seen_task *task = seen(world, node->task);
-    bool own = strcmp(task->record.cid, contest_cid(node->election)) == 0;
-    world_note(world, "n%d begins t%u with token %llu", n, node->task, (unsigned long long)token);
+    struct seen_task *task = seen(world, task_part(world)->nodes[n].task);
+    bool own = strcmp(task->record.cid, contest_cid(node->contest)) == 0;
+    world_note(world, "n%d begins t%u with token %llu", n, task_part(world)->nodes[n].task, (unsigned long long)token);
     if (token <= task->token && !world->config.wild)
-        world_fail(world, "T: n%d begins t%u with token %llu after token %llu", n, node->task,
+        world_fail(world, "T: n%d begins t%u with token %llu after token %llu", n, task_part(world)->nodes[n].task,
                    (unsigned long long)token, (unsigned long long)task->token);
     /* Its claim may have been ended by somebody else meanwhile; what must not be is one that it never had, or began. */
     if (own && task->begun)
-        world_fail(world, "O: n%d begins t%u twice with one claim", n, node->task);
+        world_fail(world, "O: n%d begins t%u twice with one claim", n, task_part(world)->nodes[n].task);
     if (own && !is(&task->record, "running") && !is(&task->record, "lost"))
-        world_fail(world, "O: n%d begins t%u, which is %s", n, node->task, task->record.state);
+        world_fail(world, "O: n%d begins t%u, which is %s", n, task_part(world)->nodes[n].task, task->record.state);
     if (!own && !task->record.again)
-        world_fail(world, "O: n%d begins t%u without a claim", n, node->task);
+        world_fail(world, "O: n%d begins t%u without a claim", n, task_part(world)->nodes[n].task);
     task->begun = task->begun || own;
     task->token = token;
 }
 
-void check_outcome(struct world *world, int n, enum baton_code code)
+void task_check_outcome(struct world *world, int n, enum baton_code code)
 {
     struct sim_node *node = &world->nodes[n];
-    struct seen_task *task = seen(world, node->task);
-    struct task_policy policy = task_policy(world, node->task);
+    struct seen_task *task = seen(world, task_part(world)->nodes[n].task);
+    struct task_policy policy = task_policy(world, task_part(world)->nodes[n].task);
     node->waits_since_us = NEVER_MS;
     if (code != BATON_OK || policy.mixed || task->forgotten)
         return;
     if (!is(&task->record, "done") && !is(&task->record, "failed") && !is(&task->record, "lost"))
-        world_fail(world, "R: n%d is told that t%u is settled, which is %s", n, node->task, task->record.state);
+        world_fail(world, "R: n%d is told that t%u is settled, which is %s", n, task_part(world)->nodes[n].task,
+                   task->record.state);
     if (task->told && (strcmp(task->outcome.state, task->record.state) != 0 ||
                        strcmp(task->outcome.cid, task->record.cid) != 0 || task->outcome.status != task->record.status))
-        world_fail(world, "R: n%d is told that t%u is %s by %s; before, it was %s by %s", n, node->task,
-                   task->record.state, task->record.cid, task->outcome.state, task->outcome.cid);
+        world_fail(world, "R: n%d is told that t%u is %s by %s; before, it was %s by %s", n,
+                   task_part(world)->nodes[n].task, task->record.state, task->record.cid, task->outcome.state,
+                   task->outcome.cid);
     task->told = true;
     task->outcome = task->record;
 }
 
 /* ---- X and L: at every instant ---- */
 
-void check_tasks(struct world *world)
+void task_check_instant(struct world *world)
 {
     if (world->config.wild)
         return;
@@ -213,10 +210,11 @@ void check_tasks(struct world *world)
             continue;
         int64_t since_us = node->waits_since_us > quiet_since_us(world) ? node->waits_since_us : quiet_since_us(world);
         if (since_us != NEVER_MS && world->now_us - since_us > limit_us)
-            world_fail(world, "L: t%u is not settled for n%d after %.0f s without faults", node->task, n,
-                       (double)(world->now_us - since_us) / 1e6);
+            world_fail(world, "L: t%u is not settled for n%d after %.0f s without faults",
+                       task_part(world)->nodes[n].task, n, (double)(world->now_us - since_us) / 1e6);
         for (int k = n + 1; k < world->node_count; k++)
-            if (node->task == world->nodes[k].task && node_active(world, node) && node_active(world, &world->nodes[k]))
-                world_fail(world, "X: n%d and n%d work on t%u at the same time", n, k, node->task);
+            if (task_part(world)->nodes[n].task == task_part(world)->nodes[k].task && node_active(world, node) &&
+                node_active(world, &world->nodes[k]))
+                world_fail(world, "X: n%d and n%d work on t%u at the same time", n, k, task_part(world)->nodes[n].task);
     }
 }

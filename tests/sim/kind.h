@@ -1,0 +1,89 @@
+/* kind.h: a kind of world: what its nodes want, what goes wrong in it besides what goes wrong everywhere, and what must
+ * be true of it. A table of functions, as src/core/protocol.h is one of what is simulated.
+ *
+ * Every world has nodes, each of which is the production core, a program and its supervisor (node.c); an engine and a
+ * network (network.c); faults that come and go (faults.c); and checkers that know no kinds (checkers.c). The rest is
+ * the kind's: one contest is wanted by each node at a time (node->contest), under some name, again and again.
+ *
+ * To add a kind: a folder here with this table (nodes.c; checkers.c, which shares no code with the core; meson.build),
+ * its name in WORLD_KINDS, and in the list in meson.build. Then `sim --OPTION` runs it, `sim --mutations` breaks its
+ * rules in turn, and the tests and `make soak` run its seeds. What it does must follow from world->rng alone. In worlds
+ * of other kinds nothing of it happens: their hash (sim --hash) stays the same.
+ *
+ * A function that is NULL has nothing to add, unless something else is said.
+ */
+#ifndef SIM_KIND_H
+#define SIM_KIND_H
+
+#include "world.h"
+
+#define OWN_FAULTS_MAX 3
+
+/* The kinds of worlds there are; the first is the one that is run when none is asked for. */
+#define WORLD_KINDS(KIND) KIND(election) KIND(lock) KIND(task)
+
+struct sim_rule {
+    const char *name, *text;
+};
+
+struct world_kind {
+    const char *option; /* of sim's command line: "locks" */
+    const char *text;   /* in the summary of a run: ", a lock" */
+
+    /* Which rules are looked for in worlds of this kind (sim --mutations); those that no kind names, in the first one.
+     * Of core/rules.h, the first and the last of them; of WORLD_RULES, a bit for each; and the protocol's own, which
+     * are numbered from RULE_COUNT on, in the order of this list. */
+    enum core_rule first_rule, last_rule; /* both 0: none */
+    uint32_t world_rules;
+    const struct sim_rule *own_rules;
+    unsigned own_rule_count;
+
+    const char *root;      /* where the records of SIM_NAME are: "locks/sim/" */
+    const char *presences; /* a part of the key of each presence, and of no other record: "/candidates/" */
+    bool keeps_session;    /* each node holds a lock of its own besides, so that its session outlives an attempt */
+
+    /* The nodes are there, and nothing has happened: what the seed decides for this kind; world->part, on the heap. */
+    void (*begin)(struct world *world);
+    void (*end)(struct world *world); /* frees world->part; NULL: there is none */
+
+    /* ---- what the nodes do ---- */
+
+    /* Never NULL: its process has started: what does it want? core_observe. */
+    struct contest *(*observe)(struct world *world, int n);
+    /* Never NULL: it stands in node->contest, by core_stand or the like. -1 with err: that is a failure of the run. */
+    int (*want)(struct world *world, int n, struct baton_error *err);
+    /* It was told TELL_LEAD with this number. The program works from now on; node_works plans its end. */
+    void (*begins)(struct world *world, int n, uint64_t number);
+    /* ... and the step in which it was told so is over. */
+    void (*begun)(struct world *world, int n);
+    /* The program writes to the fenced resource, with the number that it was told when it asked right before. */
+    void (*acts)(struct world *world, int n, uint64_t number);
+    /* The program has done what it wanted; NULL: it resigns, and has stopped. */
+    void (*through)(struct world *world, int n);
+    /* The program has stopped as it was told. false: the core is told so, as usual. */
+    bool (*stopped)(struct world *world, int n);
+    /* It was told TELL_OUTCOME. */
+    void (*outcome)(struct world *world, int n, enum baton_code code);
+
+    /* ---- what goes wrong besides ---- */
+
+    /* What an operator does, or the like, at node n. The seed gives each one its weight. */
+    void (*fault[OWN_FAULTS_MAX])(struct world *world, int n);
+    /* The faults have their weights: what else the seed decides of them. */
+    void (*weighed)(struct world *world);
+    /* Faults end: what they have left behind, and will not go by itself, is put right. */
+    void (*mend)(struct world *world);
+
+    /* ---- its checkers: they call world_fail ---- */
+
+    void (*check_stored)(struct world *world, const struct baton_write *write); /* a write was applied to the store */
+    void (*check_instant)(struct world *world);                                 /* after everything that happens */
+    void (*check_quiet_begins)(struct world *world);                            /* a phase without faults; or ends */
+    void (*check_quiet_ends)(struct world *world);
+};
+
+#define WORLD_KIND_EXTERN(name) extern const struct world_kind name##_world;
+WORLD_KINDS(WORLD_KIND_EXTERN)
+#undef WORLD_KIND_EXTERN
+
+#endif
