@@ -77,7 +77,7 @@ static void test_numbered_keys_are_spread_evenly(void **state)
         double sum = 0;
         for (size_t i = 0; i < 64; i++)
             sum += ((double)counts[i] - 1000) * ((double)counts[i] - 1000) / 1000;
-        print_message("%s: %.1f\n", shapes[shape], sum);
+        print_message("# %s: %.1f\n", shapes[shape], sum);
         assert_true(sum > 20 && sum < 113);
     }
 }

@@ -17,7 +17,8 @@
  * that is: two of them differ by at most the heaviest shard; and for equal shards: each has n/m, rounded down or up.
  *      (For equal shards it is Webster's method of apportionment: a member that joins or leaves moves nothing between
  *      others, also if weights differ.)
- *   5. Few shards move for that. For equal shards without tags exactly as few as can be. Else see docs/shards-plan.md.
+ *   5. Few shards move for that. For equal shards without tags exactly as few as can be. Else about as few; the test
+ * says how many more.
  *
  * Time and memory grow with shards + members * sets of tags; 100,000 shards of 1,000 members take some 10 ms.
  */
@@ -68,13 +69,13 @@ enum plan_why {
     PLAN_STAYS,    /* it has the owner that it had (or is gone) */
     PLAN_KEPT,     /* the same, and the owner is away */
     PLAN_FIRST,    /* it had none */
-    PLAN_JOIN,     /* to a member that had no shard, to level the load */
+    PLAN_JOIN,     /* to level the load, to a member that had no shard; or from a standby, which it relieves */
     PLAN_LEAVE,    /* its owner has left, or is away and not kept */
     PLAN_FAILURE,  /* its owner has failed */
     PLAN_WEIGHT,   /* to level the load between members that had shards, or its owner has more than its max */
-    PLAN_TAGS,     /* its owner has not the tags, or it makes room for one that cannot go elsewhere */
-    PLAN_OPERATOR, /* it is pinned, or makes room for one that is */
-    PLAN_DRAIN,    /* its owner is draining, or a standby that is not needed any more */
+    PLAN_TAGS,     /* its owner has not the tags, or it makes room for a shard that can go to few */
+    PLAN_OPERATOR, /* it is pinned */
+    PLAN_DRAIN,    /* its owner is draining */
     /* It has no owner, since ... */
     PLAN_EMPTY, /* ... nobody is there that takes any */
     PLAN_ALIEN, /* ... nobody that is there has the tags */

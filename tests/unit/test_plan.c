@@ -1,0 +1,182 @@
+/* test_plan.c: what plan.h promises, for thousands of random groups. A failure names the seed of its group. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/base.h"
+#include "plan_groups.h"
+
+static const struct shape anything = {.members = 12,
+                                      .shards = 60,
+                                      .shard_weight = 9,
+                                      .member_weight = 4,
+                                      .tags = 3,
+                                      .limits = true,
+                                      .absent = true,
+                                      .states = true,
+                                      .pins = true,
+                                      .gaps = true};
+static const struct shape small = {.members = 4, .shards = 9, .shard_weight = 1, .member_weight = 1, .absent = true};
+
+/* With the seed that it goes wrong with. */
+#define HOLDS(condition, seed)                                                                                         \
+    do {                                                                                                               \
+        if (!(condition))                                                                                              \
+            fail_msg("seed %lu: it does not hold that %s", (unsigned long)(seed), #condition);                         \
+    } while (0)
+
+static void test_only_members_that_may_have_a_shard_are_given_it(void **state)
+{
+    for (uint64_t seed = 1; seed <= 5000; seed++) {
+        struct group group;
+        struct plan plan;
+        group_random(&group, &anything, seed);
+        group_plan(&group, &plan);
+        uint32_t counts[16] = {0};
+        for (uint32_t i = 0; i < plan.count; i++) {
+            uint32_t owner = plan.owners[i];
+            HOLDS(owner == PLAN_NOBODY || (owner < group.member_count && group_may(&group, i, owner)), seed);
+            HOLDS((owner == PLAN_NOBODY) == (group.shards[i].gone || plan_why_is_unplaced(plan.whys[i])), seed);
+            if (owner != PLAN_NOBODY)
+                counts[owner]++;
+        }
+        for (uint32_t i = 0; i < group.member_count; i++)
+            HOLDS(group.members[i].max == 0 || group.members[i].state == PLAN_AWAY || counts[i] <= group.members[i].max,
+                  seed);
+        plan_release(&plan);
+        group_release(&group);
+    }
+}
+
+static void test_the_order_of_the_members_changes_nothing(void **state)
+{
+    for (uint64_t seed = 1; seed <= 5000; seed++) {
+        struct group group;
+        struct plan plan, other;
+        uint32_t new_of[16];
+        group_random(&group, &anything, seed);
+        group_plan(&group, &plan);
+        group_shuffle(&group, new_of);
+        group_plan(&group, &other);
+        for (uint32_t i = 0; i < plan.count; i++) {
+            HOLDS(other.owners[i] == (plan.owners[i] == PLAN_NOBODY ? PLAN_NOBODY : new_of[plan.owners[i]]), seed);
+            HOLDS(other.whys[i] == plan.whys[i], seed);
+        }
+        plan_release(&plan);
+        plan_release(&other);
+        group_release(&group);
+    }
+}
+
+static void test_nothing_moves_when_nothing_has_changed(void **state)
+{
+    for (uint64_t seed = 1; seed <= 5000; seed++) {
+        struct group group;
+        struct plan plan, again;
+        group_random(&group, &anything, seed);
+        group_plan(&group, &plan);
+        group_adopt(&group, &plan);
+        group_plan(&group, &again);
+        HOLDS(again.moves == 0, seed);
+        HOLDS(memcmp(again.owners, plan.owners, plan.count * sizeof(*plan.owners)) == 0, seed);
+        plan_release(&plan);
+        plan_release(&again);
+        group_release(&group);
+    }
+}
+
+static void test_loads_are_level_pair_by_pair(void **state)
+{
+    for (uint64_t seed = 1; seed <= 5000; seed++) {
+        struct group group;
+        struct plan plan;
+        group_random(&group, &anything, seed);
+        group_plan(&group, &plan);
+        HOLDS(group_is_level(&group, plan.owners, true), seed);
+        plan_release(&plan);
+        group_release(&group);
+    }
+}
+
+/* Next to the best of all plans of each small group. The excess: how many moves more, of all groups, in 10,000. */
+static void compare_with_best(struct shape shape, bool flat, uint64_t excess)
+{
+    uint64_t moves = 0, best_moves = 0;
+    for (uint64_t seed = 1; seed <= 2000; seed++) {
+        struct group group;
+        struct plan plan;
+        struct best best;
+        group_random(&group, &shape, seed);
+        group_plan(&group, &plan);
+        group_best(&group, flat, &best);
+        HOLDS(plan.count - plan.unplaced == best.placed, seed);
+        HOLDS(plan.moves >= best.moves && (excess > 0 || plan.moves == best.moves), seed);
+        HOLDS(!flat || group_squares(&group, plan.owners) < best.squares + 1e-6, seed);
+        moves += plan.moves;
+        best_moves += best.moves;
+        plan_release(&plan);
+        group_release(&group);
+    }
+    print_message("# %lu moves, %lu are the fewest: %.4f\n", (unsigned long)moves, (unsigned long)best_moves,
+                  (double)moves / (double)best_moves);
+    assert_true(10000 * moves <= (10000 + excess) * best_moves);
+}
+
+static void test_equal_shards_move_exactly_as_little_as_can_be(void **state)
+{
+    struct shape shape = small;
+    compare_with_best(shape, false, 0);
+    shape.limits = true;
+    compare_with_best(shape, false, 0);
+}
+
+static void test_equal_shards_of_weighted_members_move_exactly_as_little_as_can_be(void **state)
+{
+    struct shape shape = small;
+    shape.member_weight = 5;
+    compare_with_best(shape, true, 0);
+    shape.limits = true;
+    compare_with_best(shape, false, 0);
+}
+
+static void test_equal_shards_with_tags_are_as_level_as_can_be(void **state)
+{
+    struct shape shape = small;
+    shape.tags = 2;
+    compare_with_best(shape, true, 100);
+    shape.limits = true;
+    compare_with_best(shape, true, 100);
+}
+
+static void test_weighted_shards_move_at_most_a_tenth_more_than_need_be(void **state)
+{
+    struct shape shape = small;
+    shape.shard_weight = 9;
+    compare_with_best(shape, false, 1000);
+    shape.member_weight = 4;
+    compare_with_best(shape, false, 1000);
+    shape.limits = true;
+    shape.tags = 2;
+    compare_with_best(shape, false, 1000);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_only_members_that_may_have_a_shard_are_given_it),
+        cmocka_unit_test(test_the_order_of_the_members_changes_nothing),
+        cmocka_unit_test(test_nothing_moves_when_nothing_has_changed),
+        cmocka_unit_test(test_loads_are_level_pair_by_pair),
+        cmocka_unit_test(test_equal_shards_move_exactly_as_little_as_can_be),
+        cmocka_unit_test(test_equal_shards_of_weighted_members_move_exactly_as_little_as_can_be),
+        cmocka_unit_test(test_equal_shards_with_tags_are_as_level_as_can_be),
+        cmocka_unit_test(test_weighted_shards_move_at_most_a_tenth_more_than_need_be),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
