@@ -12,10 +12,6 @@
 #include "base/environment.h"
 #include "client/client.h"
 
-/* What closing may take beyond the longest stop: to hand over, and then to end the session. */
-#define CLOSE_RESIGN_MS 1500
-#define CLOSE_END_MS 500
-
 #define DESCRIPTORS_NEEDED 20 /* by the loop and an engine */
 
 static_assert(BATON_NAME_MAX == NAME_MAX_BYTES && BATON_ID_MAX == NAME_MAX_BYTES && BATON_TERMS_KEPT == TERMS_KEPT &&
@@ -74,11 +70,6 @@ int baton_check_name(const char *what, const char *name, struct baton_error *err
 void baton_options_init(struct baton_options *options)
 {
     *options = (struct baton_options){.ttl_ms = BATON_TTL_DEFAULT_MS, .create = true};
-}
-
-void baton_stand_options_init(struct baton_stand_options *options)
-{
-    *options = (struct baton_stand_options){0};
 }
 
 static void legal_host(char *host, size_t size)
@@ -164,8 +155,8 @@ static void client_close_fds(struct baton *b)
 static void client_free(struct baton *b)
 {
     queue_release(b);
-    while (b->elections != NULL)
-        election_gone(b->elections);
+    while (b->handles != NULL)
+        handle_gone(b->handles);
     core_free(b->core);
     update_release(&b->todo);
     client_close_fds(b);
@@ -242,36 +233,6 @@ void baton_alive(struct baton *b)
     client_wake(b);
 }
 
-/* ---- close ---- */
-
-static int64_t longest_stop_ms(const struct baton *b)
-{
-    int64_t longest_ms = 0, now_ms = clock_now_ms();
-    for (const struct baton_election *handle = b->elections; handle != NULL; handle = handle->next) {
-        int64_t left_ms = handle->stopping ? handle->stop_until_ms - now_ms : handle->stop_ms;
-        if (handle->standing && left_ms > longest_ms)
-            longest_ms = left_ms;
-    }
-    return longest_ms;
-}
-
-/* pthread_cond_timedwait with CLOCK_REALTIME would follow a clock that people set. */
-static bool wait_closed(struct baton *b, int64_t limit_ms)
-{
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += limit_ms / 1000;
-    until.tv_nsec += limit_ms % 1000 * 1000000;
-    if (until.tv_nsec >= 1000000000) {
-        until.tv_sec++;
-        until.tv_nsec -= 1000000000;
-    }
-    while (b->state != CLIENT_CLOSED)
-        if (pthread_cond_clockwait(&b->moved, &b->mutex, CLOCK_MONOTONIC, &until) == ETIMEDOUT)
-            return b->state == CLIENT_CLOSED;
-    return true;
-}
-
 void baton_close(struct baton *b)
 {
     if (b == NULL)
@@ -284,23 +245,7 @@ void baton_close(struct baton *b)
             client_free(b);
         return;
     }
-    pthread_mutex_lock(&b->mutex);
-    for (struct baton_election *handle = b->elections; handle != NULL; handle = handle->next)
-        if (handle->standing)
-            election_ask(handle, &handle->want_resign);
-    b->state = CLIENT_RESIGNING;
-    b->orphan_ms = 0; /* look which stops there are */
-    client_wake(b);
-    if (!wait_closed(b, longest_stop_ms(b) + CLOSE_RESIGN_MS) && b->state == CLIENT_RESIGNING) {
-        b->state = CLIENT_ENDING;
-        client_wake(b);
-    }
-    if (!wait_closed(b, CLOSE_END_MS) && b->state < CLIENT_CLOSING) {
-        b->state = CLIENT_CLOSING;
-        client_wake(b);
-    }
-    pthread_mutex_unlock(&b->mutex);
-    pthread_join(b->thread, NULL);
+    closing_run(b);
     pthread_mutex_destroy(&b->mutex);
     pthread_cond_destroy(&b->moved);
     client_free(b);

@@ -13,6 +13,8 @@
 
 #include "base/base.h"
 #include "baton/baton.h"
+#include "client/closing.h"
+#include "client/handle.h"
 #include "core/election/election.h"
 #include "core/lock/lock.h"
 #include "core/task/task.h"
@@ -29,60 +31,11 @@ struct queued;
 #define TRY_LIMIT_MS 10000   /* a try on an engine that does not answer ends, too; */
 #define ANSWER_LEAST_MS 3000 /* ... and a shorter wait leaves the engine so much to answer, on a busy machine */
 
-/* What the queue still holds of an election, or of the client, by kind: see queue.c. */
-enum queue_place {
-    KEPT_TROUBLE, /* of either */
-    KEPT_RECOVERED,
-    KEPT_LEAD, /* of an election */
-    KEPT_STOP,
-    KEPT_FOLLOW,
-    KEPT_CHANGED,
-    KEPT_DUPLICATE,
-    KEPT_SESSION = KEPT_LEAD, /* of the client */
-    KEPT_RENEWED,
-    KEPT_LOST_SESSION,
-    KEPT_PLACES = KEPT_DUPLICATE + 1,
-    KEPT_NOWHERE
-};
-
-/* An election's handle; a lock's and a task's is the same (struct baton_lock, struct baton_task). */
-struct baton_election {
-    struct baton *client;
-    struct contest *core;
-    enum contest_kind kind;
-    bool over;             /* of a lock: it was not to be had, and the program knows */
-    bool unlocked;         /* of a lock or task: the program has stopped by itself, so it need not be told to */
-    char *name;            /* "": every election */
-    _Atomic uint64_t term; /* that it leads with; 0: it does not */
-    struct shared_page *page;
-    uint32_t stop_ms;
-    bool standing, all;
-    bool freed;    /* by the program: nothing is told of it any more */
-    bool troubled; /* trouble of this election was told */
-    bool want_stopped, want_resign;
-    bool recording;        /* of a task: how the work ended is not recorded yet */
-    bool stopping;         /* told STOP, and no FOLLOW yet */
-    int64_t stop_until_ms; /* which it was told */
-    unsigned requests;     /* not answered yet */
-    struct queued *kept[KEPT_PLACES];
-    bool asking; /* in the client's list of those that want something */
-    struct baton_election *asking_next;
-    struct baton_election *next, **place; /* among all of the client's; *place is this one */
-};
-
-struct baton_lock {
-    struct baton_election handle;
-};
-
-struct baton_task {
-    struct baton_election handle;
-};
-
 /* An event that was not taken yet; small, since there may be several for each of many elections. */
 struct queued {
     struct queued *next, *before;
-    struct queued **kept; /* where it is remembered; NULL: nowhere */
-    struct baton_election *election;
+    struct queued **place; /* where it is remembered; NULL: nowhere */
+    struct handle *handle; /* that it is about; NULL: the client */
     uint64_t term, session, request;
     int64_t until_ms;
     char *text; /* NULL: none */
@@ -92,8 +45,8 @@ struct queued {
 
 struct queue {
     struct queued *first, *last;
-    struct queued *kept[KEPT_PLACES];
-    bool rung; /* the descriptor is readable, or will be at once */
+    struct queued *queued[QUEUED_PLACES]; /* of the client */
+    bool rung;                            /* the descriptor is readable, or will be at once */
 };
 
 /* A function that another thread wants run on the loop, and waits for. */
@@ -119,9 +72,6 @@ struct client_guard {
     uv_timer_t again;
 };
 
-/* baton_close: hand everything over, end the session, close the engine; each only as long as there is time. */
-enum client_state { CLIENT_OPEN, CLIENT_RESIGNING, CLIENT_ENDING, CLIENT_CLOSING, CLIENT_CLOSED };
-
 struct baton {
     char *id, *url;
     char *full_url; /* what is told; NULL: `url` says it all */
@@ -142,10 +92,10 @@ struct baton {
     /* under the mutex: */
     struct core *core;
     struct update todo;
-    struct baton_election *elections;
-    size_t led;                    /* elections that it leads */
-    void *standing_names;          /* those that stand, by name: a tree (tsearch(3)) */
-    struct baton_election *asking; /* handles that want something of the loop */
+    struct handle *handles;
+    size_t led;            /* elections that it leads */
+    void *standing_names;  /* those that stand, by name: a tree (tsearch(3)) */
+    struct handle *asking; /* handles that want something of the loop */
     struct queue queue;
     int event_fd;
     struct call *calls;
@@ -159,28 +109,9 @@ struct baton {
     bool refused;                   /* something was refused, and nothing was done since */
     /* the loop's own: */
     uint64_t ending; /* a session whose end was asked for, and not answered */
-    bool end_asked;  /* in closing */
     uint64_t ended;  /* the last one whose end was answered */
     struct client_guard guard;
 };
-
-/* election.c: with the mutex held. Stand: -1 when it does so already. */
-struct baton_election *election_handle(struct baton *b, enum contest_kind kind, const char *name,
-                                       struct baton_error *err);
-/* The same without a contest: it is to get one, or to be freed. */
-struct baton_election *election_handle_new(struct baton *b, enum contest_kind kind, const char *name);
-void election_handle_add(struct baton_election *handle, struct contest *core);
-void election_handle_free(struct baton_election *handle);
-struct baton_election *election_observe(struct baton *b, enum contest_kind kind, const char *name,
-                                        struct baton_error *err); /* takes the mutex itself */
-int election_check_standing(struct baton *b, enum contest_kind kind, const char *name, struct baton_error *err);
-void election_stands(struct baton_election *e, uint32_t stop_ms);
-void election_ask(struct baton_election *e, bool *want); /* the loop will look at it */
-void election_withdrawn(struct baton_election *e);       /* it does not stand any more */
-void election_gone(struct baton_election *e);            /* the core has freed its part: free the handle */
-
-/* A number for a request about `e`. false: it cannot be made, and is answered at once. */
-bool election_request(struct baton_election *e, const char *what, uint64_t *ret_number);
 
 /* client.c */
 bool client_is_ours(const struct baton *b); /* false in a forked child */
@@ -190,17 +121,20 @@ void client_wake(struct baton *b);
 /* Until when others and the engine are waited for; `wait_ms` as in baton_lock_options, queue->try_only is set. */
 void client_wait(struct queue_options *queue, uint32_t wait_ms);
 
+/* closing.c: the whole of baton_close(), until the thread is over */
+void closing_run(struct baton *b);
+
 /* driver.c */
 int driver_start(struct baton *b, struct baton_error *err);
 /* With the mutex held, in any thread: what the program reads of a handle; step by this time. */
-void driver_publish_term(struct baton_election *handle, uint64_t term);
+void driver_publish_term(struct handle *handle, uint64_t term);
 void driver_step_by(struct baton *b, int64_t at_ms);
 /* Run it on the loop and wait. -1: the client is being closed. */
 int driver_call(struct baton *b, void (*run)(struct baton *b, void *arg), void *arg, struct baton_error *err);
 
 /* lifeline.c: on the loop; with the mutex held */
 int lifeline_export(struct baton *b, struct baton_lifeline *ret, struct baton_error *err);
-void testament_text(const struct baton *b, const struct baton_election *e, char text[BATON_TESTAMENT_MAX]);
+void testament_text(const struct baton *b, const struct handle *handle, char text[BATON_TESTAMENT_MAX]);
 
 /* guard.c: on the loop */
 int client_guard_check(const struct baton_options *options, struct baton_error *err);
@@ -211,9 +145,8 @@ void client_guard_leave(struct baton *b, bool session_is_over); /* closes its ha
 int client_guard_spawn(const char *path, struct baton_error *err);
 
 /* queue.c: with the mutex held */
-struct queued *queue_add(struct baton *b, enum baton_event_kind kind, struct baton_election *election,
-                         const char *text);
-void queue_forget(struct baton *b, const struct baton_election *election);
+struct queued *queue_add(struct baton *b, enum baton_event_kind kind, struct handle *handle, const char *text);
+void queue_forget(struct baton *b, const struct handle *handle);
 void queue_release(struct baton *b);
 /* Without the mutex: make the descriptor readable if there is something. */
 void queue_ring(struct baton *b);

@@ -17,17 +17,14 @@
 
 /* ---- a step ---- */
 
-void driver_publish_term(struct baton_election *handle, uint64_t term)
+void driver_publish_term(struct handle *handle, uint64_t term)
 {
     struct baton *b = handle->client;
     uint64_t before = atomic_exchange(&handle->term, term);
+    assert(term == 0 || before == 0); /* the order on which publish() relies: a term is cleared before the next one */
+    assert(b->led >= (before != 0));
     b->led = b->led + (term != 0) - (before != 0);
     b->guard.moved = true;
-}
-
-static void publish_lead(struct baton_election *handle, uint64_t term)
-{
-    driver_publish_term(handle, term);
 }
 
 /* What baton_leads() reads. The order is what makes it safe without a lock: first no election claims a term that it was
@@ -53,13 +50,14 @@ static void publish(struct baton *b, int64_t now_ms)
     for (size_t i = 0; i < b->todo.count; i++) {
         const struct action *action = &b->todo.actions[i];
         if (action->kind == ACTION_TELL && action->tell == TELL_LEAD)
-            publish_lead(contest_user(action->contest), contest_leads(b->core, action->contest, 0, now_ms));
+            driver_publish_term(contest_user(action->contest), contest_leads(b->core, action->contest, 0, now_ms));
     }
 }
 
 /* Of the client: told once until it is another one, and so is its end. */
 static void tell_trouble(struct baton *b, enum baton_code code, const char *text)
 {
+    assert(code != BATON_OK);
     if (strcmp(b->trouble, text) == 0)
         return;
     text_copy(b->trouble, sizeof(b->trouble), text);
@@ -74,7 +72,7 @@ static void maybe_recovered(struct baton *b)
     queue_add(b, BATON_RECOVERED, NULL, "");
 }
 
-static void told_trouble(struct baton *b, struct baton_election *handle, const struct action *tell)
+static void told_trouble(struct baton *b, struct handle *handle, const struct action *tell)
 {
     if (handle == NULL) {
         b->refused = true;
@@ -87,51 +85,52 @@ static void told_trouble(struct baton *b, struct baton_election *handle, const s
 
 /* A stop that nobody can answer any more: the program has given the handle back, or closes the client. It is over when
  * its time is, which is what the program was told. */
-static bool is_orphan(const struct baton *b, const struct baton_election *handle)
+static bool is_orphan(const struct baton *b, const struct handle *handle)
 {
     return handle->stopping && (handle->freed || b->state != CLIENT_OPEN);
 }
 
-static const enum baton_event_kind event_of_tell[] = {
-    [TELL_LEAD] = BATON_LEAD,         [TELL_STOP] = BATON_STOP,
-    [TELL_FOLLOW] = BATON_FOLLOW,     [TELL_CHANGED] = BATON_CHANGED,
-    [TELL_RESIGNED] = BATON_RESIGNED, [TELL_DUPLICATE] = BATON_DUPLICATE,
-    [TELL_REPLY] = BATON_REPLY,       [TELL_SESSION] = BATON_SESSION,
-    [TELL_RENEWED] = BATON_RENEWED,   [TELL_SESSION_LOST] = BATON_LOST_SESSION,
-    [TELL_OUTCOME] = BATON_OUTCOME,
-};
-
-/* A lock's stop need not be told to a program that has unlocked it, nor the end of the stop: RELEASED follows. So with
- * tasks: OUTCOME follows, and is the last. */
-static bool is_told(const struct baton_election *handle, enum tell_kind tell)
+/* What the program is told of a handle, or of the client (`handle` is NULL). BATON_NONE: nothing. A stop need not be
+ * told to a program that has stopped already. */
+static enum baton_event_kind event_of(const struct handle *handle, enum tell_kind tell)
 {
-    if (handle == NULL)
-        return true;
-    if (handle->freed)
-        return false;
-    if (handle->kind == CONTEST_ELECTION)
-        return true;
-    return tell != TELL_FOLLOW && !(tell == TELL_STOP && handle->unlocked) &&
-           !(tell == TELL_RESIGNED && (handle->kind == CONTEST_TASK || handle->over));
-}
-
-static enum baton_event_kind event_kind(const struct baton_election *handle, enum tell_kind tell)
-{
-    if (handle != NULL && handle->kind == CONTEST_TASK && tell == TELL_LEAD)
-        return BATON_BEGIN;
-    if (handle != NULL && handle->kind == CONTEST_LOCK && tell == TELL_LEAD)
-        return BATON_ACQUIRED;
-    if (handle != NULL && handle->kind == CONTEST_LOCK && (tell == TELL_RESIGNED || tell == TELL_OUTCOME))
-        return BATON_RELEASED;
-    return event_of_tell[tell];
+    switch (tell) {
+    case TELL_LEAD:
+        return handle_kind(handle)->lead;
+    case TELL_STOP:
+        return handle->unlocked ? BATON_NONE : BATON_STOP;
+    case TELL_FOLLOW:
+        return handle_kind(handle)->follow;
+    case TELL_RESIGNED:
+        return handle->outcome_told ? BATON_NONE : handle_kind(handle)->resigned;
+    case TELL_OUTCOME:
+        return handle_kind(handle)->outcome;
+    case TELL_CHANGED:
+        return BATON_CHANGED;
+    case TELL_DUPLICATE:
+        return BATON_DUPLICATE;
+    case TELL_REPLY:
+        return BATON_REPLY;
+    case TELL_SESSION:
+        return BATON_SESSION;
+    case TELL_RENEWED:
+        return BATON_RENEWED;
+    case TELL_SESSION_LOST:
+        return BATON_LOST_SESSION;
+    case TELL_TROUBLE:
+    case TELL_GONE:
+        break;
+    }
+    IMPOSSIBLE("there is no event for tell %d", (int)tell);
 }
 
 static void told(struct baton *b, const struct action *tell)
 {
-    struct baton_election *handle = tell->contest != NULL ? contest_user(tell->contest) : NULL;
+    struct handle *handle = tell->contest != NULL ? contest_user(tell->contest) : NULL;
+    assert(handle == NULL || (handle->client == b && handle->core == tell->contest));
     switch (tell->tell) {
     case TELL_GONE:
-        election_gone(tell->user);
+        handle_gone(tell->user);
         return;
     case TELL_TROUBLE:
         told_trouble(b, handle, tell);
@@ -155,13 +154,13 @@ static void told(struct baton *b, const struct action *tell)
         assert(handle != NULL);
         handle->unlocked = true; /* what is left of it may go with the session */
         handle->recording = false;
-        handle->over = handle->kind == CONTEST_LOCK;
-        if (handle->over)
-            election_withdrawn(handle);
+        handle->outcome_told = handle_kind(handle)->ends_by_outcome;
+        if (handle->outcome_told)
+            handle_withdrawn(handle);
         break;
     case TELL_RESIGNED:
         assert(handle != NULL);
-        election_withdrawn(handle);
+        handle_withdrawn(handle);
         break;
     case TELL_CHANGED:
         assert(handle != NULL);
@@ -170,15 +169,19 @@ static void told(struct baton *b, const struct action *tell)
         break;
     case TELL_REPLY:
         assert(handle != NULL);
+        assert(handle->requests > 0 && b->requests > 0);
         handle->requests--;
         b->requests--;
         break;
     default:
         break;
     }
-    if (!is_told(handle, tell->tell))
+    if (handle != NULL && handle->freed)
         return;
-    struct queued *event = queue_add(b, event_kind(handle, tell->tell), handle, tell->text);
+    enum baton_event_kind kind = event_of(handle, tell->tell);
+    if (kind == BATON_NONE)
+        return;
+    struct queued *event = queue_add(b, kind, handle, tell->text);
     event->term = tell->term;
     event->session = tell->session;
     event->until_ms = tell->until_ms;
@@ -263,9 +266,10 @@ static void answer_for_orphans(struct baton *b, const struct event *event)
     if (event->now_ms < b->orphan_ms)
         return;
     b->orphan_ms = NEVER_MS;
-    for (struct baton_election *handle = b->elections; handle != NULL; handle = handle->next) {
+    for (struct handle *handle = b->handles; handle != NULL; handle = handle->next) {
         if (!is_orphan(b, handle))
             continue;
+        assert(handle->core != NULL);
         struct event stopped = {
             .kind = EVENT_STOPPED, .now_ms = event->now_ms, .wall_ms = event->wall_ms, .contest = handle->core};
         if (event->now_ms >= handle->stop_until_ms)
@@ -339,13 +343,11 @@ static void on_session_renewed(void *ctx, uint64_t ticket, const struct baton_re
     queue_ring(ctx);
 }
 
-static void maybe_close(struct baton *b);
-
 /* What a callback ends with: whoever waits for what was told is woken when all that it asks for is under way. */
 static void finish(struct baton *b)
 {
     queue_ring(b);
-    maybe_close(b);
+    closing_follow(b);
 }
 
 static void on_session_ended(void *ctx, uint64_t session)
@@ -406,8 +408,9 @@ static void on_closed(void *ctx)
 static bool next_wish(struct baton *b, struct event *ret)
 {
     pthread_mutex_lock(&b->mutex);
-    struct baton_election *handle = b->asking;
+    struct handle *handle = b->asking;
     if (handle != NULL) {
+        assert(handle->asking && (handle->want_resign || handle->want_stopped));
         bool *want = handle->want_resign ? &handle->want_resign : &handle->want_stopped;
         *ret = (struct event){.kind = handle->want_resign ? EVENT_RESIGN : EVENT_STOPPED, .contest = handle->core};
         *want = false;
@@ -459,63 +462,6 @@ int driver_call(struct baton *b, void (*run)(struct baton *b, void *arg), void *
     return 0;
 }
 
-/* May the session be ended although not everybody has resigned? Who needs no time to stop has stopped when the deadline
- * is gone; who needs it and still has it keeps its session, which ends by itself. */
-static bool may_end(struct baton *b, int64_t now_ms)
-{
-    for (const struct baton_election *handle = b->elections; handle != NULL; handle = handle->next)
-        if (handle->unlocked)
-            continue; /* the program has said that it is over */
-        else if ((handle->stopping && now_ms < handle->stop_until_ms) ||
-                 (!handle->stopping && handle->stop_ms > 0 && atomic_load(&handle->term) != 0))
-            return false;
-    atomic_store(&b->page->deadline_ms, 0);
-    return true;
-}
-
-/* Does nobody stand but locks that are unlocked and tasks that are settled? They go with the session, at one stroke. */
-static bool only_unlocked(const struct baton *b)
-{
-    for (const struct baton_election *handle = b->elections; handle != NULL; handle = handle->next)
-        if (handle->standing && (!handle->unlocked || handle->recording))
-            return false;
-    return true;
-}
-
-/* What closing does next, with the mutex held: the session to end now, or 0. */
-static uint64_t closing_step(struct baton *b)
-{
-    int64_t deadline_ms;
-    uint32_t ttl_ms;
-    if (b->state == CLIENT_RESIGNING && only_unlocked(b))
-        b->state = CLIENT_ENDING;
-    if (b->state != CLIENT_ENDING || b->ending != 0)
-        return 0;
-    uint64_t session = b->end_asked ? 0 : core_session(b->core, &deadline_ms, &ttl_ms);
-    b->end_asked = true;
-    if (session != 0 && may_end(b, clock_now_ms()))
-        return b->ending = session;
-    b->state = CLIENT_CLOSING;
-    return 0;
-}
-
-static void maybe_close(struct baton *b)
-{
-    if (b->engine == NULL)
-        return;
-    pthread_mutex_lock(&b->mutex);
-    uint64_t session = closing_step(b);
-    bool now = b->state == CLIENT_CLOSING;
-    pthread_mutex_unlock(&b->mutex);
-    if (session != 0)
-        b->ops->session_end(b->engine, session);
-    if (!now)
-        return;
-    struct baton_engine *engine = b->engine;
-    b->engine = NULL;
-    b->ops->close(engine);
-}
-
 static void on_asked(uv_async_t *handle)
 {
     struct baton *b = handle->data;
@@ -550,7 +496,7 @@ static void *run(void *context)
     stop_loop(b);
     take_calls(b); /* of those who called just before the end */
     pthread_mutex_lock(&b->mutex);
-    b->state = CLIENT_CLOSED;
+    closing_move(b, CLOSING_OVER);
     pthread_cond_broadcast(&b->moved);
     pthread_mutex_unlock(&b->mutex);
     return NULL;

@@ -162,12 +162,13 @@ static void say_lifeline(struct baton *b, uint32_t ttl_ms)
 }
 
 /* The one election that it leads; NULL: none, or several. With the mutex held. */
-static const struct baton_election *only_led(const struct baton *b)
+static const struct handle *only_led(const struct baton *b)
 {
-    const struct baton_election *only = NULL;
+    const struct handle *only = NULL;
+    assert(b->led <= BATON_ELECTIONS_MAX);
     if (b->led != 1)
         return NULL;
-    for (const struct baton_election *handle = b->elections; handle != NULL && only == NULL; handle = handle->next)
+    for (const struct handle *handle = b->handles; handle != NULL && only == NULL; handle = handle->next)
         if (atomic_load(&handle->term) != 0)
             only = handle;
     return only;
@@ -178,7 +179,7 @@ static void say_testament(struct baton *b)
     char text[GUARD_MESSAGE_MAX] = "testament ";
     size_t begin = strlen(text);
     pthread_mutex_lock(&b->mutex);
-    const struct baton_election *led = only_led(b);
+    const struct handle *led = only_led(b);
     if (led != NULL)
         testament_text(b, led, text + begin);
     pthread_mutex_unlock(&b->mutex);
@@ -228,6 +229,7 @@ void client_guard_follow(struct baton *b)
 
 void client_guard_leave(struct baton *b, bool session_is_over)
 {
+    assert(b->engine == NULL); /* nothing can begin a session any more */
     b->guard.wanted = false;
     if (b->guard.fd >= 0 && session_is_over)
         say(b, "bye", -1);

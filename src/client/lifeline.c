@@ -13,6 +13,7 @@ int lifeline_export(struct baton *b, struct baton_lifeline *ret, struct baton_er
     uint32_t ttl_ms;
     uint64_t session = b->engine != NULL ? core_session(b->core, &deadline_ms, &ttl_ms) : 0;
     char text[BATON_EXPORT_MAX];
+    assert(b->state < CLIENT_CLOSED);
     ret->fd = -1;
     if (session == 0)
         return error_set(err, BATON_LOST, "there is no session now");
@@ -100,12 +101,12 @@ int baton_guard_renew(struct baton_guard *guard, uint32_t timeout_ms, int64_t *r
 }
 
 /* "REVISION KEY VALUE"; a key has no blanks. */
-void testament_text(const struct baton *b, const struct baton_election *e, char text[BATON_TESTAMENT_MAX])
+void testament_text(const struct baton *b, const struct handle *handle, char text[BATON_TESTAMENT_MAX])
 {
     struct baton_write write = {0};
     text[0] = '\0';
-    if (b->ops->guard_testament == NULL || b->state != CLIENT_OPEN || e->core == NULL || e->all ||
-        !election_testament(b->core, e->core, &write))
+    if (b->ops->guard_testament == NULL || b->state != CLIENT_OPEN || handle->core == NULL || handle->all ||
+        handle->kind != CONTEST_ELECTION || !election_testament(b->core, handle->core, &write))
         return;
     int length = snprintf(text, BATON_TESTAMENT_MAX, "%llu %s %s", (unsigned long long)write.if_revision, write.key,
                           write.value);
@@ -117,12 +118,12 @@ void testament_text(const struct baton *b, const struct baton_election *e, char 
 
 void baton_testament(const struct baton_election *e, char text[BATON_TESTAMENT_MAX])
 {
-    struct baton *b = e->client;
+    struct baton *b = e->handle.client;
     text[0] = '\0';
     if (!client_is_ours(b))
         return;
     pthread_mutex_lock(&b->mutex);
-    testament_text(b, e, text);
+    testament_text(b, &e->handle, text);
     pthread_mutex_unlock(&b->mutex);
 }
 

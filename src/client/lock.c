@@ -1,4 +1,4 @@
-/* lock.c: libbaton's locks. A lock's handle is an election's inside: both stand, hold for a time, and stop. */
+/* lock.c: libbaton's locks. See handle.h for what they share with the other kinds. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,30 +17,26 @@ static int check(const struct baton *b, const struct baton_lock_options *options
     if (options->slots < 1 || (options->slots > BATON_SLOTS_MAX && options->slots != BATON_SHARED))
         return error_set(err, BATON_INVALID, "a lock of %u slots cannot be: it has 1 to %d, or is shared",
                          (unsigned)options->slots, BATON_SLOTS_MAX);
-    if (options->stop_ms > b->options.ttl_ms / 2)
-        return error_set(err, BATON_INVALID,
-                         "a stop that may take %u ms does not fit a ttl of %u ms: at most half of it is left when "
-                         "renewals fail",
-                         options->stop_ms, b->options.ttl_ms);
-    return 0;
+    return handle_check_stop(b, options->stop_ms, err);
 }
 
 /* A lock that this client has released a moment ago, and nobody else has wanted since: it is held at once, without a
  * write, and the client's thread need not know. */
-static bool take_back(struct baton_election *handle, const struct queue_options *queue)
+static bool take_back(struct handle *handle, const struct queue_options *queue)
 {
     struct baton *b = handle->client;
     uint64_t token;
+    assert(handle->kind == CONTEST_LOCK && handle->core == NULL);
     struct contest *core = core_take_back(b->core, handle->name, queue, handle, clock_now_ms(), &token);
     if (core == NULL)
         return false;
-    election_handle_add(handle, core);
+    handle_add(handle, core);
     driver_publish_term(handle, token);
     queue_add(b, BATON_ACQUIRED, handle, "")->term = token;
     return true;
 }
 
-static int stand_in_line(struct baton_election *handle, const struct queue_options *queue, struct baton_error *err)
+static int stand_in_line(struct handle *handle, const struct queue_options *queue, struct baton_error *err)
 {
     struct baton *b = handle->client;
     struct contest *core = core_queue_again(b->core, handle->name, queue, handle);
@@ -48,23 +44,23 @@ static int stand_in_line(struct baton_election *handle, const struct queue_optio
         core_queue(b->core, core, queue, NULL);
     if (core == NULL)
         return -1;
-    election_handle_add(handle, core);
+    handle_add(handle, core);
     return 0;
 }
 
 /* NULL, or *ret_held: it holds already, and the client's thread need not know. */
-static struct baton_election *want(struct baton *b, const char *name, const struct queue_options *queue, bool *ret_held,
-                                   struct baton_error *err)
+static struct handle *want(struct baton *b, const char *name, const struct queue_options *queue, bool *ret_held,
+                           struct baton_error *err)
 {
-    if (client_check_open(b, err) < 0 || election_check_standing(b, CONTEST_LOCK, name, err) < 0)
+    if (client_check_open(b, err) < 0 || handle_check_standing(b, CONTEST_LOCK, name, err) < 0)
         return NULL;
-    struct baton_election *handle = election_handle_new(b, CONTEST_LOCK, name);
+    struct handle *handle = handle_new(b, CONTEST_LOCK, name);
     *ret_held = take_back(handle, queue);
     if (!*ret_held && stand_in_line(handle, queue, err) < 0) {
-        election_handle_free(handle);
+        handle_free(handle);
         return NULL;
     }
-    election_stands(handle, queue->stop_ms);
+    handle_stands(handle, queue->stop_ms);
     return handle;
 }
 
@@ -81,7 +77,7 @@ int baton_lock(struct baton *b, const char *name, const struct baton_lock_option
     client_wait(&queue, options->wait_ms);
     bool held = false;
     pthread_mutex_lock(&b->mutex);
-    struct baton_election *handle = want(b, name, &queue, &held, err);
+    struct handle *handle = want(b, name, &queue, &held, err);
     pthread_mutex_unlock(&b->mutex);
     if (handle == NULL)
         return -1;
@@ -95,7 +91,7 @@ int baton_lock(struct baton *b, const char *name, const struct baton_lock_option
 
 int baton_observe_lock(struct baton *b, const char *name, struct baton_lock **ret, struct baton_error *err)
 {
-    struct baton_election *handle = election_observe(b, CONTEST_LOCK, name, err);
+    struct handle *handle = handle_observe(b, CONTEST_LOCK, name, err);
     if (handle != NULL)
         *ret = (struct baton_lock *)handle;
     return handle != NULL ? 0 : -1;
@@ -103,13 +99,14 @@ int baton_observe_lock(struct baton *b, const char *name, struct baton_lock **re
 
 bool baton_holds(const struct baton_lock *lock, uint64_t *ret_token)
 {
-    return baton_leads(&lock->handle, ret_token);
+    return handle_leads(&lock->handle, ret_token);
 }
 
 /* Its entry stays for a moment, if that is in nobody's way: see src/core/lock/keep.c. */
-static bool keep(struct baton *b, struct baton_election *handle)
+static bool keep(struct baton *b, struct handle *handle)
 {
     int64_t wake_ms;
+    assert(handle->kind == CONTEST_LOCK && handle->standing && !handle->stopping);
     if (!core_keep(b->core, handle->core, clock_now_ms(), &wake_ms))
         return false;
     driver_publish_term(handle, 0);
@@ -118,7 +115,7 @@ static bool keep(struct baton *b, struct baton_election *handle)
     return true;
 }
 
-static bool unlock(struct baton *b, struct baton_election *handle)
+static bool unlock(struct baton *b, struct handle *handle)
 {
     if (!core_unlock(b->core, handle->core))
         return false;
@@ -136,13 +133,13 @@ void baton_unlock(struct baton_lock *lock)
     bool before = core_is_kept(lock->handle.core);
     bool simple = b->state == CLIENT_OPEN && lock->handle.standing && !lock->handle.asking && !lock->handle.stopping;
     bool kept = before || (simple && keep(b, &lock->handle)), unlocked = !kept && simple && unlock(b, &lock->handle);
-    election_withdrawn(&lock->handle); /* the attempt is over: the next one need not wait for the end of this one */
+    handle_withdrawn(&lock->handle); /* the attempt is over: the next one need not wait for the end of this one */
     pthread_mutex_unlock(&b->mutex);
     if (unlocked)
         client_wake(b);
     else if (!kept) {
-        baton_resign(&lock->handle);
-        baton_stopped(&lock->handle);
+        handle_resign(&lock->handle);
+        handle_stopped(&lock->handle);
     } else if (!before) {
         queue_ring(b);
     }
@@ -150,17 +147,17 @@ void baton_unlock(struct baton_lock *lock)
 
 bool baton_lock_stop_takes(struct baton_lock *lock, uint32_t ms)
 {
-    return baton_stop_takes(&lock->handle, ms);
+    return handle_stop_takes(&lock->handle, ms);
 }
 
 /* Of a lock that was released: nothing is told of it any more. */
-static bool leave(struct baton *b, struct baton_election *handle)
+static bool leave(struct baton *b, struct handle *handle)
 {
     pthread_mutex_lock(&b->mutex);
     bool left = !handle->asking && handle->requests == 0 && core_leave(b->core, handle->core, clock_now_ms());
     if (left) {
         queue_forget(b, handle);
-        election_gone(handle);
+        handle_gone(handle);
     }
     pthread_mutex_unlock(&b->mutex);
     return left;
@@ -173,7 +170,7 @@ void baton_lock_free(struct baton_lock *lock)
     struct baton *b = lock->handle.client;
     baton_unlock(lock);
     if (!leave(b, &lock->handle))
-        baton_election_free(&lock->handle);
+        handle_release(&lock->handle);
 }
 
 const char *baton_lock_name(const struct baton_lock *lock)
@@ -224,13 +221,7 @@ static void fill_all(const struct view *view, struct baton_lock_status **ret, si
 
 bool baton_lock_known(const struct baton_lock *lock)
 {
-    struct baton *b = lock->handle.client;
-    if (!client_is_ours(b))
-        return false;
-    pthread_mutex_lock(&b->mutex);
-    bool known = contest_view(lock->handle.core)->ready;
-    pthread_mutex_unlock(&b->mutex);
-    return known;
+    return handle_known(&lock->handle);
 }
 
 int baton_lock_status(const struct baton_lock *lock, struct baton_lock_status **ret, size_t *ret_count,

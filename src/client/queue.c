@@ -29,30 +29,30 @@ const char *baton_event_name(enum baton_event_kind kind)
     return (size_t)kind < COUNT_OF(event_names) ? event_names[kind] : "unknown";
 }
 
-/* How each kind is kept: in which place of its owner's `kept`, whether it is told once until it is taken, and which
- * places go when it begins a cycle anew. */
+/* How each kind is remembered: in which place of its owner's `queued`, whether it is told once until it is taken, and
+ * which places go when it begins a cycle anew. */
 static const struct {
     enum queue_place place;
     bool once;
-    enum queue_place cycle_end; /* this place and all from `place` on; KEPT_NOWHERE: it begins none */
+    enum queue_place cycle_end; /* this place and all from `place` on; QUEUED_NOWHERE: it begins none */
 } rules[] = {
-    [BATON_NONE] = {KEPT_NOWHERE, false, KEPT_NOWHERE},
-    [BATON_LEAD] = {KEPT_LEAD, false, KEPT_FOLLOW},
-    [BATON_STOP] = {KEPT_STOP, false, KEPT_NOWHERE},
-    [BATON_FOLLOW] = {KEPT_FOLLOW, false, KEPT_NOWHERE},
-    [BATON_CHANGED] = {KEPT_CHANGED, true, KEPT_NOWHERE},
-    [BATON_RESIGNED] = {KEPT_NOWHERE, false, KEPT_NOWHERE},
-    [BATON_REPLY] = {KEPT_NOWHERE, false, KEPT_NOWHERE},
-    [BATON_SESSION] = {KEPT_SESSION, false, KEPT_LOST_SESSION},
-    [BATON_RENEWED] = {KEPT_RENEWED, true, KEPT_NOWHERE},
-    [BATON_LOST_SESSION] = {KEPT_LOST_SESSION, false, KEPT_NOWHERE},
-    [BATON_DUPLICATE] = {KEPT_DUPLICATE, true, KEPT_NOWHERE},
-    [BATON_TROUBLE] = {KEPT_TROUBLE, false, KEPT_RECOVERED},
-    [BATON_RECOVERED] = {KEPT_RECOVERED, false, KEPT_NOWHERE},
-    [BATON_ACQUIRED] = {KEPT_NOWHERE, false, KEPT_NOWHERE}, /* a handle is one attempt: each comes once */
-    [BATON_RELEASED] = {KEPT_NOWHERE, false, KEPT_NOWHERE},
-    [BATON_BEGIN] = {KEPT_NOWHERE, false, KEPT_NOWHERE}, /* and each of these is answered before the next */
-    [BATON_OUTCOME] = {KEPT_NOWHERE, false, KEPT_NOWHERE},
+    [BATON_NONE] = {QUEUED_NOWHERE, false, QUEUED_NOWHERE},
+    [BATON_LEAD] = {QUEUED_LEAD, false, QUEUED_FOLLOW},
+    [BATON_STOP] = {QUEUED_STOP, false, QUEUED_NOWHERE},
+    [BATON_FOLLOW] = {QUEUED_FOLLOW, false, QUEUED_NOWHERE},
+    [BATON_CHANGED] = {QUEUED_CHANGED, true, QUEUED_NOWHERE},
+    [BATON_RESIGNED] = {QUEUED_NOWHERE, false, QUEUED_NOWHERE},
+    [BATON_REPLY] = {QUEUED_NOWHERE, false, QUEUED_NOWHERE},
+    [BATON_SESSION] = {QUEUED_SESSION, false, QUEUED_LOST_SESSION},
+    [BATON_RENEWED] = {QUEUED_RENEWED, true, QUEUED_NOWHERE},
+    [BATON_LOST_SESSION] = {QUEUED_LOST_SESSION, false, QUEUED_NOWHERE},
+    [BATON_DUPLICATE] = {QUEUED_DUPLICATE, true, QUEUED_NOWHERE},
+    [BATON_TROUBLE] = {QUEUED_TROUBLE, false, QUEUED_RECOVERED},
+    [BATON_RECOVERED] = {QUEUED_RECOVERED, false, QUEUED_NOWHERE},
+    [BATON_ACQUIRED] = {QUEUED_NOWHERE, false, QUEUED_NOWHERE}, /* a handle is one attempt: each comes once */
+    [BATON_RELEASED] = {QUEUED_NOWHERE, false, QUEUED_NOWHERE},
+    [BATON_BEGIN] = {QUEUED_NOWHERE, false, QUEUED_NOWHERE}, /* and each of these is answered before the next */
+    [BATON_OUTCOME] = {QUEUED_NOWHERE, false, QUEUED_NOWHERE},
 };
 
 void queue_ring(struct baton *b)
@@ -72,6 +72,7 @@ void queue_ring(struct baton *b)
 static void silence(struct baton *b)
 {
     uint64_t count;
+    assert(b->queue.first == NULL);
     if (!b->queue.rung)
         return;
     (void)!read(b->event_fd, &count, sizeof(count));
@@ -80,6 +81,7 @@ static void silence(struct baton *b)
 
 static void append(struct queue *queue, struct queued *queued)
 {
+    assert(queued->next == NULL && (queue->first == NULL) == (queue->last == NULL));
     queued->before = queue->last; // NOLINT(clang-analyzer-core.NullDereference): takes &b->queue for a null pointer
     if (queue->last != NULL)
         queue->last->next = queued;
@@ -90,6 +92,8 @@ static void append(struct queue *queue, struct queued *queued)
 
 static void unlink_queued(struct queue *queue, struct queued *queued)
 {
+    assert(queue->first != NULL && (queued->before == NULL) == (queue->first == queued));
+    assert((queued->next == NULL) == (queue->last == queued));
     if (queued->before != NULL)
         queued->before->next = queued->next;
     else
@@ -98,8 +102,8 @@ static void unlink_queued(struct queue *queue, struct queued *queued)
         queued->next->before = queued->before;
     else
         queue->last = queued->before;
-    if (queued->kept != NULL && *queued->kept == queued)
-        *queued->kept = NULL;
+    if (queued->place != NULL && *queued->place == queued)
+        *queued->place = NULL;
 }
 
 static void drop(struct queue *queue, struct queued *queued)
@@ -109,29 +113,31 @@ static void drop(struct queue *queue, struct queued *queued)
     free(queued);
 }
 
-/* A cycle begins at kept[first]: the one before it goes, if its beginning is there. */
-static void begin_cycle(struct queue *queue, struct queued **kept, enum queue_place first, enum queue_place last)
+/* A cycle begins at places[first]: the one before it goes, if its beginning is there. */
+static void begin_cycle(struct queue *queue, struct queued **places, enum queue_place first, enum queue_place last)
 {
-    bool whole = kept[first] != NULL;
+    assert(first <= last && last < QUEUED_PLACES);
+    bool whole = places[first] != NULL;
     for (size_t i = first; i <= last; i++) {
-        if (whole && kept[i] != NULL)
-            drop(queue, kept[i]);
-        kept[i] = NULL;
+        if (whole && places[i] != NULL)
+            drop(queue, places[i]);
+        places[i] = NULL;
     }
 }
 
-struct queued *queue_add(struct baton *b, enum baton_event_kind kind, struct baton_election *election, const char *text)
+struct queued *queue_add(struct baton *b, enum baton_event_kind kind, struct handle *handle, const char *text)
 {
-    struct queued **kept = election != NULL ? election->kept : b->queue.kept;
-    struct queued **place = rules[kind].place != KEPT_NOWHERE ? &kept[rules[kind].place] : NULL;
-    if (rules[kind].cycle_end != KEPT_NOWHERE)
-        begin_cycle(&b->queue, kept, rules[kind].place, rules[kind].cycle_end);
+    assert(kind > BATON_NONE && kind < COUNT_OF(rules) && (handle == NULL || !handle->freed));
+    struct queued **places = handle != NULL ? handle->queued : b->queue.queued;
+    struct queued **place = rules[kind].place != QUEUED_NOWHERE ? &places[rules[kind].place] : NULL;
+    if (rules[kind].cycle_end != QUEUED_NOWHERE)
+        begin_cycle(&b->queue, places, rules[kind].place, rules[kind].cycle_end);
     struct queued *queued = place != NULL && rules[kind].once ? *place : NULL;
     if (queued == NULL) {
         queued = mem_new(sizeof(*queued));
         queued->kind = kind;
-        queued->election = election;
-        queued->kept = place;
+        queued->handle = handle;
+        queued->place = place;
         append(&b->queue, queued);
         if (place != NULL)
             *place = queued;
@@ -141,11 +147,11 @@ struct queued *queue_add(struct baton *b, enum baton_event_kind kind, struct bat
     return queued;
 }
 
-void queue_forget(struct baton *b, const struct baton_election *election)
+void queue_forget(struct baton *b, const struct handle *handle)
 {
     for (struct queued *queued = b->queue.first, *next; queued != NULL; queued = next) {
         next = queued->next;
-        if (queued->election == election)
+        if (queued->handle == handle)
             drop(&b->queue, queued);
     }
 }
@@ -170,12 +176,9 @@ bool baton_next(struct baton *b, struct baton_event *ret)
                                     .until_ms = queued->until_ms,
                                     .request = queued->request,
                                     .code = queued->code};
-        if (queued->election != NULL && queued->election->kind == CONTEST_LOCK)
-            ret->lock = (struct baton_lock *)queued->election;
-        else if (queued->election != NULL && queued->election->kind == CONTEST_TASK)
-            ret->task = (struct baton_task *)queued->election;
-        else
-            ret->election = queued->election;
+        assert(queued->handle == NULL || (queued->handle->client == b && !queued->handle->freed));
+        if (queued->handle != NULL)
+            handle_kind(queued->handle)->name_in(ret, queued->handle);
         text_copy(ret->text, sizeof(ret->text), queued->text != NULL ? queued->text : "");
         drop(&b->queue, b->queue.first);
     } else {

@@ -78,17 +78,17 @@ static void fill_all(const struct view *view, struct baton_status **ret, size_t 
 
 int baton_status(const struct baton_election *e, struct baton_status **ret, size_t *ret_count, struct baton_error *err)
 {
-    struct baton *b = e->client;
+    struct baton *b = e->handle.client;
     if (client_check(b, err) < 0)
         return -1;
     pthread_mutex_lock(&b->mutex);
-    const struct view *view = contest_view(e->core);
-    if (e->all) {
+    const struct view *view = contest_view(e->handle.core);
+    if (e->handle.all) {
         fill_all(view, ret, ret_count);
     } else {
         *ret = mem_new(sizeof(**ret));
         *ret_count = 1;
-        fill(*ret, e->name, view, election_roster(e->core));
+        fill(*ret, e->handle.name, view, election_roster(e->handle.core));
     }
     pthread_mutex_unlock(&b->mutex);
     return 0;

@@ -1,4 +1,4 @@
-/* task.c: libbaton's tasks. A task's handle is an election's inside, as a lock's is. */
+/* task.c: libbaton's tasks. See handle.h for what they share with the other kinds. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,12 +21,7 @@ static int check(const struct baton *b, const struct baton_task_options *options
     if (options->expire_ms > CLAIM_KEEP_MS_MAX)
         return error_set(err, BATON_INVALID, "a result cannot be kept for %llu ms; 0 is for ever",
                          (unsigned long long)options->expire_ms);
-    if (options->stop_ms > b->options.ttl_ms / 2)
-        return error_set(err, BATON_INVALID,
-                         "a stop that may take %u ms does not fit a ttl of %u ms: at most half of it is left when "
-                         "renewals fail",
-                         options->stop_ms, b->options.ttl_ms);
-    return 0;
+    return handle_check_stop(b, options->stop_ms, err);
 }
 
 int baton_once(struct baton *b, const char *key, const struct baton_task_options *options, struct baton_task **ret,
@@ -45,12 +40,12 @@ int baton_once(struct baton *b, const char *key, const struct baton_task_options
                                 .keep_ms = (int64_t)options->expire_ms,
                                 .queue = {.try_only = options->try_only, .stop_ms = options->stop_ms}};
     client_wait(&task.queue, options->wait_ms);
-    struct baton_election *handle = NULL;
+    struct handle *handle = NULL;
     pthread_mutex_lock(&b->mutex);
-    if (election_check_standing(b, CONTEST_TASK, key, err) == 0 &&
-        (handle = election_handle(b, CONTEST_TASK, key, err)) != NULL) {
+    if (handle_check_standing(b, CONTEST_TASK, key, err) == 0 &&
+        (handle = handle_open(b, CONTEST_TASK, key, err)) != NULL) {
         core_once(b->core, handle->core, &task, NULL);
-        election_stands(handle, options->stop_ms);
+        handle_stands(handle, options->stop_ms);
     }
     pthread_mutex_unlock(&b->mutex);
     if (handle == NULL)
@@ -62,7 +57,7 @@ int baton_once(struct baton *b, const char *key, const struct baton_task_options
 
 int baton_observe_task(struct baton *b, const char *key, struct baton_task **ret, struct baton_error *err)
 {
-    struct baton_election *handle = election_observe(b, CONTEST_TASK, key, err);
+    struct handle *handle = handle_observe(b, CONTEST_TASK, key, err);
     if (handle != NULL)
         *ret = (struct baton_task *)handle;
     return handle != NULL ? 0 : -1;
@@ -70,7 +65,7 @@ int baton_observe_task(struct baton *b, const char *key, struct baton_task **ret
 
 bool baton_works(const struct baton_task *task, uint64_t *ret_token)
 {
-    return baton_leads(&task->handle, ret_token);
+    return handle_leads(&task->handle, ret_token);
 }
 
 /* ---- the result ---- */
@@ -87,7 +82,7 @@ static struct claim_output keep(const char *bytes, size_t size, uint64_t left_ou
 
 void baton_done(struct baton_task *task, const struct baton_task_result *result)
 {
-    struct baton_election *handle = &task->handle;
+    struct handle *handle = &task->handle;
     struct baton *b = handle->client;
     if (!client_is_ours(b))
         return;
@@ -106,7 +101,7 @@ void baton_done(struct baton_task *task, const struct baton_task_result *result)
 
 bool baton_task_stop_takes(struct baton_task *task, uint32_t ms)
 {
-    return baton_stop_takes(&task->handle, ms);
+    return handle_stop_takes(&task->handle, ms);
 }
 
 void baton_give_up(struct baton_task *task)
@@ -118,8 +113,8 @@ void baton_give_up(struct baton_task *task)
     task->handle.recording = task->handle.recording || atomic_load(&task->handle.term) != 0 || task->handle.stopping;
     task->handle.unlocked = true;
     pthread_mutex_unlock(&b->mutex);
-    baton_resign(&task->handle);
-    baton_stopped(&task->handle);
+    handle_resign(&task->handle);
+    handle_stopped(&task->handle);
 }
 
 void baton_task_free(struct baton_task *task)
@@ -127,7 +122,7 @@ void baton_task_free(struct baton_task *task)
     if (task == NULL || !client_is_ours(task->handle.client))
         return;
     baton_give_up(task);
-    baton_election_free(&task->handle);
+    handle_release(&task->handle);
 }
 
 const char *baton_task_key(const struct baton_task *task)
@@ -137,13 +132,13 @@ const char *baton_task_key(const struct baton_task *task)
 
 static uint64_t forget(struct baton_task *task, enum forget what, uint32_t timeout_ms)
 {
-    struct baton_election *handle = &task->handle;
+    struct handle *handle = &task->handle;
     struct baton *b = handle->client;
     uint64_t number;
     if (!client_is_ours(b))
         return 0;
     pthread_mutex_lock(&b->mutex);
-    if (election_request(handle, "request to forget", &number))
+    if (handle_request(handle, "request to forget", &number))
         core_forget_task(b->core, handle->core, number, what, clock_now_ms() + timeout_ms);
     pthread_mutex_unlock(&b->mutex);
     client_wake(b);

@@ -94,13 +94,7 @@ static void fill_all(const struct view *view, struct baton_task_status **ret, si
 
 bool baton_task_known(const struct baton_task *task)
 {
-    struct baton *b = task->handle.client;
-    if (!client_is_ours(b))
-        return false;
-    pthread_mutex_lock(&b->mutex);
-    bool known = contest_view(task->handle.core)->ready;
-    pthread_mutex_unlock(&b->mutex);
-    return known;
+    return handle_known(&task->handle);
 }
 
 int baton_task_status(const struct baton_task *task, struct baton_task_status **ret, size_t *ret_count,
