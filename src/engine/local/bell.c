@@ -61,40 +61,27 @@ static bool is_silent(const struct ear *ear)
     return true;
 }
 
-static long wait_once(const struct ear *ear, bell_word *own, uint32_t own_heard, const struct timespec *until)
+static long wait_once(const struct ear *ear, bell_word *own, uint32_t own_heard)
 {
     struct futex_waitv all[EAR_BELLS_MAX + 1] = {
         {.uaddr = (uintptr_t)own, .val = own_heard, .flags = FUTEX_32 | FUTEX_PRIVATE_FLAG}};
     for (size_t i = 0; i < ear->count; i++)
         all[i + 1] = (struct futex_waitv){.uaddr = (uintptr_t)ear->bells[i], .val = ear->heard[i], .flags = FUTEX_32};
-    return syscall(SYS_futex_waitv, all, ear->count + 1, 0, until, CLOCK_MONOTONIC);
+    return syscall(SYS_futex_waitv, all, ear->count + 1, 0, NULL, CLOCK_MONOTONIC);
 }
 
-enum bell_answer ear_wait(const struct ear *ear, bell_word *own, uint32_t own_heard, int limit_ms)
+bool ear_wait(const struct ear *ear, bell_word *own, uint32_t own_heard)
 {
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += limit_ms / 1000;
-    until.tv_nsec += limit_ms % 1000 * 1000000L;
-    if (until.tv_nsec >= 1000000000) {
-        until.tv_sec++;
-        until.tv_nsec -= 1000000000;
-    }
     /* The own word first: the bells may have lost their memory since (pulse_look). */
-    while (atomic_load(own) == own_heard && is_silent(ear)) {
-        if (wait_once(ear, own, own_heard, limit_ms >= 0 ? &until : NULL) >= 0)
-            continue;
-        if (errno == ETIMEDOUT)
-            return BELL_SILENT;
-        if (errno != EAGAIN && errno != EINTR)
-            return BELL_BROKEN;
-    }
-    return BELL_RUNG;
+    while (atomic_load(own) == own_heard && is_silent(ear))
+        if (wait_once(ear, own, own_heard) < 0 && errno != EAGAIN && errno != EINTR)
+            return false;
+    return true;
 }
 
 bool bell_can_wait(bell_word *bell, bell_word *own, uint32_t own_before)
 {
     struct ear ear = {0};
     ear_add(&ear, bell);
-    return wait_once(&ear, own, own_before, NULL) >= 0 || errno == EAGAIN || errno == EINTR;
+    return wait_once(&ear, own, own_before) >= 0 || errno == EAGAIN || errno == EINTR;
 }

@@ -37,12 +37,11 @@ bool ear_listen(struct ear *ear);
 /* The listener itself has rung this bell: that is no news, unless others have rung it as well. */
 void ear_ignore(struct ear *ear, const bell_word *bell, uint32_t before);
 
-/* Sleep until one of the bells was rung, or the own word is not `own_heard`, or limit_ms (-1: none) are over. BROKEN:
- * the kernel cannot (ENOSYS: it needs Linux 5.16, futex_waitv(2)); errno says why. */
-enum bell_answer { BELL_RUNG, BELL_SILENT, BELL_BROKEN };
-enum bell_answer ear_wait(const struct ear *ear, bell_word *own, uint32_t own_heard, int limit_ms);
+/* Sleep until one of the bells was rung, or the own word is not `own_heard`. false: the kernel cannot wait (errno). */
+bool ear_wait(const struct ear *ear, bell_word *own, uint32_t own_heard);
 
-/* Can the kernel wait like that? `own` must differ from `own_before`, so that this does not sleep. */
+/* Can the kernel wait like that (futex_waitv(2), Linux 5.16)? `own` must differ from `own_before`, so that this does
+ * not sleep. */
 bool bell_can_wait(bell_word *bell, bell_word *own, uint32_t own_before);
 
 #endif

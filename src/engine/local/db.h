@@ -18,8 +18,6 @@ struct db;
 struct db *db_open(int writer_fd, struct pulse *pulse, struct baton_error *err);
 /* The same, for a caller which knows that a process that is alive has the database open. */
 struct db *db_open_again(int writer_fd, struct pulse *pulse, struct baton_error *err);
-/* Do ahead of time what the first write that goes to the disk would have to do. Once, when there is time. */
-void db_warm(struct db *db);
 void db_close(struct db *db);
 /* Wait for other programs that have locked the database for as long as `*hurry` is false, not for BUSY_MS only. */
 void db_wait_until(struct db *db, const _Atomic bool *hurry);

@@ -17,25 +17,6 @@
 #define WAL_INDEX_BYTES 32768 /* of its first part (sqlite.org/walformat.html) */
 #define WAL_PAGES 500         /* after so many pages SQLite begins again at the WAL's beginning */
 #define BUSY_PAUSE_MS 100
-#define WAL_BYTES (33 * 65536) /* a little more than these pages, with their headers */
-
-/* Write the WAL full of zeros, once: it is overwritten from its beginning, and fdatasync(2) of a file that does not
- * grow need not wait for the file system's journal. SQLite takes zeros for an empty WAL (fileformat2.html,
- * section 4.1). Only speed depends on it. */
-static void fill_wal(const struct folder *folder)
-{
-    int fd = folder_existing(folder, "baton.db-wal", NULL);
-    if (fd < 0)
-        return;
-    static const char zeros[65536];
-    bool full = false;
-    for (off_t at = 0; at < WAL_BYTES && !full; at += (off_t)sizeof(zeros))
-        full = pwrite(fd, zeros, sizeof(zeros), at) != (ssize_t)sizeof(zeros);
-    if (full) /* a small disk has better uses for its space */
-        (void)!ftruncate(fd, 0);
-    (void)fsync(fd);
-    close(fd);
-}
 
 static int drop_all_sessions(struct db *db, struct baton_error *err)
 {
@@ -176,11 +157,6 @@ static int open_locked(struct db *db, const struct pulse *pulse, struct baton_er
         return -1;
     if (header == HEADER_WITHOUT_WAL && db_execute(db, "PRAGMA journal_mode = WAL", err) < 0)
         return -1;
-    if (header == HEADER_EMPTY) {
-        if (db_execute(db, "PRAGMA synchronous = FULL; SELECT count(*) FROM meta", err) < 0)
-            return -1;
-        fill_wal(pulse->folder); /* now there is one */
-    }
     return after_boot(db, pulse, err);
 }
 
@@ -194,27 +170,6 @@ static int prepare(struct db *db, struct folder *folder, struct baton_error *err
         folder_know(folder, "baton.db-shm", WAL_INDEX_BYTES, err) < 0)
         return -1;
     return db_set_durable(db, false, err); /* as most writes are */
-}
-
-/* Each write moves the first part of the WAL's index. */
-static void warm_index(struct db *db)
-{
-    sqlite3_file *file = NULL;
-    volatile void *index = NULL;
-    if (sqlite3_file_control(db->handle, "main", SQLITE_FCNTL_FILE_POINTER, &file) == SQLITE_OK && file != NULL &&
-        file->pMethods != NULL && file->pMethods->iVersion >= 2 &&
-        file->pMethods->xShmMap(file, 0, WAL_INDEX_BYTES, 0, &index) == SQLITE_OK && index != NULL)
-        mem_warm(index, WAL_INDEX_BYTES);
-}
-
-/* SQLite syncs the directory with the first sync of a WAL that it has opened. */
-void db_warm(struct db *db)
-{
-    sqlite3_file *wal = NULL;
-    warm_index(db);
-    if (sqlite3_file_control(db->handle, "main", SQLITE_FCNTL_JOURNAL_POINTER, &wal) == SQLITE_OK && wal != NULL &&
-        wal->pMethods != NULL)
-        (void)wal->pMethods->xSync(wal, SQLITE_SYNC_NORMAL);
 }
 
 static struct db *open_for(int writer_fd, struct pulse *pulse, bool again, struct baton_error *err)

@@ -54,8 +54,6 @@ int local_guard_open(const char *text, int fd, struct baton_engine_guard **ret, 
     guard->db = db_open_again(guard->writer_fd, &guard->pulse, err);
     if (guard->db == NULL)
         goto fail;
-    db_warm(guard->db);
-    pulse_warm(&guard->pulse, guard->slot);
     *ret = guard;
     return 0;
 fail:

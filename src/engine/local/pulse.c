@@ -221,12 +221,6 @@ static struct heartbeat *slot_of(const struct pulse *pulse, int slot)
     return slot >= 0 && slot < PULSE_SLOTS ? &pulse->slots[slot] : &nobodys;
 }
 
-void pulse_warm(struct pulse *pulse, int slot)
-{
-    mem_warm(pulse->header, sizeof(*pulse->header) + KEY_BELLS * sizeof(bell_word));
-    mem_warm(slot_of(pulse, slot), sizeof(struct heartbeat));
-}
-
 void pulse_end(struct pulse *pulse, int slot, uint64_t session)
 {
     heartbeat_end(slot_of(pulse, slot), session);

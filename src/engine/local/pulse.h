@@ -47,8 +47,6 @@ int pulse_open(struct pulse *pulse, struct folder *folder, struct baton_error *e
 void pulse_close(struct pulse *pulse);
 /* The name of the file of a boot. */
 void pulse_name(uint64_t boot, char name[24]);
-/* Touch the memory ahead of time: then the first ring, and the end of this session, take no page faults. */
-void pulse_warm(struct pulse *pulse, int slot);
 
 /* Ring the bell, and each key bell whose bit is set in `keys`. `own` (may be NULL), the caller's ear, must not take
  * that for news. */

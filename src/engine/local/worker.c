@@ -14,7 +14,6 @@
 
 #define STACK_BYTES (256 * 1024)
 #define STOP_LIMIT_MS 2000
-#define WARM_AFTER_MS 50
 
 struct queue {
     struct job *first, **last;
@@ -22,7 +21,6 @@ struct queue {
 
 struct worker {
     struct db *db;
-    bool warm; /* the db is */
     struct pulse *pulse;
     int writer_fd;
     bell_word work; /* rung when there are jobs */
@@ -418,17 +416,11 @@ static void reap_unseen(struct worker *worker)
     jobs_free(jobs);
 }
 
-/* Until there is something to do. The first time that it takes longer, the disk is made ready: a command that is over
- * at once does not pay for that. Without the mapping (see pulse_look) no bell is listened to. */
-static void rest(struct worker *worker, uint32_t works, bool whole)
+/* Sleep until there is something to do. Without the mapping (see pulse_look) no bell is listened to. */
+static void sleep_until_rung(struct worker *worker, uint32_t works, bool whole)
 {
     static const struct ear none;
-    bool warming = whole && !worker->warm;
-    if (ear_wait(whole ? &worker->ear : &none, &worker->work, works, warming ? WARM_AFTER_MS : -1) != BELL_SILENT)
-        return;
-    mem_warm_heap();
-    db_warm(worker->db);
-    worker->warm = true;
+    (void)ear_wait(whole ? &worker->ear : &none, &worker->work, works);
 }
 
 /* NULL and true: it is to quit. */
@@ -463,7 +455,7 @@ static void *run(void *context)
         if (!whole && (jobs != NULL || !worker->removed))
             refuse(worker, jobs, &err);
         else if (jobs == NULL && !rung)
-            rest(worker, works, whole);
+            sleep_until_rung(worker, works, whole);
         else
             work(worker, jobs, rung);
     }
