@@ -151,8 +151,7 @@ static void reap_all(struct baton_engine *engine)
     bool gone = is_gone(engine);
     while (!gone && (session = others_next(&engine->others, now_ms)) != NULL) {
         struct job *job = job_new(JOB_REAP);
-        job->session = session->id;
-        job->slot = session->slot;
+        *job_end(job) = (struct job_end){.session = session->id, .slot = session->slot};
         ask(engine, job);
     }
     set_due(engine, now_ms);
@@ -220,15 +219,14 @@ static void follow_rest(struct baton_engine *engine)
         return;
     engine->followed = engine->watches.rest_moves;
     struct job *job = job_new(JOB_LISTEN);
-    job->key_count = bells_of_rest(engine, job->keys);
-    job->listen_to = engine->watches.count == 0 ? LISTEN_TO_NOTHING
-                     : job->key_count > 0       ? LISTEN_TO_KEYS
-                                                : LISTEN_TO_ALL;
-    if (job->listen_to == LISTEN_TO_ALL && engine->listens_to == LISTEN_TO_ALL) {
+    struct job_listen *listen = job_listen(job);
+    listen->count = bells_of_rest(engine, listen->bells);
+    listen->to = engine->watches.count == 0 ? LISTEN_TO_NOTHING : listen->count > 0 ? LISTEN_TO_KEYS : LISTEN_TO_ALL;
+    if (listen->to == LISTEN_TO_ALL && engine->listens_to == LISTEN_TO_ALL) {
         job_free(job);
         return;
     }
-    engine->listens_to = job->listen_to;
+    engine->listens_to = listen->to;
     ask(engine, job);
 }
 
@@ -276,39 +274,48 @@ static void forget_own(struct baton_engine *engine, uint64_t id)
 
 static void session_opened(struct baton_engine *engine, struct job *job)
 {
-    struct baton_error err = job->reply.error;
-    struct own_session *own = job->session != 0 ? own_session(engine, 0) : NULL;
-    if (job->session != 0 && own == NULL) {
+    struct job_open *open = job_open(job);
+    struct baton_error err = job->outcome.reply.error;
+    struct own_session *own = open->session != 0 ? own_session(engine, 0) : NULL;
+    assert((open->session != 0) == (open->fd >= 0));
+    if (open->session != 0 && own == NULL) {
         /* Unused, it ends by itself: its lock is let go of with the job. */
         error_set(&err, BATON_FULL, "local: one client has at most %zu sessions", COUNT_OF(engine->own));
-        pulse_unlock(job->fd, job->session);
+        pulse_unlock(open->fd, open->session);
     }
     if (own == NULL) {
-        engine->callbacks.session_opened(engine->ctx, job->ticket, 0, 0, &err);
+        engine->callbacks.session_opened(engine->ctx, open->ticket, 0, 0, &err);
         return;
     }
-    *own = (struct own_session){.id = job->session, .slot = job->slot, .fd = job->fd};
-    job->fd = -1;
+    *own = (struct own_session){.id = open->session, .slot = open->slot, .fd = open->fd};
+    open->fd = -1;
     others_own(&engine->others, own->id, true);
-    engine->callbacks.session_opened(engine->ctx, job->ticket, own->id, job->ttl_ms, NULL);
+    engine->callbacks.session_opened(engine->ctx, open->ticket, own->id, open->ttl_ms, NULL);
+}
+
+static struct job *job_of_watch(uint64_t id, const char *prefix)
+{
+    struct job *job = job_new(JOB_WATCH);
+    *job_watch(job) = (struct job_watch){.id = id, .prefix = mem_text(prefix)};
+    return job;
 }
 
 static void watch_read(struct baton_engine *engine, struct job *job)
 {
-    struct watch *watch = watches_find(&engine->watches, job->watch, job->text);
+    const struct job_watch *asked = job_watch(job);
+    struct watch *watch = watches_find(&engine->watches, asked->id, asked->prefix);
     if (watch == NULL)
         return; /* closed meanwhile */
-    if (!job->done) {
-        struct job *again = job_new(JOB_WATCH);
-        again->watch = job->watch;
-        again->text = mem_text(job->text);
+    if (!job->outcome.done) {
+        struct job *again = job_of_watch(asked->id, asked->prefix);
         again->next = engine->rewatch;
         engine->rewatch = again;
         return;
     }
     watch->ready = true;
     watches_rest(&engine->watches, watch, NULL);
-    engine->callbacks.changed(engine->ctx, job->watch, &job->batch);
+    assert(job->outcome.batch.reset);
+    engine->callbacks.changed(engine->ctx, asked->id, &job->outcome.batch);
 }
 
 static void rewatch_all(struct baton_engine *engine)
@@ -317,27 +324,24 @@ static void rewatch_all(struct baton_engine *engine)
         for (struct watch *watch = engine->watches.buckets[i]; watch != NULL; watch = watch->next) {
             watch->ready = false;
             watches_rest(&engine->watches, watch, NULL);
-            struct job *job = job_new(JOB_WATCH);
-            job->watch = watch->id;
-            job->text = mem_text(watch->prefix);
-            ask(engine, job);
+            ask(engine, job_of_watch(watch->id, watch->prefix));
         }
     }
 }
 
 static void trouble(struct baton_engine *engine, const struct job *job)
 {
-    bool bad = job->reply.error.code != BATON_OK;
+    bool bad = job->outcome.reply.error.code != BATON_OK;
     engine->gone = engine->gone && bad;
     engine->retry_ms = bad ? clock_now_ms() + TROUBLE_RETRY_MS : NEVER_MS;
-    engine->callbacks.trouble(engine->ctx, bad ? &job->reply.error : NULL);
+    engine->callbacks.trouble(engine->ctx, bad ? &job->outcome.reply.error : NULL);
 }
 
 static void removed(struct baton_engine *engine, const struct job *job)
 {
     engine->gone = true;
     engine->retry_ms = clock_now_ms() + TROUBLE_RETRY_MS; /* it may be moved back */
-    engine->callbacks.trouble(engine->ctx, &job->reply.error);
+    engine->callbacks.trouble(engine->ctx, &job->outcome.reply.error);
     for (size_t i = 0; i < COUNT_OF(engine->own); i++) {
         uint64_t id = engine->own[i].id;
         if (id == 0)
@@ -347,12 +351,21 @@ static void removed(struct baton_engine *engine, const struct job *job)
     }
 }
 
+static void session_is_over(struct baton_engine *engine, struct job *job)
+{
+    uint64_t session = job_end(job)->session;
+    bool first = job->outcome.done && session != 0 && own_session(engine, session) != NULL; /* it is told once */
+    forget_own(engine, session);
+    if (first)
+        engine->callbacks.session_ended(engine->ctx, session);
+}
+
 static void tell(struct baton_engine *engine, struct job *job)
 {
     switch (job->kind) {
     case JOB_LOOK:
         engine->looking = false;
-        engine->gone = engine->gone && !job->done; /* it may have been moved back before the worker looked */
+        engine->gone = engine->gone && !job->outcome.done; /* it may have been moved back before the worker looked */
         return;
     case JOB_LISTEN:
         return;
@@ -360,24 +373,21 @@ static void tell(struct baton_engine *engine, struct job *job)
         watch_read(engine, job);
         return;
     case JOB_WRITE:
-        engine->callbacks.written(engine->ctx, job->ticket, &job->reply);
+        engine->callbacks.written(engine->ctx, job_write(job)->ticket, &job->outcome.reply);
         return;
     case JOB_OPEN:
         session_opened(engine, job);
         return;
     case JOB_END:
-        job->done = job->done && job->session != 0 && own_session(engine, job->session) != NULL; /* told once */
-        forget_own(engine, job->session);
-        if (job->done)
-            engine->callbacks.session_ended(engine->ctx, job->session);
+        session_is_over(engine, job);
         return;
     case JOB_REAP:
         return; /* if it is gone, JOB_OTHERS says so */
-    case JOB_ANSWER:
-        engine->callbacks.session_renewed(engine->ctx, job->ticket, &job->reply);
+    case JOB_RENEWED:
+        engine->callbacks.session_renewed(engine->ctx, job_renewed(job)->ticket, &job->outcome.reply);
         return;
     case JOB_CHANGES:
-        watches_tell(&engine->watches, &job->batch, &engine->callbacks, engine->ctx);
+        watches_tell(&engine->watches, &job->outcome.batch, &engine->callbacks, engine->ctx);
         return;
     case JOB_RESET:
         rewatch_all(engine);
@@ -390,11 +400,13 @@ static void tell(struct baton_engine *engine, struct job *job)
         removed(engine, job);
         return;
     case JOB_OTHERS:
-        others_set(&engine->others, job->sessions, job->session_count);
+        others_set(&engine->others, job_others(job)->list, job_others(job)->count);
         return;
     case JOB_TROUBLE:
         trouble(engine, job);
         return;
+    case JOB_KINDS:
+        break;
     }
     IMPOSSIBLE("job %d", (int)job->kind);
 }
@@ -526,25 +538,26 @@ fail:
 static void local_session_open(struct baton_engine *engine, uint64_t ticket, uint32_t ttl_ms)
 {
     struct job *job = job_new(JOB_OPEN);
-    job->ticket = ticket;
-    job->ttl_ms = ttl_ms < TTL_MIN_MS ? TTL_MIN_MS : ttl_ms;
+    job_open(job)->ticket = ticket;
+    job_open(job)->ttl_ms = ttl_ms < TTL_MIN_MS ? TTL_MIN_MS : ttl_ms;
     ask(engine, job);
 }
 
 static void local_session_renew(struct baton_engine *engine, uint64_t ticket, uint64_t session)
 {
-    struct job *job = job_new(JOB_ANSWER);
-    job->ticket = ticket;
+    struct job *job = job_new(JOB_RENEWED);
+    struct baton_reply *reply = &job->outcome.reply;
+    job_renewed(job)->ticket = ticket;
     struct own_session *own = session != 0 ? own_session(engine, session) : NULL;
     if (is_gone(engine)) {
-        job->reply.answer = BATON_ANSWER_REFUSED;
-        error_set(&job->reply.error, BATON_LOST, "local: session %llu is over: the state directory is another one now",
+        reply->answer = BATON_ANSWER_REFUSED;
+        error_set(&reply->error, BATON_LOST, "local: session %llu is over: the state directory is another one now",
                   (unsigned long long)session);
     } else if (own != NULL && pulse_renew(&engine->pulse, own->slot, session, clock_now_ms())) {
-        job->reply.answer = BATON_ANSWER_DONE;
+        reply->answer = BATON_ANSWER_DONE;
     } else {
-        job->reply.answer = BATON_ANSWER_REFUSED;
-        error_set(&job->reply.error, BATON_LOST, "local: session %llu is over: its heartbeat was too old",
+        reply->answer = BATON_ANSWER_REFUSED;
+        error_set(&reply->error, BATON_LOST, "local: session %llu is over: its heartbeat was too old",
                   (unsigned long long)session);
     }
     worker_answer(engine->worker, job);
@@ -554,7 +567,7 @@ static void local_session_renew(struct baton_engine *engine, uint64_t ticket, ui
 static void local_session_end(struct baton_engine *engine, uint64_t session)
 {
     struct job *job = job_new(JOB_END);
-    job->session = session;
+    *job_end(job) = (struct job_end){.session = session, .slot = -1};
     ask(engine, job);
 }
 
@@ -578,10 +591,10 @@ static int local_session_export(struct baton_engine *engine, uint64_t session, c
 static void local_write(struct baton_engine *engine, uint64_t ticket, const struct baton_write *write)
 {
     struct job *job = job_new(JOB_WRITE);
-    job->ticket = ticket;
-    job->write = *write;
-    job->write.key = job->text = mem_text(write->key);
-    job->write.value = job->value = mem_text(write->value);
+    struct job_write *asked = job_write(job);
+    *asked = (struct job_write){.ticket = ticket, .write = *write};
+    asked->write.key = mem_text(write->key);
+    asked->write.value = mem_text(write->value);
     ask(engine, job);
 }
 
@@ -589,10 +602,7 @@ static void local_watch(struct baton_engine *engine, uint64_t watch, const char 
 {
     watches_add(&engine->watches, watch, prefix);
     follow_rest(engine);
-    struct job *job = job_new(JOB_WATCH);
-    job->watch = watch;
-    job->text = mem_text(prefix);
-    ask(engine, job);
+    ask(engine, job_of_watch(watch, prefix));
 }
 
 static void local_unwatch(struct baton_engine *engine, uint64_t watch)

@@ -54,6 +54,7 @@ static void queue_init(struct queue *queue)
 
 static void queue_add(struct queue *queue, struct job *job)
 {
+    assert(*queue->last == NULL); /* it is the last one's `next` */
     job->next = NULL;
     *queue->last = job;
     queue->last = &job->next;
@@ -76,21 +77,70 @@ static struct job *queue_take(struct queue *queue)
 
 struct job *job_new(enum job_kind kind)
 {
+    assert(kind < JOB_KINDS);
     struct job *job = mem_new(sizeof(*job));
     job->kind = kind;
-    job->fd = -1;
+    if (kind == JOB_OPEN)
+        job->of.open.fd = -1;
     return job;
 }
 
 void job_free(struct job *job)
 {
-    if (job->fd >= 0)
-        close(job->fd);
-    free(job->text);
-    free(job->value);
-    free(job->sessions);
-    db_batch_release(&job->batch);
+    if (job->kind == JOB_OPEN && job->of.open.fd >= 0)
+        close(job->of.open.fd);
+    if (job->kind == JOB_WATCH)
+        free(job->of.watch.prefix);
+    if (job->kind == JOB_OTHERS)
+        free(job->of.others.list);
+    if (job->kind == JOB_WRITE) {
+        free((char *)job->of.write.write.key);
+        free((char *)job->of.write.write.value);
+    }
+    db_batch_release(&job->outcome.batch);
     free(job);
+}
+
+struct job_listen *job_listen(struct job *job)
+{
+    assert(job->kind == JOB_LISTEN);
+    return &job->of.listen;
+}
+
+struct job_watch *job_watch(struct job *job)
+{
+    assert(job->kind == JOB_WATCH);
+    return &job->of.watch;
+}
+
+struct job_write *job_write(struct job *job)
+{
+    assert(job->kind == JOB_WRITE);
+    return &job->of.write;
+}
+
+struct job_open *job_open(struct job *job)
+{
+    assert(job->kind == JOB_OPEN);
+    return &job->of.open;
+}
+
+struct job_end *job_end(struct job *job)
+{
+    assert(job->kind == JOB_END || job->kind == JOB_REAP);
+    return &job->of.end;
+}
+
+struct job_renewed *job_renewed(struct job *job)
+{
+    assert(job->kind == JOB_RENEWED);
+    return &job->of.renewed;
+}
+
+struct job_others *job_others(struct job *job)
+{
+    assert(job->kind == JOB_OTHERS);
+    return &job->of.others;
 }
 
 static void jobs_free(struct job *jobs)
@@ -108,6 +158,7 @@ static void wake_worker(struct worker *worker)
 
 void worker_add(struct worker *worker, struct job *job)
 {
+    assert(job->kind <= JOB_REAP); /* the others are outcomes only */
     pthread_mutex_lock(&worker->mutex);
     bool first = worker->jobs.first == NULL;
     queue_add(&worker->jobs, job);
@@ -118,6 +169,7 @@ void worker_add(struct worker *worker, struct job *job)
 
 void worker_answer(struct worker *worker, struct job *job)
 {
+    assert(job->kind == JOB_RENEWED);
     pthread_mutex_lock(&worker->mutex);
     queue_add(&worker->outcomes, job);
     pthread_mutex_unlock(&worker->mutex);
@@ -142,7 +194,7 @@ int64_t worker_waits_ms(const struct worker *worker)
 static bool writes(const struct job *job)
 {
     return job->kind == JOB_WRITE || job->kind == JOB_OPEN || job->kind == JOB_END ||
-           (job->kind == JOB_REAP && !job->idle);
+           (job->kind == JOB_REAP && !job->of.end.idle);
 }
 
 /* A session that somebody else has ended already is no reason to take the writer's lock. */
@@ -150,46 +202,47 @@ static void skip_idle(struct worker *worker, struct job *jobs)
 {
     for (struct job *job = jobs; job != NULL; job = job->next)
         if (job->kind == JOB_REAP)
-            job->idle = db_session_exists(worker->db, job->session, NULL) == 0;
+            job_end(job)->idle = db_session_exists(worker->db, job_end(job)->session, NULL) == 0;
 }
 
 /* What lasts is on the disk before it is answered, unless its writer can bear the loss; presence and sessions need not
  * be: a presence whose removal is lost is dropped after the boot, with all others. */
-static bool durable(const struct worker *worker, const struct job *job)
+static bool durable(const struct worker *worker, struct job *job)
 {
-    if (job->write.may_be_lost)
+    if (job->kind != JOB_WRITE)
         return false;
-    if (job->kind != JOB_WRITE || (job->write.kind == BATON_WRITE_PUT && job->write.session != 0))
+    const struct baton_write *write = &job_write(job)->write;
+    if (write->may_be_lost || (write->kind == BATON_WRITE_PUT && write->session != 0))
         return false;
-    return job->write.kind == BATON_WRITE_PUT || !db_is_bound(worker->db, job->write.key);
+    return write->kind == BATON_WRITE_PUT || !db_is_bound(worker->db, write->key);
 }
 
-static int open_session(struct worker *worker, struct job *job, struct baton_error *err)
+static int open_session(struct worker *worker, struct job_open *open, struct baton_error *err)
 {
-    job->session = db_session_new(worker->db);
-    job->slot = pulse_begin(worker->pulse, job->session, job->ttl_ms, &job->fd, err);
-    if (job->slot < 0)
+    open->session = db_session_new(worker->db);
+    open->slot = pulse_begin(worker->pulse, open->session, open->ttl_ms, &open->fd, err);
+    if (open->slot < 0)
         return -1;
-    if (db_session_add(worker->db, job->session, job->slot, worker->pid, worker->pid_start, worker->pid_namespace,
+    if (db_session_add(worker->db, open->session, open->slot, worker->pid, worker->pid_start, worker->pid_namespace,
                        err) == 0)
         return 0;
-    pulse_end(worker->pulse, job->slot, job->session);
+    pulse_end(worker->pulse, open->slot, open->session);
     return -1;
 }
 
 static int end_session(struct worker *worker, struct job *job, struct baton_error *err)
 {
-    if (db_session_end(worker->db, job->session, &job->slot, err) < 0)
+    if (db_session_end(worker->db, job_end(job)->session, &job_end(job)->slot, err) < 0)
         return -1;
-    job->done = true;
+    job->outcome.done = true;
     return 0;
 }
 
 static int reap(struct worker *worker, struct job *job, struct baton_error *err)
 {
     /* Proof, looked at again under the writer's lock: its processes are gone, or its heartbeat is too old. */
-    if (!pulse_unlocked(worker->pulse, job->session) &&
-        !pulse_expire(worker->pulse, job->slot, job->session, clock_now_ms()))
+    if (!pulse_unlocked(worker->pulse, job_end(job)->session) &&
+        !pulse_expire(worker->pulse, job_end(job)->slot, job_end(job)->session, clock_now_ms()))
         return 0;
     return end_session(worker, job, err);
 }
@@ -198,14 +251,27 @@ static int do_write(struct worker *worker, struct job *job, struct baton_error *
 {
     switch (job->kind) {
     case JOB_WRITE:
-        return db_write(worker->db, &job->write, &job->reply, err);
+        return db_write(worker->db, &job_write(job)->write, &job->outcome.reply, err);
     case JOB_OPEN:
-        return open_session(worker, job, err);
+        return open_session(worker, job_open(job), err);
     case JOB_END:
         return end_session(worker, job, err);
-    default:
+    case JOB_REAP:
         return reap(worker, job, err);
+    default:
+        IMPOSSIBLE("job %d writes nothing", (int)job->kind);
     }
+}
+
+/* It did not come about: what was begun of it is given back. */
+static void fail_open(struct worker *worker, struct job_open *open)
+{
+    if (open->fd >= 0) {
+        pulse_end(worker->pulse, open->slot, open->session);
+        close(open->fd);
+        open->fd = -1;
+    }
+    open->session = 0;
 }
 
 /* None of the jobs took effect (or, if unknown, perhaps): tell each. */
@@ -215,15 +281,10 @@ static void fail_writes(struct worker *worker, struct job *jobs, enum baton_answ
     for (struct job *job = jobs; job != NULL; job = job->next) {
         if (!writes(job))
             continue;
-        if (job->kind == JOB_OPEN && job->fd >= 0) {
-            pulse_end(worker->pulse, job->slot, job->session);
-            close(job->fd);
-            job->fd = -1;
-        }
         if (job->kind == JOB_OPEN)
-            job->session = 0;
-        job->done = false;
-        job->reply = (struct baton_reply){.answer = answer, .error = *err};
+            fail_open(worker, job_open(job));
+        job->outcome.done = false;
+        job->outcome.reply = (struct baton_reply){.answer = answer, .error = *err};
     }
 }
 
@@ -261,8 +322,8 @@ static bool do_writes(struct worker *worker, struct job *jobs)
         return false;
     }
     for (struct job *job = jobs; job != NULL; job = job->next)
-        if ((job->kind == JOB_END || job->kind == JOB_REAP) && job->done)
-            pulse_end(worker->pulse, job->slot, job->session);
+        if ((job->kind == JOB_END || job->kind == JOB_REAP) && job->outcome.done)
+            pulse_end(worker->pulse, job_end(job)->slot, job_end(job)->session);
     return db_changed(worker->db);
 }
 
@@ -286,7 +347,7 @@ static void refuse(struct worker *worker, struct job *jobs, const struct baton_e
     fail_writes(worker, jobs, BATON_ANSWER_REFUSED, err);
     if (!worker->removed) { /* told once */
         struct job *removed = job_new(JOB_REMOVED);
-        removed->reply.error = *err;
+        removed->outcome.reply.error = *err;
         queue_add(&out, removed);
     }
     worker->removed = worker->troubled = true;
@@ -304,13 +365,13 @@ static int read_changes(struct worker *worker, struct queue *out, struct baton_e
         worker->seen = db_revision(worker->db);
         worker->seen_any = true;
     } else if (worker->seen != db_revision(worker->db)) {
-        result = db_changes(worker->db, worker->seen, &outcome->batch, err);
+        result = db_changes(worker->db, worker->seen, &outcome->outcome.batch, err);
     }
     if (result == 1)
         outcome->kind = JOB_RESET;
     if (result >= 0)
         worker->seen = db_revision(worker->db);
-    if (result == 1 || outcome->batch.count > 0)
+    if (result == 1 || outcome->outcome.batch.count > 0)
         queue_add(out, outcome);
     else
         job_free(outcome);
@@ -320,7 +381,8 @@ static int read_changes(struct worker *worker, struct queue *out, struct baton_e
 static int read_others(struct worker *worker, struct queue *out, struct baton_error *err)
 {
     struct job *outcome = job_new(JOB_OTHERS);
-    int result = db_sessions(worker->db, &worker->sessions_version, &outcome->sessions, &outcome->session_count, err);
+    struct job_others *others = job_others(outcome);
+    int result = db_sessions(worker->db, &worker->sessions_version, &others->list, &others->count, err);
     if (result == 1)
         queue_add(out, outcome);
     else
@@ -337,7 +399,7 @@ static int read_all(struct worker *worker, struct job *jobs, struct queue *out, 
         result = read_others(worker, out, err);
     for (struct job *job = jobs; job != NULL && result >= 0; job = job->next)
         if (job->kind == JOB_WATCH)
-            result = db_snapshot(worker->db, job->text, &job->batch, err);
+            result = db_snapshot(worker->db, job_watch(job)->prefix, &job->outcome.batch, err);
     db_read_end(worker->db);
     return result < 0 ? -1 : 0;
 }
@@ -349,19 +411,21 @@ static void tell_trouble(struct worker *worker, struct queue *out, const struct 
     worker->troubled = err != NULL;
     struct job *outcome = job_new(JOB_TROUBLE);
     if (err != NULL)
-        outcome->reply.error = *err;
+        outcome->outcome.reply.error = *err;
     queue_add(out, outcome);
 }
 
-static void listen_to_what_was_asked(struct worker *worker, const struct job *jobs)
+static void listen_to_what_was_asked(struct worker *worker, struct job *jobs)
 {
-    for (const struct job *job = jobs; job != NULL; job = job->next) {
+    for (struct job *job = jobs; job != NULL; job = job->next) {
         if (job->kind != JOB_LISTEN)
             continue;
+        const struct job_listen *listen = job_listen(job);
+        assert((listen->to == LISTEN_TO_KEYS) == (listen->count > 0));
         worker->ear.count = 0;
-        for (size_t i = 0; i < job->key_count; i++)
-            ear_add(&worker->ear, &worker->pulse->key_bells[job->keys[i]]);
-        if (job->listen_to == LISTEN_TO_ALL)
+        for (size_t i = 0; i < listen->count; i++)
+            ear_add(&worker->ear, &worker->pulse->key_bells[listen->bells[i]]);
+        if (listen->to == LISTEN_TO_ALL)
             ear_add(&worker->ear, &worker->pulse->header->bell);
     }
 }
@@ -382,7 +446,7 @@ static void work(struct worker *worker, struct job *jobs, bool rung)
     queue_add_all(&out, queue_take(&read));
     for (struct job *job = jobs; job != NULL; job = job->next)
         if (job->kind == JOB_WATCH || job->kind == JOB_LOOK)
-            job->done = readable;
+            job->outcome.done = readable;
     queue_add_all(&out, jobs);
     if (rung)
         queue_add(&out, job_new(JOB_RUNG));
@@ -405,8 +469,7 @@ static void reap_unseen(struct worker *worker)
             pulse_expires_ms(worker->pulse, sessions[i].slot, sessions[i].id) > clock_now_ms())
             continue;
         struct job *job = job_new(JOB_REAP);
-        job->session = sessions[i].id;
-        job->slot = sessions[i].slot;
+        *job_end(job) = (struct job_end){.session = sessions[i].id, .slot = sessions[i].slot};
         job->next = jobs;
         jobs = job;
     }
