@@ -110,36 +110,37 @@ static int put(struct db *db, const struct baton_record *record, struct baton_er
 }
 
 /* What is created from now on is above the last token of a latch that was closed. */
-static void rise_above(struct db *db, uint64_t word)
+static void rise_above(struct db *db, uint64_t token)
 {
-    if (latch_last_token(word) > db->revision)
-        db->revision = latch_last_token(word);
+    if (token > db->revision)
+        db->revision = token;
 }
 
 /* It is removed at the present revision. */
 static int remove_record(struct db *db, const char *key, uint64_t created, struct baton_error *err)
 {
     struct baton_record record = {.key = key, .revision = db->revision};
-    uint64_t word = latches_end(&db->latches, key, created);
+    uint64_t token = latches_end(&db->latches, key, created);
     db_bind_text(db, REMOVE, 1, key);
     if (db_run(db, REMOVE, err) < 0 || log_change(db, BATON_CHANGE_REMOVE, &record, err) < 0)
         return -1;
-    rise_above(db, word);
+    rise_above(db, token);
     return 0;
 }
 
 /* Something is going to be put in this queue: what has its latch, and has freed it, is removed. */
 static int stand_beside(struct db *db, const char *key, struct baton_error *err)
 {
-    uint64_t word = latches_want(&db->latches, key);
-    rise_above(db, word);
-    if (latch_state(word) != LATCH_GONE)
+    uint64_t created, token;
+    enum latches_wanted wanted = latches_want(&db->latches, key, &created, &token);
+    rise_above(db, token);
+    if (wanted != LATCHES_REMOVE)
         return 0;
     char *first = mem_format("%.*s", (int)queue_length(key), key), *after = mem_text(first), *found = NULL;
     after[strlen(after) - 1]++;
     db_bind_text(db, IN_QUEUE, 1, first);
     db_bind_text(db, IN_QUEUE, 2, after);
-    db_bind_number(db, IN_QUEUE, 3, latch_created(word));
+    db_bind_number(db, IN_QUEUE, 3, created);
     sqlite3_stmt *statement = db_get(db, IN_QUEUE);
     int code = statement != NULL ? sqlite3_step(statement) : SQLITE_ERROR;
     int result = code == SQLITE_ROW || code == SQLITE_DONE ? 0 : db_error(db, "read", err);
@@ -149,7 +150,7 @@ static int stand_beside(struct db *db, const char *key, struct baton_error *err)
         sqlite3_reset(statement);
     if (found != NULL) {
         db->revision++;
-        result = remove_record(db, found, latch_created(word), err);
+        result = remove_record(db, found, created, err);
     }
     free(found);
     free(after);
@@ -236,8 +237,8 @@ static int remove_bound(struct db *db, uint64_t session, struct baton_error *err
     uint64_t revision = db->revision + 1, last = 0;
     while (result == 0 && (code = sqlite3_step(statement)) == SQLITE_ROW) {
         struct baton_record record = {.key = (const char *)sqlite3_column_text(statement, 0), .revision = revision};
-        uint64_t word = latches_end(&db->latches, record.key, (uint64_t)sqlite3_column_int64(statement, 1));
-        last = latch_last_token(word) > last ? latch_last_token(word) : last;
+        uint64_t token = latches_end(&db->latches, record.key, (uint64_t)sqlite3_column_int64(statement, 1));
+        last = token > last ? token : last;
         db->revision = revision;
         result = log_change(db, BATON_CHANGE_REMOVE, &record, err);
     }

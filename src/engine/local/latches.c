@@ -67,22 +67,29 @@ static void change(struct latch_changes *changes, struct latch_place *place, uin
     *at = (struct latch_change){.place = place, .queue = queue, .session = session, .word = word};
 }
 
-uint64_t latches_want(struct latch_changes *changes, const char *key)
+enum latches_wanted latches_want(struct latch_changes *changes, const char *key, uint64_t *ret_created,
+                                 uint64_t *ret_token)
 {
     uint64_t queue;
+    *ret_created = *ret_token = 0;
     struct latch_place *place = place_of(changes->latches, key, &queue);
     struct latch_change *made = place != NULL ? change_of(changes, place) : NULL;
     if (made != NULL) {
         if (made->word != 0 && made->queue == queue)
             made->word = latch_word(latch_created(made->word), 0, LATCH_WANTED);
-        return 0;
+        return LATCHES_NOTHING;
     }
     if (place == NULL || !is_of(place, queue))
-        return 0;
+        return LATCHES_NOTHING;
     uint64_t word = latch_want(&place->latch);
-    if (latch_state(word) == LATCH_GONE)
+    bool in_use = latch_state(word) == LATCH_WANTED, removable = latch_state(word) == LATCH_GONE;
+    if (!in_use && !removable) /* somebody has overwritten it */
+        return LATCHES_NOTHING;
+    *ret_created = latch_created(word);
+    *ret_token = latch_last_token(word);
+    if (removable)
         change(changes, place, queue, 0, 0);
-    return word;
+    return removable ? LATCHES_REMOVE : LATCHES_IN_USE;
 }
 
 uint64_t latches_taken(const struct latch_changes *changes, const char *key)
@@ -116,9 +123,9 @@ uint64_t latches_end(struct latch_changes *changes, const char *key, uint64_t cr
     struct baton_latch *latch = latches_find(changes->latches, key, created);
     if (latch == NULL)
         return 0;
-    uint64_t word = latch_close(latch);
+    uint64_t token = latch_last_token(latch_close(latch));
     change(changes, place, queue, 0, 0);
-    return word;
+    return token;
 }
 
 void latches_commit(struct latch_changes *changes)

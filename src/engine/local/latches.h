@@ -32,14 +32,20 @@ struct latch_changes {
     size_t count, room;
 };
 
-/* `key` is going to be put: mark its queue's latch as wanted. The latch's word; 0: no entry has it. If that says
- * LATCH_GONE, the caller must remove the record of the latch. */
-uint64_t latches_want(struct latch_changes *changes, const char *key);
+enum latches_wanted {
+    LATCHES_NOTHING, /* no entry of the queue has a latch, or this transaction has made what there is */
+    LATCHES_IN_USE,  /* its owner was told, and removes its entry when it has stopped */
+    LATCHES_REMOVE   /* it was free, and is closed now: the caller must remove its entry, in this transaction */
+};
+/* `key` is going to be put in its queue. *ret_created says which entry has the queue's latch; *ret_token is the last
+ * token of that. Both are 0 with LATCHES_NOTHING. */
+enum latches_wanted latches_want(struct latch_changes *changes, const char *key, uint64_t *ret_created,
+                                 uint64_t *ret_token);
 /* The session of the entry that has the place which the latch of `key` would need; 0: the place is free. */
 uint64_t latches_taken(const struct latch_changes *changes, const char *key);
 /* Give this record a latch. */
 void latches_begin(struct latch_changes *changes, const char *key, uint64_t session, uint64_t created);
-/* This record is going to be removed: close its latch. The latch's word, or 0: it has none. */
+/* This record is going to be removed: close its latch. Its last token; 0: the record has none. */
 uint64_t latches_end(struct latch_changes *changes, const char *key, uint64_t created);
 
 void latches_commit(struct latch_changes *changes);
