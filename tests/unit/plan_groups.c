@@ -204,6 +204,60 @@ double group_squares(const struct group *group, const uint32_t *owners)
     return sum;
 }
 
+static int compare_heavier(const void *left, const void *right)
+{
+    uint32_t l = *(const uint32_t *)left, r = *(const uint32_t *)right;
+    return l > r ? -1 : l < r;
+}
+
+/* How many shards, the heaviest first, this member must give away to have no more than `most`. */
+static uint32_t must_give(const struct group *group, uint32_t member, double most)
+{
+    uint32_t *weights = mem_new((group->shard_count + 1) * sizeof(*weights));
+    uint32_t count = 0, given = 0;
+    double load = 0;
+    for (uint32_t i = 0; i < group->shard_count; i++)
+        if (group->shards[i].owner == member) {
+            weights[count++] = group->shards[i].weight;
+            load += group->shards[i].weight;
+        }
+    qsort(weights, count, sizeof(*weights), compare_heavier);
+    while (given < count && load > most + 1e-6)
+        load -= weights[given++];
+    free(weights);
+    return given;
+}
+
+/* If (a - w/2) / weight(a) <= (b + w/2) / weight(b) for any two, then both sides stand around the mean of all: no load
+ * is more than weight(a) * (sum + members * w/2) / weights + w/2, and none less than the same with w/2 taken away. */
+uint32_t group_least(const struct group *group)
+{
+    double w = (double)heaviest_of(group), sum = 0, weights = 0, members = 0;
+    uint32_t gives = 0, takes = 0;
+    for (uint32_t i = 0; i < group->shard_count; i++)
+        sum += group->shards[i].weight;
+    for (uint32_t i = 0; i < group->member_count; i++)
+        if (group->members[i].state == PLAN_PRESENT) {
+            weights += group->members[i].weight;
+            members++;
+        }
+    for (uint32_t i = 0; i < group->shard_count; i++)
+        gives += group->shards[i].owner == PLAN_NOBODY || group->members[group->shards[i].owner].state != PLAN_PRESENT;
+    for (uint32_t i = 0; i < group->member_count; i++) {
+        const struct plan_member *member = &group->members[i];
+        if (member->state != PLAN_PRESENT)
+            continue;
+        double load = 0;
+        for (uint32_t j = 0; j < group->shard_count; j++)
+            load += group->shards[j].owner == i ? group->shards[j].weight : 0;
+        double missing = member->weight * (sum - members * w / 2) / weights - w / 2 - load;
+        if (missing > 1e-6)
+            takes += (uint32_t)(missing / w) + (missing / w > (uint32_t)(missing / w));
+        gives += must_give(group, i, member->weight * (sum + members * w / 2) / weights + w / 2);
+    }
+    return gives > takes ? gives : takes;
+}
+
 /* One plan after another, shard by shard. */
 struct trial {
     const struct group *group;

@@ -48,6 +48,9 @@ struct best {
     double squares;
 };
 void group_best(const struct group *group, bool flat, struct best *best);
+/* Of a group without tags, limits, pins and states: moves that every level plan needs. */
+uint32_t group_least(const struct group *group);
+
 double group_squares(const struct group *group, const uint32_t *owners);
 
 #endif

@@ -166,6 +166,27 @@ static void test_weighted_shards_move_at_most_a_tenth_more_than_need_be(void **s
     compare_with_best(shape, false, 1000);
 }
 
+static void test_weighted_shards_of_large_groups_move_at_most_one_a_member_more_than_need_be(void **state)
+{
+    struct shape shape = {.members = 60, .shards = 2000, .shard_weight = 100, .member_weight = 1, .absent = true};
+    int64_t most = 0;
+    for (uint64_t seed = 1; seed <= 400; seed++) {
+        struct group group;
+        struct plan plan;
+        shape.member_weight = seed % 2 == 0 ? 1 : 5;
+        shape.shard_weight = seed % 3 == 0 ? 10 : 1000;
+        group_random(&group, &shape, seed);
+        group_plan(&group, &plan);
+        int64_t beyond = (int64_t)plan.moves - group_least(&group);
+        HOLDS(plan.unplaced > 0 || beyond <= group.member_count, seed);
+        if (beyond > most)
+            most = beyond;
+        plan_release(&plan);
+        group_release(&group);
+    }
+    print_message("# at most %ld more than the lower bound\n", (long)most);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -177,6 +198,7 @@ int main(void)
         cmocka_unit_test(test_equal_shards_of_weighted_members_move_exactly_as_little_as_can_be),
         cmocka_unit_test(test_equal_shards_with_tags_are_as_level_as_can_be),
         cmocka_unit_test(test_weighted_shards_move_at_most_a_tenth_more_than_need_be),
+        cmocka_unit_test(test_weighted_shards_of_large_groups_move_at_most_one_a_member_more_than_need_be),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
