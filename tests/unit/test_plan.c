@@ -104,6 +104,149 @@ static void test_loads_are_level_pair_by_pair(void **state)
     }
 }
 
+static void test_equal_members_have_an_equal_number_rounded_down_or_up(void **state)
+{
+    struct shape shape = {.members = 12, .shards = 80, .shard_weight = 1, .member_weight = 1};
+    for (uint64_t seed = 1; seed <= 3000; seed++) {
+        struct group group;
+        struct plan plan;
+        uint32_t counts[12] = {0};
+        group_random(&group, &shape, seed);
+        group_plan(&group, &plan);
+        for (uint32_t i = 0; i < plan.count; i++)
+            counts[plan.owners[i]]++;
+        for (uint32_t i = 0; i < group.member_count; i++)
+            HOLDS(counts[i] == plan.count / group.member_count ||
+                      counts[i] == (plan.count + group.member_count - 1) / group.member_count,
+                  seed);
+        plan_release(&plan);
+        group_release(&group);
+    }
+}
+
+/* A level group of equal shards, whose members may have weights and limits. */
+static void settled_group(struct group *group, uint64_t seed)
+{
+    struct shape shape = {.members = 12, .shards = 80, .shard_weight = 1, .member_weight = 5, .limits = true};
+    struct plan plan;
+    group_random(group, &shape, seed);
+    group_plan(group, &plan);
+    group_adopt(group, &plan);
+    plan_release(&plan);
+}
+
+static void test_one_that_joins_moves_nothing_between_others(void **state)
+{
+    for (uint64_t seed = 1; seed <= 3000; seed++) {
+        struct group group;
+        struct plan plan;
+        settled_group(&group, seed);
+        uint32_t new = (uint32_t)group_next(&group, group.member_count);
+        group.members[new].state = PLAN_LEFT;
+        group_plan(&group, &plan);
+        group_adopt(&group, &plan);
+        plan_release(&plan);
+        group.members[new].state = PLAN_PRESENT;
+        group_plan(&group, &plan);
+        for (uint32_t i = 0; i < plan.count; i++)
+            HOLDS(plan.owners[i] == group.shards[i].owner || plan.owners[i] == new, seed);
+        plan_release(&plan);
+        group_release(&group);
+    }
+}
+
+static void test_one_that_goes_moves_nothing_between_others(void **state)
+{
+    for (uint64_t seed = 1; seed <= 3000; seed++) {
+        static const enum plan_state states[] = {PLAN_DRAINING, PLAN_LEFT, PLAN_FAILED};
+        struct group group;
+        struct plan plan;
+        settled_group(&group, seed);
+        uint32_t gone = (uint32_t)group_next(&group, group.member_count);
+        group.members[gone].state = states[seed % COUNT_OF(states)];
+        group_plan(&group, &plan);
+        for (uint32_t i = 0; i < plan.count; i++)
+            HOLDS(plan.owners[i] == group.shards[i].owner || group.shards[i].owner == gone ||
+                      group.shards[i].owner == PLAN_NOBODY,
+                  seed);
+        plan_release(&plan);
+        group_release(&group);
+    }
+}
+
+/* As with --max-moves: a plan is carried out in parts, and made again before each. */
+static void test_a_plan_that_was_carried_out_in_part_needs_only_the_rest(void **state)
+{
+    struct shape shape = {
+        .members = 12, .shards = 80, .shard_weight = 1, .member_weight = 5, .limits = true, .absent = true};
+    for (uint64_t seed = 1; seed <= 3000; seed++) {
+        struct group group;
+        struct plan plan, rest;
+        uint32_t done = 0;
+        group_random(&group, &shape, seed);
+        group_plan(&group, &plan);
+        for (uint32_t i = 0; i < plan.count; i++)
+            if (plan.owners[i] != PLAN_NOBODY && plan.owners[i] != group.shards[i].owner &&
+                group_next(&group, 2) == 0) {
+                group.shards[i].owner = plan.owners[i];
+                done++;
+            }
+        group_plan(&group, &rest);
+        HOLDS(done + rest.moves == plan.moves, seed);
+        plan_release(&plan);
+        plan_release(&rest);
+        group_release(&group);
+    }
+}
+
+static void test_who_is_away_keeps_its_shards_but_at_most_half_of_all_are_kept(void **state)
+{
+    struct shape shape = anything;
+    shape.pins = false;
+    for (uint64_t seed = 1; seed <= 3000; seed++) {
+        struct group group;
+        struct plan plan;
+        uint32_t there = 0, away = 0, kept = 0;
+        group_random(&group, &shape, seed);
+        group_plan(&group, &plan);
+        for (uint32_t i = 0; i < plan.count; i++) {
+            uint32_t owner = group.shards[i].owner;
+            there += !group.shards[i].gone;
+            if (group.shards[i].gone || owner == PLAN_NOBODY || group.members[owner].state != PLAN_AWAY)
+                continue;
+            away++;
+            kept += plan.owners[i] == owner;
+            HOLDS((plan.owners[i] == owner) == (plan.whys[i] == PLAN_KEPT), seed);
+        }
+        HOLDS(kept == plan.kept_back, seed);
+        HOLDS(2 * kept <= there, seed);
+        HOLDS(2 * away > there || kept == away, seed);
+        plan_release(&plan);
+        group_release(&group);
+    }
+}
+
+static void test_as_many_shards_have_an_owner_as_can_have_one(void **state)
+{
+    struct shape shape = small;
+    shape.limits = shape.states = true;
+    shape.tags = 2;
+    for (uint64_t seed = 1; seed <= 2000; seed++) {
+        struct group group;
+        struct plan plan;
+        struct best best;
+        group_random(&group, &shape, seed);
+        for (uint32_t i = 0; i < group.member_count; i++)
+            if (group.members[i].state == PLAN_AWAY)
+                group.members[i].state = PLAN_STANDBY;
+        group_plan(&group, &plan);
+        group_best(&group, true, &best);
+        HOLDS(plan.count - plan.unplaced == best.placed, seed);
+        plan_release(&plan);
+        group_release(&group);
+    }
+}
+
 /* Next to the best of all plans of each small group. The excess: how many moves more, of all groups, in 10,000. */
 static void compare_with_best(struct shape shape, bool flat, uint64_t excess)
 {
@@ -194,6 +337,12 @@ int main(void)
         cmocka_unit_test(test_the_order_of_the_members_changes_nothing),
         cmocka_unit_test(test_nothing_moves_when_nothing_has_changed),
         cmocka_unit_test(test_loads_are_level_pair_by_pair),
+        cmocka_unit_test(test_as_many_shards_have_an_owner_as_can_have_one),
+        cmocka_unit_test(test_equal_members_have_an_equal_number_rounded_down_or_up),
+        cmocka_unit_test(test_one_that_joins_moves_nothing_between_others),
+        cmocka_unit_test(test_one_that_goes_moves_nothing_between_others),
+        cmocka_unit_test(test_a_plan_that_was_carried_out_in_part_needs_only_the_rest),
+        cmocka_unit_test(test_who_is_away_keeps_its_shards_but_at_most_half_of_all_are_kept),
         cmocka_unit_test(test_equal_shards_move_exactly_as_little_as_can_be),
         cmocka_unit_test(test_equal_shards_of_weighted_members_move_exactly_as_little_as_can_be),
         cmocka_unit_test(test_equal_shards_with_tags_are_as_level_as_can_be),

@@ -123,7 +123,8 @@ static void order_shards(struct making *making)
     free(keys);
 }
 
-static void fix_pins(struct making *making)
+/* Of the pins that are kept at present, or of the others. */
+static void fix_pins(struct making *making, bool at_home)
 {
     struct board *board = &making->board;
     for (uint32_t i = 0; i < board->shard_count; i++) {
@@ -132,9 +133,9 @@ static void fix_pins(struct making *making)
             continue;
         uint32_t pin = board->seat_of[shard->pin];
         const struct seat *seat = &board->seats[pin];
-        bool takes = seat->state == PLAN_PRESENT || seat->state == PLAN_STANDBY ||
-                     (seat->state == PLAN_DRAINING && board->home[i] == pin);
-        if (takes && seat_has_tags(seat, shard->tags) && seat_has_room(seat))
+        bool takes =
+            seat->state == PLAN_PRESENT || seat->state == PLAN_STANDBY || (seat->state == PLAN_DRAINING && at_home);
+        if ((board->home[i] == pin) == at_home && takes && seat_has_tags(seat, shard->tags) && seat_has_room(seat))
             board_fix(board, i, pin);
     }
 }
@@ -280,7 +281,8 @@ int plan_make(struct plan *ret_plan, const struct plan_member *members, uint32_t
     making.kept = mem_new((size_t)member_count + 1);
     order_shards(&making);
     keep_back(&making);
-    fix_pins(&making);
+    fix_pins(&making, true);
+    fix_pins(&making, false);
     stay(&making);
     place_pool(&making);
     relieve(&making, PLAN_DRAINING, (const unsigned[]){WORKERS, WORKERS | STANDBYS}, 2);

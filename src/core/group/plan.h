@@ -7,20 +7,22 @@
  * The caller must plan on a complete view only: a member that it leaves out loses its shards. When to plan, and how
  * many moves are made at a time, is the caller's matter, too: it may carry out any part of the moves, and plan again.
  *
- * What it promises, in this order (`tests/unit/test_plan.c` has a test of each):
- *   1. A shard is given only to a member that is there, has its tags, and has room (`max`); to a draining member none
- * is given, it only keeps what nobody else may take; to a standby only what no other member may take.
- *   2. As many shards have an owner as can have one: if need be, others move to make room.
- *   3. A shard stays with a member that is away for as long as that one is kept; a pin is kept if rule 1 allows it.
- *   4. Loads are level, pair by pair: for a member `a` that has a shard which `b` might take as well, and `w` the
- * weight of the heaviest shard, (load(a) - w/2) / weight(a) <= (load(b) + w/2) / weight(b). For members of one weight
- * that is: two of them differ by at most the heaviest shard; and for equal shards: each has n/m, rounded down or up.
- *      (For equal shards it is Webster's method of apportionment: a member that joins or leaves moves nothing between
- *      others, also if weights differ.)
- *   5. Few shards move for that. For equal shards without tags exactly as few as can be. Else about as few; the test
- * says how many more.
+ * The rules, of which an earlier one goes before a later one (tests/unit/test_plan.c has a test of each):
  *
- * Time and memory grow with shards + members * sets of tags; 100,000 shards of 1,000 members take some 10 ms.
+ * 1. A shard is given only to a member that is there, has its tags, and has room (max). A draining member is given
+ *    none: it only keeps what nobody else may take. A standby has only what no PLAN_PRESENT member may take.
+ * 2. As many shards have an owner as can have one: if need be, others move to make room.
+ * 3. A pin that rule 1 allows is kept; another one is as none. A member that is away keeps its shards, unless more than
+ *    half of all shards were kept back then: those that went away first (away_since) are kept.
+ * 4. Loads are level, pair by pair: if member a has a shard that b might be given, and w is the weight of the heaviest
+ *    shard, then (load(a) - w/2) / weight(a) <= (load(b) + w/2) / weight(b).
+ *    For members of one weight that is: any two differ by at most the heaviest shard. For equal shards, too: each has
+ *    n/m, rounded down or up. For equal shards of weighted members it is Webster's method of apportionment: what joins
+ *    or goes moves nothing between others. Equal shards with tags are as level as the tags allow.
+ * 5. Few shards move. Equal shards without tags: exactly as few as can be. Others: at most a tenth more than need be in
+ *    a small group, and one for each member in a large one.
+ *
+ * Time and memory grow with shards + members * sets of tags: docs/benchmarks.md.
  */
 #ifndef CORE_GROUP_PLAN_H
 #define CORE_GROUP_PLAN_H
@@ -47,7 +49,7 @@ enum plan_state {
 };
 
 struct plan_member {
-    const char *id; /* different for each member */
+    const char *id; /* different for each member: of two with one id, only the older one is listed */
     enum plan_state state;
     uint32_t weight; /* 1..PLAN_MEMBER_WEIGHT_MAX: of two, the one of weight 2 has twice the load */
     uint32_t max;    /* shards that it takes at most; 0: as many as there are */
@@ -60,7 +62,7 @@ struct plan_shard {
     uint32_t weight; /* 1..PLAN_SHARD_WEIGHT_MAX */
     uint64_t tags;   /* those that its owner must have */
     uint32_t owner;  /* the present plan's: an index in the members, or PLAN_NOBODY. A member that the plan names and
-                      * that  is not there must be listed, too, as PLAN_AWAY, PLAN_LEFT or PLAN_FAILED. */
+                      * that is not there must be listed, too, as PLAN_AWAY, PLAN_LEFT or PLAN_FAILED. */
     uint32_t pin;    /* the member that shall have it, or PLAN_NOBODY. What an operator moves is pinned for one plan. */
 };
 
@@ -88,8 +90,7 @@ struct plan {
     uint8_t *whys;      /* an enum plan_why of each shard */
     uint32_t moves;     /* shards that get an owner which they did not have */
     uint32_t unplaced;  /* shards that have no owner (PLAN_EMPTY, PLAN_ALIEN, PLAN_FULL) */
-    uint32_t kept_back; /* shards of members that are away (PLAN_KEPT): at most half of all shards. Those that went away
-                         * first (`away_since`) are kept; one whose shards would be too many is as one that has left. */
+    uint32_t kept_back; /* shards of members that are away (PLAN_KEPT) */
 };
 
 /* 0, or -1 with words when a number is out of its range; then `ret_plan` is untouched. plan_release frees it. */
