@@ -118,7 +118,7 @@ struct baton_engine_ops {
      * `latched`, is put beside it (under the same key up to the last slash), in one step with that. Whoever puts
      * something beside one that is in use marks it as wanted; it cannot be freed then. A record that is removed, or
      * whose session ends, has its latch closed first. What is created after any of that has a larger revision than the
-     * last token of the latch (src/base/latch.h, which such an engine is built with). */
+     * last token of the latch (latch.h). */
     struct baton_latch *(*latch)(struct baton_engine *engine, const char *key, uint64_t created);
 
     /* The guard's part: synchronous, in another process, no loop. guard_open takes over `fd` (also on failure) and

@@ -62,7 +62,7 @@ struct baton_write {
     bool latched;
 };
 
-struct baton_latch; /* src/base/latch.h */
+struct baton_latch; /* latch.h */
 
 #define BATON_REVISION_LEAP (UINT64_C(1) << 24)
 

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "baton/latch.h"
 #include "client/client.h"
 
 static_assert(BATON_SHARED == SLOTS_SHARED && BATON_SLOTS_MAX == SLOTS_MAX, "the core's numbers are the public ones");
@@ -25,10 +26,12 @@ static int check(const struct baton *b, const struct baton_lock_options *options
 static bool take_back(struct handle *handle, const struct queue_options *queue)
 {
     struct baton *b = handle->client;
-    uint64_t token;
+    struct baton_latch *latch;
+    uint64_t created;
     assert(handle->kind == CONTEST_LOCK && handle->core == NULL);
-    struct contest *core = core_take_back(b->core, handle->name, queue, handle, clock_now_ms(), &token);
-    if (core == NULL)
+    struct contest *core = core_find_kept(b->core, handle->name, queue, clock_now_ms(), &latch, &created);
+    uint64_t token = core != NULL ? baton_latch_take(latch, created) : 0;
+    if (core == NULL || !core_take_back(b->core, core, queue, handle, token))
         return false;
     handle_add(handle, core);
     driver_publish_term(handle, token);
@@ -105,10 +108,13 @@ bool baton_holds(const struct baton_lock *lock, uint64_t *ret_token)
 /* Its entry stays for a moment, if that is in nobody's way: see src/core/lock/keep.c. */
 static bool keep(struct baton *b, struct handle *handle)
 {
-    int64_t wake_ms;
+    int64_t now_ms = clock_now_ms();
+    uint64_t created;
     assert(handle->kind == CONTEST_LOCK && handle->standing && !handle->stopping);
-    if (!core_keep(b->core, handle->core, clock_now_ms(), &wake_ms))
+    struct baton_latch *latch = core_may_keep(b->core, handle->core, now_ms, &created);
+    if (latch == NULL || !baton_latch_free(latch, created))
         return false;
+    int64_t wake_ms = core_keep(b->core, handle->core, now_ms);
     driver_publish_term(handle, 0);
     queue_add(b, BATON_RELEASED, handle, "");
     driver_step_by(b, wake_ms);

@@ -35,7 +35,6 @@
     RULE(HOLD_BY_AGE, "entries stand in the order in which they were made")                                            \
     RULE(HOLD_BY_ALL_SLOTS, "an entry respects the slots of every entry ahead of it")                                  \
     RULE(STOP_BEFORE_REMOVAL, "the holder has stopped before its entry is removed")                                    \
-    RULE(TAKE_BACK_BY_LATCH, "a lock that was released is taken back only by whoever moves its latch")                 \
     RULE(REST_BEHIND, "who lets its view rest does so only until those ahead go")                                      \
     RULE(GHOST_IS_REMOVED, "an entry that appears after it was given up is removed")                                   \
     RULE(TASK_CLAIM_AT_HEAD, "a task is claimed by the first in its queue only")                                       \

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 
 #include "base/base.h"
-#include "base/latch.h"
+#include "baton/latch.h"
 #include "world.h"
 
 #define TTL_MS 60000 /* nobody renews, and an engine may be slow */
@@ -47,10 +47,10 @@ static void test_an_entry_that_was_freed_is_taken_back_without_a_write(void **st
     assert_null(latch_of(w->a, "p/a", created));
     client_watch(w->b, 0, "q/");
     for (unsigned i = 1; i <= 1000; i++) {
-        assert_true(latch_free(latch, created));
-        assert_int_equal(latch_take(latch, created), created + i);
+        assert_true(baton_latch_free(latch, created));
+        assert_int_equal(baton_latch_take(latch, created), created + i);
     }
-    assert_int_equal(latch_take(latch, created), 0); /* it is in use */
+    assert_int_equal(baton_latch_take(latch, created), 0); /* it is in use */
     wait_key(w->b, 0, "q/a", true);
     expect_done(put(w->b, "other", "1", 0, 0));
     assert_int_equal(w->b->reply.revision, created + 1); /* no revision was spent */
@@ -65,13 +65,13 @@ static void test_who_stands_beside_an_entry_that_is_free_removes_it(void **state
     struct baton_latch *latch = must_have(w->a, "q/a", created);
     client_watch(w->a, 0, "q/");
     for (int i = 0; i < 7; i++) {
-        assert_true(latch_free(latch, created));
-        assert_int_not_equal(latch_take(latch, created), 0);
+        assert_true(baton_latch_free(latch, created));
+        assert_int_not_equal(baton_latch_take(latch, created), 0);
     }
-    assert_true(latch_free(latch, created));
+    assert_true(baton_latch_free(latch, created));
     uint64_t next = stand(w->b, "q/b", b);
     assert_true(next > created + 7);
-    assert_int_equal(latch_take(latch, created), 0);
+    assert_int_equal(baton_latch_take(latch, created), 0);
     wait_view(w->a, 0, next);
     assert_null(view_get(w->a, 0, "q/a"));
     assert_non_null(view_get(w->a, 0, "q/b"));
@@ -88,16 +88,16 @@ static void test_who_stands_beside_an_entry_in_use_ends_its_tokens(void **state)
     uint64_t a = session_new(w->a, TTL_MS), b = session_new(w->b, TTL_MS), created = stand(w->a, "q/a", a);
     struct baton_latch *latch = must_have(w->a, "q/a", created);
     for (int i = 0; i < 7; i++) {
-        assert_true(latch_free(latch, created));
-        assert_int_not_equal(latch_take(latch, created), 0);
+        assert_true(baton_latch_free(latch, created));
+        assert_int_not_equal(baton_latch_take(latch, created), 0);
     }
     client_watch(w->a, 0, "q/");
     uint64_t next = stand(w->b, "q/b", b);
     assert_true(next > created + 7);
     wait_view(w->a, 0, next);
-    assert_non_null(view_get(w->a, 0, "q/a")); /* nobody takes it away */
-    assert_false(latch_free(latch, created));  /* it is to be removed, not freed */
-    assert_int_equal(latch_take(latch, created), 0);
+    assert_non_null(view_get(w->a, 0, "q/a"));      /* nobody takes it away */
+    assert_false(baton_latch_free(latch, created)); /* it is to be removed, not freed */
+    assert_int_equal(baton_latch_take(latch, created), 0);
 }
 
 /* Begins an entry of `session`, takes it back a few times, and ends it in a way of its own; what is created next? */
@@ -107,13 +107,13 @@ static void expect_above(struct world *w, uint64_t session, const char *key,
     uint64_t created = stand(w->a, key, session), last = created;
     struct baton_latch *latch = must_have(w->a, key, created);
     for (int i = 0; i < 20; i++) {
-        assert_true(latch_free(latch, created));
-        last = latch_take(latch, created);
+        assert_true(baton_latch_free(latch, created));
+        last = baton_latch_take(latch, created);
         assert_int_not_equal(last, 0);
     }
     end(w, session, key);
-    assert_false(latch_free(latch, created)); /* nobody's any more */
-    assert_int_equal(latch_take(latch, created), 0);
+    assert_false(baton_latch_free(latch, created)); /* nobody's any more */
+    assert_int_equal(baton_latch_take(latch, created), 0);
     assert_true(stand(w->b, key, w->b->session) > last);
     expect_done(latched_removal(w->b, key));
 }
@@ -177,7 +177,7 @@ static void test_each_queue_has_a_latch_of_its_own(void **state)
     assert_true(count > QUEUES / 4);
     for (unsigned i = 0; i < QUEUES; i++)
         if (latches[i] != NULL)
-            assert_true(latch_free(latches[i], created[i]));
+            assert_true(baton_latch_free(latches[i], created[i]));
     for (unsigned i = 0; i < QUEUES; i += 10) {
         snprintf(key, sizeof(key), "q/%u/b", i);
         last = stand(w->b, key, b);
@@ -189,7 +189,7 @@ static void test_each_queue_has_a_latch_of_its_own(void **state)
         bool gone = i % 10 == 0 && latches[i] != NULL;
         assert_int_equal(view_get(w->b, 0, key) == NULL, gone);
         if (latches[i] != NULL)
-            assert_int_equal(latch_take(latches[i], created[i]) == 0, gone);
+            assert_int_equal(baton_latch_take(latches[i], created[i]) == 0, gone);
     }
     free(latches);
     free(created);
@@ -208,10 +208,10 @@ static void *free_and_take(void *context)
     struct owner *owner = context;
     owner->uses = true;
     while (!atomic_load(&owner->stop)) {
-        if (!latch_free(owner->latch, owner->created))
+        if (!baton_latch_free(owner->latch, owner->created))
             return NULL; /* somebody wants it, or it is gone */
         owner->uses = false;
-        if (latch_take(owner->latch, owner->created) == 0)
+        if (baton_latch_take(owner->latch, owner->created) == 0)
             return NULL;
         owner->uses = true;
     }
@@ -237,8 +237,8 @@ static void test_an_entry_is_taken_back_or_removed_never_both(void **state)
         wait_view(w->b, 0, next);
         bool there = view_get(w->b, 0, "q/a") != NULL;
         if (there) {
-            assert_int_equal(latch_state(word), LATCH_WANTED);
-            assert_true(next > latch_last_token(word));
+            assert_int_equal(baton_latch_state(word), BATON_LATCH_WANTED);
+            assert_true(next > baton_latch_last_token(word));
         }
         assert_int_equal(owner.uses, there);
         expect_done(latched_removal(w->a, "q/a"));

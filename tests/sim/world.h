@@ -29,7 +29,8 @@
     RULE(DELETE_ONLY_NOBODY, "a decision is deleted only when it names nobody")                                        \
     RULE(TESTAMENT_AFTER_DEATH, "a guard hands over only for a process that is dead")                                  \
     RULE(ENTRY_IS_ITS_OWNERS, "nobody removes the entry of a holder that lives")                                       \
-    RULE(TOKENS_END_WITH_COMPANY, "who comes to stand beside an entry in use ends its tokens")
+    RULE(TOKENS_END_WITH_COMPANY, "who comes to stand beside an entry in use ends its tokens")                         \
+    RULE(TAKE_BACK_BY_LATCH, "a lock that was released is taken back only by whoever moves its latch")
 
 enum world_rule {
 #define WORLD_RULE_NUMBER(name, text) WORLD_##name,

@@ -1,17 +1,18 @@
 /* keep.c: a lock that its program has released, and perhaps wants again at once.
  *
  * An entry that was held, and is alone in its queue, is not removed when its program has stopped: its latch is freed
- * (base/latch.h). Whoever wants the lock then finds the latch free and removes the entry, or finds it in use and waits
+ * (baton/latch.h). Whoever wants the lock then finds the latch free and removes the entry, or finds it in use and waits
  * as ever; so a kept entry is in nobody's way. What carries the safety: the client holds again only if it was itself
  * who moved the latch from free to used, and removes the entry as any other one when it has lost it, or when nobody
  * has taken it back for a while.
  *
- * These functions are called between two steps, by whoever may call core_step. They write nothing and tell nothing.
+ * The latch is shared memory, which the core never touches: it says which latch is to be moved, and its client moves it
+ * and says how that went. These functions are called between two steps, by whoever may call core_step. They write
+ * nothing and tell nothing.
  */
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/latch.h"
 #include "core/lock/state.h"
 
 char *core_latch_key(const struct contest *lock, uint64_t *ret_created)
@@ -45,15 +46,22 @@ static bool may_be_kept(const struct core *core, const struct contest *lock, int
            !core->session.condemned && now_ms < core->session.deadline_ms;
 }
 
-bool core_keep(struct core *core, struct contest *lock, int64_t now_ms, int64_t *ret_wake_ms)
+struct baton_latch *core_may_keep(const struct core *core, const struct contest *lock, int64_t now_ms,
+                                  uint64_t *ret_created)
 {
-    if (!may_be_kept(core, lock, now_ms) || !latch_free(lock_of(lock)->latch, lock_of(lock)->latch_created))
-        return false;
+    if (!may_be_kept(core, lock, now_ms))
+        return NULL;
+    *ret_created = lock_of(lock)->latch_created;
+    return lock_of(lock)->latch;
+}
+
+int64_t core_keep(struct core *core, struct contest *lock, int64_t now_ms)
+{
+    assert(may_be_kept(core, lock, now_ms));
     lock->released = true;
     lock_of(lock)->kept_until_ms = now_ms + PARKED_MS;
     contest_wake(core, lock, lock_of(lock)->kept_until_ms);
-    *ret_wake_ms = lock->wake_ms;
-    return true;
+    return lock->wake_ms;
 }
 
 bool core_is_kept(const struct contest *lock)
@@ -114,28 +122,37 @@ struct contest *core_queue_again(struct core *core, const char *name, const stru
     return lock;
 }
 
-struct contest *core_take_back(struct core *core, const char *name, const struct queue_options *options, void *user,
-                               int64_t now_ms, uint64_t *ret_token)
+struct contest *core_find_kept(struct core *core, const char *name, const struct queue_options *options, int64_t now_ms,
+                               struct baton_latch **ret_latch, uint64_t *ret_created)
 {
     struct contest *lock = find(core, name, true);
     if (lock == NULL)
         return NULL;
-    uint64_t token = 0, before = lock->tenure->number;
-    if (options->slots == 1 && session_valid(core) && now_ms + options->stop_ms < core->session.deadline_ms)
-        token = latch_take(lock_of(lock)->latch, lock_of(lock)->latch_created);
-    if (token == 0 && !rule(core, RULE_TAKE_BACK_BY_LATCH))
-        token = before + 1;
-    if (token == 0) {
+    if (options->slots != 1 || !session_valid(core) || now_ms + options->stop_ms >= core->session.deadline_ms) {
         keep_end(core, lock);
         return NULL;
     }
+    *ret_latch = lock_of(lock)->latch;
+    *ret_created = lock_of(lock)->latch_created;
+    return lock;
+}
+
+bool core_take_back(struct core *core, struct contest *lock, const struct queue_options *options, void *user,
+                    uint64_t token)
+{
+    assert(lock->released && !lock->resigning);
+    if (token == 0) {
+        keep_end(core, lock);
+        return false;
+    }
+    assert(token > lock->tenure->number);
     contest_unpark(core, lock, user);
     lock->released = false;
     lock->tenure->stop_ms = options->stop_ms;
     if (options->stop_ms > core->stop_max_ms)
         core->stop_max_ms = options->stop_ms;
-    *ret_token = lock->tenure->number = token;
-    return lock;
+    lock->tenure->number = token;
+    return true;
 }
 
 void keep_end(struct core *core, struct contest *lock)
@@ -147,12 +164,12 @@ void keep_end(struct core *core, struct contest *lock)
     contest_mark(core, lock);
 }
 
+/* An entry that somebody else wants, or has removed, is seen in the view: until then it is in nobody's way. */
 void keep_step(struct core *core, struct contest *lock)
 {
     if (lock->resigning)
         return;
-    if (contest_presence(lock) == NULL || !is_alone(lock) ||
-        !latch_is_free(lock_of(lock)->latch, lock_of(lock)->latch_created) || !session_valid(core) ||
+    if (contest_presence(lock) == NULL || !is_alone(lock) || !session_valid(core) ||
         tenure_fading(core, lock->tenure) || core->now_ms >= lock_of(lock)->kept_until_ms)
         keep_end(core, lock);
     else

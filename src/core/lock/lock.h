@@ -24,18 +24,26 @@ int core_queue(struct core *core, struct contest *lock, const struct queue_optio
  * and what it has answered (NULL: it has none). */
 char *core_latch_key(const struct contest *lock, uint64_t *ret_created);
 void core_latch(struct core *core, struct contest *lock, struct baton_latch *latch);
-/* Release a lock whose program has stopped. true: it is released, and TELL_RESIGNED will not come; core_step is to be
- * called by *ret_wake_ms. false: by core_unlock. */
-bool core_keep(struct core *core, struct contest *lock, int64_t now_ms, int64_t *ret_wake_ms);
+/* The program has stopped. May the entry be kept? Then its latch is to be freed (baton_latch_free); NULL: core_unlock.
+ */
+struct baton_latch *core_may_keep(const struct core *core, const struct contest *lock, int64_t now_ms,
+                                  uint64_t *ret_created);
+/* The latch was freed, at that very moment: the lock is released, and TELL_RESIGNED will not come. core_step must be
+ * called by the time that is returned. */
+int64_t core_keep(struct core *core, struct contest *lock, int64_t now_ms);
 bool core_is_kept(const struct contest *lock);
 /* The same in any case, also of one that waits in the queue; call core_step soon, and TELL_RESIGNED comes. false: by
  * EVENT_RESIGN and EVENT_STOPPED (it is being stopped, or is not there). */
 bool core_unlock(struct core *core, struct contest *lock);
 /* As core_forget, of a lock that was released: there is no TELL_GONE, nor TELL_RESIGNED. false: core_forget. */
 bool core_leave(struct core *core, struct contest *lock, int64_t now_ms);
-/* Of a lock that was released and left: hold it, with a new token, if it is kept still. NULL: core_queue_again. */
-struct contest *core_take_back(struct core *core, const char *name, const struct queue_options *options, void *user,
-                               int64_t now_ms, uint64_t *ret_token);
+/* A lock that was released and left, and is kept still: its latch is to be taken (baton_latch_take), and the answer
+ * goes to core_take_back. NULL: core_queue_again. */
+struct contest *core_find_kept(struct core *core, const char *name, const struct queue_options *options, int64_t now_ms,
+                               struct baton_latch **ret_latch, uint64_t *ret_created);
+/* The client holds it, with this token. false (token 0): the latch was not to be had; core_queue_again. */
+bool core_take_back(struct core *core, struct contest *lock, const struct queue_options *options, void *user,
+                    uint64_t token);
 /* ... or stand in its queue again, while the last entry is being removed; call core_step soon. NULL: core_observe and
  * core_queue. */
 struct contest *core_queue_again(struct core *core, const char *name, const struct queue_options *options, void *user);

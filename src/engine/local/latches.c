@@ -40,7 +40,7 @@ struct baton_latch *latches_find(struct latch_place *latches, const char *key, u
 {
     uint64_t queue;
     struct latch_place *place = place_of(latches, key, &queue);
-    if (place == NULL || !is_of(place, queue) || latch_created(atomic_load(&place->latch.word)) != created)
+    if (place == NULL || !is_of(place, queue) || baton_latch_created(atomic_load(&place->latch.word)) != created)
         return NULL;
     return &place->latch;
 }
@@ -76,17 +76,18 @@ enum latches_wanted latches_want(struct latch_changes *changes, const char *key,
     struct latch_change *made = place != NULL ? change_of(changes, place) : NULL;
     if (made != NULL) {
         if (made->word != 0 && made->queue == queue)
-            made->word = latch_word(latch_created(made->word), 0, LATCH_WANTED);
+            made->word = baton_latch_word(baton_latch_created(made->word), 0, BATON_LATCH_WANTED);
         return LATCHES_NOTHING;
     }
     if (place == NULL || !is_of(place, queue))
         return LATCHES_NOTHING;
-    uint64_t word = latch_want(&place->latch);
-    bool in_use = latch_state(word) == LATCH_WANTED, removable = latch_state(word) == LATCH_GONE;
+    uint64_t word = baton_latch_want(&place->latch);
+    bool in_use = baton_latch_state(word) == BATON_LATCH_WANTED,
+         removable = baton_latch_state(word) == BATON_LATCH_GONE;
     if (!in_use && !removable) /* somebody has overwritten it */
         return LATCHES_NOTHING;
-    *ret_created = latch_created(word);
-    *ret_token = latch_last_token(word);
+    *ret_created = baton_latch_created(word);
+    *ret_token = baton_latch_last_token(word);
     if (removable)
         change(changes, place, queue, 0, 0);
     return removable ? LATCHES_REMOVE : LATCHES_IN_USE;
@@ -106,8 +107,8 @@ void latches_begin(struct latch_changes *changes, const char *key, uint64_t sess
 {
     uint64_t queue;
     struct latch_place *place = place_of(changes->latches, key, &queue);
-    if (place != NULL && created <= LATCH_CREATED_MAX)
-        change(changes, place, queue, session, latch_word(created, 0, LATCH_USED));
+    if (place != NULL && created <= BATON_LATCH_CREATED_MAX)
+        change(changes, place, queue, session, baton_latch_word(created, 0, BATON_LATCH_USED));
 }
 
 uint64_t latches_end(struct latch_changes *changes, const char *key, uint64_t created)
@@ -116,14 +117,14 @@ uint64_t latches_end(struct latch_changes *changes, const char *key, uint64_t cr
     struct latch_place *place = place_of(changes->latches, key, &queue);
     struct latch_change *made = place != NULL ? change_of(changes, place) : NULL;
     if (made != NULL) {
-        if (made->queue == queue && latch_created(made->word) == created)
+        if (made->queue == queue && baton_latch_created(made->word) == created)
             made->word = 0;
         return 0;
     }
     struct baton_latch *latch = latches_find(changes->latches, key, created);
     if (latch == NULL)
         return 0;
-    uint64_t token = latch_last_token(latch_close(latch));
+    uint64_t token = baton_latch_last_token(baton_latch_close(latch));
     change(changes, place, queue, 0, 0);
     return token;
 }

@@ -12,7 +12,7 @@
 
 #include <stddef.h>
 
-#include "base/latch.h"
+#include "baton/latch.h"
 
 #define LATCHES 1024
 

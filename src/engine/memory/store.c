@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/base.h"
-#include "base/latch.h"
+#include "baton/latch.h"
 
 #define HISTORY_MAX 4096 /* changes kept; a watcher further behind begins again */
 
@@ -164,7 +164,7 @@ static struct latch *latch_of_queue(const struct store *store, const char *key)
 struct baton_latch *store_latch(const struct store *store, const char *key, uint64_t created)
 {
     struct latch *latch = store->latches != NULL && strchr(key, '/') != NULL ? latch_of_queue(store, key) : NULL;
-    return latch != NULL && latch_created(atomic_load(&latch->latch.word)) == created ? &latch->latch : NULL;
+    return latch != NULL && baton_latch_created(atomic_load(&latch->latch.word)) == created ? &latch->latch : NULL;
 }
 
 void store_break_latches(struct store *store)
@@ -175,8 +175,8 @@ void store_break_latches(struct store *store)
 /* What is created from now on is above the last token of a latch that was closed. */
 static void rise_above(struct store *store, uint64_t word)
 {
-    if (latch_last_token(word) > store->revision)
-        store->revision = latch_last_token(word);
+    if (baton_latch_last_token(word) > store->revision)
+        store->revision = baton_latch_last_token(word);
 }
 
 static void record_remove(struct store *store, size_t place);
@@ -185,13 +185,14 @@ static void record_remove(struct store *store, size_t place);
 static void stand_beside(struct store *store, const char *key)
 {
     struct latch *latch = store->latches != NULL && strchr(key, '/') != NULL ? latch_of_queue(store, key) : NULL;
-    if (latch == NULL || (store->latches_broken && latch_state(atomic_load(&latch->latch.word)) == LATCH_USED))
+    if (latch == NULL ||
+        (store->latches_broken && baton_latch_state(atomic_load(&latch->latch.word)) == BATON_LATCH_USED))
         return;
-    uint64_t word = latch_want(&latch->latch);
+    uint64_t word = baton_latch_want(&latch->latch);
     rise_above(store, word);
-    for (size_t place = 0; place < store->record_count && latch_state(word) == LATCH_GONE; place++) {
+    for (size_t place = 0; place < store->record_count && baton_latch_state(word) == BATON_LATCH_GONE; place++) {
         const struct baton_record *record = &store->records[place];
-        if (record->created != latch_created(word) || !text_starts(record->key, latch->queue))
+        if (record->created != baton_latch_created(word) || !text_starts(record->key, latch->queue))
             continue;
         store->revision++;
         record_remove(store, place);
@@ -201,7 +202,7 @@ static void stand_beside(struct store *store, const char *key)
 
 static void latch_begin(struct store *store, const struct baton_record *record)
 {
-    if (record->session == 0 || record->created > LATCH_CREATED_MAX || strchr(record->key, '/') == NULL)
+    if (record->session == 0 || record->created > BATON_LATCH_CREATED_MAX || strchr(record->key, '/') == NULL)
         return;
     struct latch *latch = latch_of_queue(store, record->key);
     if (latch == NULL) {
@@ -212,14 +213,14 @@ static void latch_begin(struct store *store, const struct baton_record *record)
         store->latches = latch;
     }
     if (atomic_load(&latch->latch.word) == 0)
-        atomic_store(&latch->latch.word, latch_word(record->created, 0, LATCH_USED));
+        atomic_store(&latch->latch.word, baton_latch_word(record->created, 0, BATON_LATCH_USED));
 }
 
 /* The record is going to be removed. The word of its latch; 0: it has none. */
 static uint64_t latch_end(struct store *store, const struct baton_record *record)
 {
     struct baton_latch *latch = store_latch(store, record->key, record->created);
-    uint64_t word = latch != NULL ? latch_close(latch) : 0;
+    uint64_t word = latch != NULL ? baton_latch_close(latch) : 0;
     if (latch != NULL)
         atomic_store(&latch->word, 0);
     return word;

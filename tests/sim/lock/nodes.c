@@ -102,7 +102,8 @@ const struct world_kind lock_world = {
     .text = ", a lock",
     .first_rule = RULE_HOLD_BY_VIEW,
     .last_rule = RULE_GHOST_IS_REMOVED,
-    .world_rules = 1U << WORLD_ENTRY_IS_ITS_OWNERS | 1U << WORLD_TOKENS_END_WITH_COMPANY,
+    .world_rules =
+        1U << WORLD_ENTRY_IS_ITS_OWNERS | 1U << WORLD_TOKENS_END_WITH_COMPANY | 1U << WORLD_TAKE_BACK_BY_LATCH,
     .root = "locks/" SIM_NAME "/",
     .presences = "locks/" SIM_NAME "/",
     .keeps_session = true,
