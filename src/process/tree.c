@@ -158,8 +158,10 @@ static bool send_one(struct walk *walk, pid_t pid, int pidfd)
 {
     if (walk->but != 0 && (pid == walk->but || getpgid(pid) == walk->but))
         return false;
+    if (is_zombie(pid)) /* before the signal, which may kill it at once */
+        return false;
     int error = send_to(pidfd, walk->number) == 0 ? 0 : errno;
-    if (error == ESRCH || is_zombie(pid))
+    if (error == ESRCH)
         return false;
     if (walk->told != NULL)
         walk->told(walk->ctx, pid, error);
