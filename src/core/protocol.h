@@ -5,7 +5,8 @@
  * One that is NULL has nothing to add.
  *
  * To add a protocol: a folder with this table, its records (kinds.h), and what a client does with it; its line in
- * protocols.h; its files in meson.build. What several protocols need is a part that they hold: leadership/, queue/.
+ * protocols.h; the worlds in which it is tried. What several protocols need is a part that they hold: leadership/,
+ * queue/. docs/protocols.md tells it step by step, with an example.
  */
 #ifndef CORE_PROTOCOL_H
 #define CORE_PROTOCOL_H

@@ -1,4 +1,6 @@
-/* protocols.h: the kinds of contests there are. A new one is a folder, and its line here. */
+/* protocols.h: the kinds of contests there are. A new one is a folder, and its line here: meson.build finds the folder
+ * by the line, and the simulation the worlds in which it is tried (tests/sim/NAME). See docs/protocols.md.
+ */
 #ifndef CORE_PROTOCOLS_H
 #define CORE_PROTOCOLS_H
 

@@ -51,7 +51,8 @@ enum core_rule {
 #define RULE_NUMBER(name, text) RULE_##name,
     CORE_RULES(RULE_NUMBER)
 #undef RULE_NUMBER
-        RULE_COUNT
+        RULE_COUNT,
+    RULE_OWN /* the first rule of a protocol that lists its own: see tests/sim/kind.h */
 };
 
 #endif

@@ -5,10 +5,11 @@
  * network (network.c); faults that come and go (faults.c); and checkers that know no kinds (checkers.c). The rest is
  * the kind's: one contest is wanted by each node at a time (node->contest), under some name, again and again.
  *
- * To add a kind: a folder here with this table (nodes.c; checkers.c, which shares no code with the core; meson.build),
- * its name in WORLD_KINDS, and in the list in meson.build. Then `sim --OPTION` runs it, `sim --mutations` breaks its
- * rules in turn, and the tests and `make soak` run its seeds. What it does must follow from world->rng alone. In worlds
- * of other kinds nothing of it happens: their hash (sim --hash) stays the same.
+ * Each protocol has a kind of world, which is a folder here with its name and this table, NAME_world: nodes.c;
+ * checkers.c, which shares no code with the core; meson.build. It is found by the protocol's line in
+ * src/core/protocols.h. Then `sim --NAMEs` runs it, `sim --mutations` breaks its rules in turn, and the tests and
+ * `make soak` run its seeds. What it does must follow from world->rng alone. In worlds of other kinds nothing of it
+ * happens: their hash (sim --hash) stays the same. docs/protocols.md tells all of it by an example.
  *
  * A function that is NULL has nothing to add, unless something else is said.
  */
@@ -19,20 +20,17 @@
 
 #define OWN_FAULTS_MAX 3
 
-/* The kinds of worlds there are; the first is the one that is run when none is asked for. */
-#define WORLD_KINDS(KIND) KIND(election) KIND(lock) KIND(task)
-
 struct sim_rule {
     const char *name, *text;
 };
 
 struct world_kind {
-    const char *option; /* of sim's command line: "locks" */
+    const char *option; /* of sim's command line: the protocol's name with an "s", "locks" */
     const char *text;   /* in the summary of a run: ", a lock" */
 
-    /* Which rules are looked for in worlds of this kind (sim --mutations); those that no kind names, in the first one.
-     * Of core/rules.h, the first and the last of them; of WORLD_RULES, a bit for each; and the protocol's own, which
-     * are numbered from RULE_COUNT on, in the order of this list. */
+    /* Which rules are looked for in worlds of this kind (sim --mutations); those that no kind names, in the first one
+     * of protocols.h. Of core/rules.h, the first and the last of them; of WORLD_RULES, a bit for each; and the
+     * protocol's own, which are numbered from RULE_OWN on, in the order of this list. */
     enum core_rule first_rule, last_rule; /* both 0: none */
     uint32_t world_rules;
     const struct sim_rule *own_rules;
@@ -82,8 +80,8 @@ struct world_kind {
     void (*check_quiet_ends)(struct world *world);
 };
 
-#define WORLD_KIND_EXTERN(name) extern const struct world_kind name##_world;
-WORLD_KINDS(WORLD_KIND_EXTERN)
+#define WORLD_KIND_EXTERN(kind, name) extern const struct world_kind name##_world;
+PROTOCOLS(WORLD_KIND_EXTERN)
 #undef WORLD_KIND_EXTERN
 
 #endif

@@ -36,8 +36,8 @@ struct totals {
     bool failed;
 };
 
-#define KIND(name) &name##_world,
-static const struct world_kind *const kinds[] = {WORLD_KINDS(KIND)};
+#define KIND(kind, name) &name##_world,
+static const struct world_kind *const kinds[] = {PROTOCOLS(KIND)};
 #undef KIND
 
 /* ---- rules: the core's, then the world's, then each kind's own ---- */
@@ -86,7 +86,7 @@ static void break_rule(uint64_t *broken, uint32_t *broken_around, unsigned rule)
 {
     unsigned own;
     if (owner_of(rule, &own) != NULL)
-        *broken |= UINT64_C(1) << (RULE_COUNT + own);
+        *broken |= UINT64_C(1) << (RULE_OWN + own);
     else if (rule < RULE_COUNT)
         *broken |= UINT64_C(1) << rule;
     else
@@ -98,7 +98,7 @@ static bool is_broken(const struct options *options, unsigned rule)
     unsigned own;
     const struct world_kind *owner = owner_of(rule, &own);
     if (owner != NULL)
-        return owner == options->kind && (options->broken >> (RULE_COUNT + own) & 1) != 0;
+        return owner == options->kind && (options->broken >> (RULE_OWN + own) & 1) != 0;
     return rule < RULE_COUNT ? (options->broken >> rule & 1) != 0
                              : (options->broken_around >> (rule - RULE_COUNT) & 1) != 0;
 }

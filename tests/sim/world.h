@@ -47,7 +47,7 @@ struct sim_config {
     uint64_t seed;
     int minutes;            /* simulated */
     int nodes;              /* 0: 3 to 7, by the seed */
-    uint64_t broken;        /* rules of the core that are switched off; from RULE_COUNT on, the kind's own */
+    uint64_t broken;        /* rules of the core that are switched off; from RULE_OWN on, the kind's own */
     uint32_t broken_around; /* rules of the world around it that are switched off: enum world_rule */
     const struct world_kind *kind;
     bool wild;   /* clock rates beyond the bound: only F and T must hold */

@@ -52,6 +52,9 @@ refused src/core/a.c '"base/clock.h"' 'core must not include base/clock.h: the c
 for header in uv.h time.h unistd.h pthread.h sys/stat.h curl/curl.h sqlite3.h poll.h; do
     refused src/core/a.h "<$header>" "core must not include $header: the core is pure"
 done
+refused src/core/a.c '"core/lock/lock.h"' 'core must not include core/lock/lock.h: the machinery knows no protocol'
+refused src/core/new/a.c '"core/lock/lock.h"' 'core must not include core/lock/lock.h: it is no part below'
+refused src/core/queue/a.c '"core/leadership/roster.h"' 'core must not include core/leadership/roster.h: it is no part'
 refused src/engine/local/a.c '"core/view.h"' 'engine must not include core/view.h'
 refused src/engine/local/a.c '"baton/baton.h"' 'engine must not include baton/baton.h'
 refused src/engine/local/a.c '"engine/memory/store.h"' 'engine must not include engine/memory/store.h: it is another'
@@ -66,6 +69,8 @@ accepted src/client/a.c '"core/core.h"'
 accepted src/process/a.c '"baton/baton.h"'
 accepted src/cli/a.c '"process/supervisor.h"'
 accepted src/core/a.c '<string.h>'
+accepted src/core/new/a.c '"core/queue/queue.h"'
+accepted src/core/new/a.c '"core/new/b.h"'
 
 # The environment has one door.
 mkdir -p "$work/tree/src/engine"
