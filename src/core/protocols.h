@@ -4,10 +4,18 @@
 #ifndef CORE_PROTOCOLS_H
 #define CORE_PROTOCOLS_H
 
+/* One that is there in the simulation's build only; all of it is in tests/sim/NAME. */
+#ifdef CORE_SIMULATED
+#define IN_TESTS(line) line
+#else
+#define IN_TESTS(line)
+#endif
+
 #define PROTOCOLS(PROTOCOL)                                                                                            \
     PROTOCOL(ELECTION, election)                                                                                       \
     PROTOCOL(LOCK, lock)                                                                                               \
-    PROTOCOL(TASK, task)
+    PROTOCOL(TASK, task)                                                                                               \
+    IN_TESTS(PROTOCOL(BARRIER, barrier))
 
 enum contest_kind {
 #define PROTOCOL_KIND(kind, name) CONTEST_##kind,
