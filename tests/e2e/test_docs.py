@@ -43,3 +43,18 @@ LIMITS = [limit for name in sorted(os.listdir(os.path.join(TOP, "include", "bato
 def test_a_limit_of_the_public_headers_is_kept(limit):
     """One that nothing in the library compares with is none. (That it is right is for the tests of what it limits.)"""
     assert any(re.search(rf"\b{limit}\b", source) for source in sources("src"))
+
+
+PROTOCOLS_PAGE = read("docs", "protocols.md")
+PATHS = sorted(set(re.findall(r"`((?:src|tests|scripts|include)/[\w./-]+)`", PROTOCOLS_PAGE)))
+NAMES = sorted(set(re.findall(r"(?:`(?:struct )?|\b(?=TELL_))(\w+_\w+)\b", PROTOCOLS_PAGE)))
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_a_path_of_the_page_on_protocols_is_there(path):
+    assert os.path.exists(os.path.join(TOP, path))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_name_of_the_page_on_protocols_is_one_of_the_source(name):
+    assert any(re.search(rf"\b{name}\b", source) for source in sources("src/core", "tests/sim"))
