@@ -8,6 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/base.h"
 #include "base/hash.h"
 
 uint32_t bell_ring(bell_word *bell)
@@ -31,6 +32,7 @@ unsigned bell_of_key(const char *key)
 
 void ear_add(struct ear *ear, bell_word *bell)
 {
+    assert(ear->count < EAR_BELLS_MAX);
     ear->bells[ear->count] = bell;
     ear->heard[ear->count++] = atomic_load(bell);
 }
@@ -63,6 +65,7 @@ static bool is_silent(const struct ear *ear)
 
 static long wait_once(const struct ear *ear, bell_word *own, uint32_t own_heard)
 {
+    assert(ear->count <= EAR_BELLS_MAX);
     struct futex_waitv all[EAR_BELLS_MAX + 1] = {
         {.uaddr = (uintptr_t)own, .val = own_heard, .flags = FUTEX_32 | FUTEX_PRIVATE_FLAG}};
     for (size_t i = 0; i < ear->count; i++)
@@ -82,6 +85,7 @@ bool ear_wait(const struct ear *ear, bell_word *own, uint32_t own_heard)
 bool bell_can_wait(bell_word *bell, bell_word *own, uint32_t own_before)
 {
     struct ear ear = {0};
+    assert(atomic_load(own) != own_before);
     ear_add(&ear, bell);
     return wait_once(&ear, own, own_before) >= 0 || errno == EAGAIN || errno == EINTR;
 }

@@ -40,6 +40,12 @@ static const char *const sql[STATEMENTS] = {
     [ROLLBACK] = "ROLLBACK",
 };
 
+void db_set_state(struct db *db, enum db_state state)
+{
+    assert((db->state == DB_IDLE) != (state == DB_IDLE));
+    db->state = state;
+}
+
 /* ---- errors and statements ---- */
 
 int db_error(struct db *db, const char *what, struct baton_error *err)
@@ -81,6 +87,7 @@ int db_error(struct db *db, const char *what, struct baton_error *err)
 
 sqlite3_stmt *db_get(struct db *db, enum statement which)
 {
+    assert(which < STATEMENTS);
     sqlite3_stmt **kept = &db->statements[which];
     if (*kept == NULL &&
         sqlite3_prepare_v3(db->handle, sql[which], -1, SQLITE_PREPARE_PERSISTENT, kept, NULL) != SQLITE_OK)
@@ -179,6 +186,8 @@ static void let_others(struct db *db)
 /* Under the writer's lock, which is given up when it fails. */
 static int begin(struct db *db, bool durable, struct baton_error *err)
 {
+    assert(db->latches.count == 0); /* a transaction leaves no change of a latch behind */
+    db_set_state(db, DB_WRITING);
     pulse_writes(db->pulse, true);
     if (db_set_durable(db, durable, err) < 0)
         goto fail;
@@ -191,6 +200,7 @@ static int begin(struct db *db, bool durable, struct baton_error *err)
         return 0;
     db_run(db, ROLLBACK, NULL);
 fail:
+    db_set_state(db, DB_IDLE);
     let_others(db);
     return -1;
 }
@@ -234,6 +244,9 @@ static int prune(struct db *db, struct baton_error *err)
 int db_commit(struct db *db, struct baton_error *err)
 {
     int result = 0;
+    assert(db->state == DB_WRITING);
+    assert(db->wrote || db->latches.count == 0); /* a latch changes with its record */
+    assert(db->moved_sessions || !db->added_session);
     if (db->wrote)
         result = db_meta_set(db, "revision", db->revision, err);
     if (result == 0 && db->moved_sessions)
@@ -249,6 +262,7 @@ int db_commit(struct db *db, struct baton_error *err)
         return -1;
     }
     latches_commit(&db->latches);
+    db_set_state(db, DB_IDLE);
     let_others(db);
     return 0;
 }
@@ -258,6 +272,7 @@ void db_rollback(struct db *db)
     if (!sqlite3_get_autocommit(db->handle))
         db_run(db, ROLLBACK, NULL);
     latches_rollback(&db->latches);
+    db_set_state(db, DB_IDLE);
     let_others(db);
 }
 
@@ -270,16 +285,20 @@ uint64_t db_revision(struct db *db)
 
 int db_read_begin(struct db *db, struct baton_error *err)
 {
-    if (db_run(db, BEGIN_READ, err) < 0)
-        return -1;
-    if (db_meta_load(db, err) == 0)
-        return 0;
-    db_run(db, ROLLBACK, NULL);
+    db_set_state(db, DB_READING);
+    if (db_run(db, BEGIN_READ, err) == 0) {
+        if (db_meta_load(db, err) == 0)
+            return 0;
+        db_run(db, ROLLBACK, NULL);
+    }
+    db_set_state(db, DB_IDLE);
     return -1;
 }
 
 void db_read_end(struct db *db)
 {
+    assert(db->state == DB_READING);
+    db_set_state(db, DB_IDLE);
     db_run(db, COMMIT, NULL);
 }
 
@@ -316,6 +335,7 @@ int db_changes(struct db *db, uint64_t after, struct baton_batch *ret, struct ba
 {
     int64_t row = 0;
     uint64_t revision = 0;
+    assert(db->state == DB_READING);
     int result = oldest(db, &row, &revision, err);
     if (result != 0)
         return result;
@@ -332,6 +352,8 @@ int db_snapshot(struct db *db, const char *prefix, struct baton_batch *ret, stru
     /* The first key after all that begin with prefix: its last byte, one up. Keys are text, so 0xff does not occur. */
     char *after = mem_text(prefix);
     size_t length = strlen(after);
+    assert(db->state == DB_READING);
+    assert(length == 0 || prefix[length - 1] == '/');
     if (length > 0)
         after[length - 1]++;
     db_bind_text(db, SNAPSHOT, 1, prefix);

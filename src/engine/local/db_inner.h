@@ -36,8 +36,12 @@ enum statement {
     STATEMENTS
 };
 
+/* What a connection does now. Each step begins and ends at DB_IDLE. */
+enum db_state { DB_IDLE, DB_READING, DB_WRITING };
+
 struct db {
     sqlite3 *handle;
+    enum db_state state;
     sqlite3_stmt *statements[STATEMENTS];
     char *path;
     int writer_fd;
@@ -53,6 +57,8 @@ struct db {
     int64_t first_row, last_row;               /* ... of the log: the one before it, and its last; 0: none */
 };
 
+/* Begin to read or to write, or end it: any other step is a mistake. */
+void db_set_state(struct db *db, enum db_state state);
 /* The error that SQLite has told last, in words. -1. */
 int db_error(struct db *db, const char *what, struct baton_error *err);
 /* The statement, prepared; NULL: it cannot be. */

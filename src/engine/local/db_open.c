@@ -51,6 +51,7 @@ static int after_boot(struct db *db, const struct pulse *pulse, struct baton_err
                                        db->path);
     if (db_execute(db, "PRAGMA synchronous = FULL; BEGIN IMMEDIATE", err) < 0)
         return -1;
+    db_set_state(db, DB_WRITING);
     if (stored != 0) {
         /* SQLite syncs the WAL at each checkpoint, which is after 1000 pages: fewer revisions than that are lost. */
         db->revision += BATON_REVISION_LEAP;
@@ -61,8 +62,11 @@ static int after_boot(struct db *db, const struct pulse *pulse, struct baton_err
         db_meta_set(db, "sessions_version", db->sessions_version + 1, err) < 0 ||
         db_meta_set(db, "revision", db->revision, err) < 0 || db_run(db, COMMIT, err) < 0) {
         sqlite3_exec(db->handle, "ROLLBACK", NULL, NULL, NULL);
+        db_set_state(db, DB_IDLE);
         return -1;
     }
+    latches_commit(&db->latches);
+    db_set_state(db, DB_IDLE);
     char name[sizeof(pulse->name)];
     pulse_name(stored, name);
     if (stored != 0)
@@ -163,6 +167,7 @@ static int open_locked(struct db *db, const struct pulse *pulse, struct baton_er
 /* Now, not when a takeover waits for it. */
 static int prepare(struct db *db, struct folder *folder, struct baton_error *err)
 {
+    assert(db->state == DB_IDLE);
     for (int which = 0; which < STATEMENTS; which++)
         if (db_get(db, which) == NULL)
             return db_error(db, "prepare", err);
@@ -214,6 +219,7 @@ void db_close(struct db *db)
 {
     if (db == NULL)
         return;
+    assert(db->state == DB_IDLE); /* else somebody would wait for the writer's lock */
     disconnect(db);
     latches_release(&db->latches);
     free(db->path);

@@ -12,6 +12,9 @@ static int log_change(struct db *db, enum baton_change_kind kind, const struct b
                       struct baton_error *err)
 {
     sqlite3_stmt *statement = db_get(db, LOG);
+    assert(db->state == DB_WRITING);
+    assert(record->revision == db->revision && record->revision > 0);
+    assert((kind == BATON_CHANGE_PUT) == (record->value != NULL));
     if (statement == NULL)
         return db_error(db, "write", err);
     sqlite3_bind_int64(statement, 1, (sqlite3_int64)record->revision);
@@ -168,6 +171,8 @@ static void begin_latch(struct db *db, const struct baton_record *record)
 
 int db_write(struct db *db, const struct baton_write *write, struct baton_reply *ret, struct baton_error *err)
 {
+    assert(db->state == DB_WRITING);
+    assert(write->kind == BATON_WRITE_PUT || write->kind == BATON_WRITE_REMOVE);
     *ret = (struct baton_reply){.revision = db->revision};
     if (illegal(write, ret))
         return 0;
@@ -212,6 +217,7 @@ int db_write(struct db *db, const struct baton_write *write, struct baton_reply 
 
 uint64_t db_session_new(struct db *db)
 {
+    assert(db->state == DB_WRITING);
     db->moved_sessions = db->added_session = true;
     return ++db->last_session;
 }
@@ -219,6 +225,8 @@ uint64_t db_session_new(struct db *db)
 int db_session_add(struct db *db, uint64_t session, int slot, int pid, uint64_t pid_start, uint64_t pid_namespace,
                    struct baton_error *err)
 {
+    assert(db->added_session && session == db->last_session); /* of db_session_new */
+    assert(slot >= 0 && slot < PULSE_SLOTS);
     db_bind_number(db, SESSION_ADD, 1, session);
     db_bind_number(db, SESSION_ADD, 2, (uint64_t)slot);
     db_bind_number(db, SESSION_ADD, 3, (uint64_t)pid);
@@ -253,6 +261,7 @@ static int remove_bound(struct db *db, uint64_t session, struct baton_error *err
 int db_session_end(struct db *db, uint64_t session, int *ret_slot, struct baton_error *err)
 {
     bool alive;
+    assert(db->state == DB_WRITING);
     if (session_alive(db, session, &alive, ret_slot, err) < 0)
         return -1;
     if (!alive)
@@ -264,6 +273,7 @@ int db_session_end(struct db *db, uint64_t session, int *ret_slot, struct baton_
 
 int db_sessions(struct db *db, uint64_t *version, struct db_session **ret, size_t *ret_count, struct baton_error *err)
 {
+    assert(db->state != DB_IDLE || db->sessions_version == 0);
     if (*version == db->sessions_version)
         return 0;
     sqlite3_stmt *statement = db_get(db, SESSIONS);

@@ -257,6 +257,7 @@ static int check_file(const struct folder *folder, const char *name, const struc
 
 int folder_check(const struct folder *folder, const char *name, struct stat *ret, struct baton_error *err)
 {
+    assert(folder->fd >= 0 && strchr(name, '/') == NULL); /* nothing outside of the directory */
     if (fstatat(folder->fd, name, ret, AT_SYMLINK_NOFOLLOW) == 0)
         return check_file(folder, name, ret, err);
     return errno == ENOENT ? 1 : error_errno(err, errno, "local: cannot look at %s/%s", folder->path, name);
@@ -267,6 +268,7 @@ int folder_check(const struct folder *folder, const char *name, struct stat *ret
 int folder_existing(const struct folder *folder, const char *name, struct baton_error *err)
 {
     struct stat about;
+    assert(folder->fd >= 0 && strchr(name, '/') == NULL);
     int found = openat(folder->fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC), fd = -1, error = 0;
     if (found < 0) {
         if (errno != ENOENT)
@@ -293,6 +295,7 @@ int folder_existing(const struct folder *folder, const char *name, struct baton_
 
 static int make_file(const struct folder *folder, const char *name, struct baton_error *err)
 {
+    assert(is_name_of_ours(name));
     mode_t mode = 0600 | folder->group_bits;
     int fd = openat(folder->fd, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
     if (fd >= 0)
@@ -326,8 +329,9 @@ static void know(struct folder *folder, const char *name, ino_t inode)
         return;
     assert(folder->known_count < FOLDER_FILES_MAX);
     struct folder_known *known = &folder->known[folder->known_count++];
+    bool fits = text_copy(known->name, sizeof(known->name), name);
+    assert(fits);
     known->inode = inode;
-    (void)text_copy(known->name, sizeof(known->name), name);
 }
 
 int folder_file(struct folder *folder, const char *name, struct baton_error *err)

@@ -75,6 +75,7 @@ static int write_end(struct baton_engine_guard *guard, struct baton_error *err)
 
 int local_guard_end(struct baton_engine_guard *guard, uint32_t timeout_ms, struct baton_error *err)
 {
+    assert(guard->session != 0 && guard->db != NULL);
     bool whole = pulse_look(&guard->pulse, err) == 0;
     int result = whole ? write_end(guard, err) : -1;
     /* Even if the disk is full: nobody holds it any more, so whoever can write may end it. */

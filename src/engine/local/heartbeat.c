@@ -25,6 +25,7 @@ bool heartbeat_read(struct heartbeat *at, uint64_t session, struct heartbeat_see
 
 bool heartbeat_replace(struct heartbeat *at, const struct heartbeat_seen *seen, uint64_t word)
 {
+    assert(seen->word != HEARTBEAT_DEAD); /* what is dead stays so */
     uint64_t expected = seen->word;
     return atomic_compare_exchange_strong(&at->word, &expected, word);
 }

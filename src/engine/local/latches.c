@@ -58,6 +58,8 @@ static void change(struct latch_changes *changes, struct latch_place *place, uin
                    uint64_t word)
 {
     struct latch_change *at = change_of(changes, place);
+    assert(place >= changes->latches && place < changes->latches + LATCHES);
+    assert(word == 0 || session != 0); /* an entry's, which is bound */
     if (at == NULL && changes->count == changes->room) {
         changes->room = changes->room > 0 ? 2 * changes->room : 4;
         changes->list = mem_grow(changes->list, changes->room * sizeof(*changes->list));
@@ -107,6 +109,7 @@ void latches_begin(struct latch_changes *changes, const char *key, uint64_t sess
 {
     uint64_t queue;
     struct latch_place *place = place_of(changes->latches, key, &queue);
+    assert(session != 0 && created > 0);
     if (place != NULL && created <= BATON_LATCH_CREATED_MAX)
         change(changes, place, queue, session, baton_latch_word(created, 0, BATON_LATCH_USED));
 }
@@ -148,6 +151,7 @@ void latches_rollback(struct latch_changes *changes)
 
 void latches_release(struct latch_changes *changes)
 {
+    assert(changes->count == 0); /* committed, or rolled back */
     free(changes->list);
     *changes = (struct latch_changes){0};
 }

@@ -89,6 +89,7 @@ static void set_due(struct baton_engine *engine, int64_t now_ms)
 /* Give the worker something to do. If it takes long, somebody may keep it from writing. */
 static void ask(struct baton_engine *engine, struct job *job)
 {
+    assert(engine->closing == 0 && !job->asked);
     job->asked = true;
     if (engine->asked++ == 0) {
         engine->ask_ms = clock_now_ms() + STUCK_MS;
@@ -100,6 +101,7 @@ static void ask(struct baton_engine *engine, struct job *job)
 
 static void answered(struct baton_engine *engine, const struct job *job)
 {
+    assert(!job->asked || engine->asked > 0); /* each is answered once */
     if (!job->asked || --engine->asked > 0)
         return;
     engine->ask_ms = NEVER_MS;
@@ -206,6 +208,7 @@ static size_t bells_of_rest(const struct baton_engine *engine, unsigned bells[EA
                     return 0;
                 bells[at] = bell;
                 count += at == count;
+                assert(bell < KEY_BELLS && count <= EAR_BELLS_MAX);
             }
         }
     }
@@ -266,6 +269,7 @@ static void forget_own(struct baton_engine *engine, uint64_t id)
     struct own_session *own = own_session(engine, id);
     if (id == 0 || own == NULL)
         return;
+    assert(own->fd >= 0 && own->slot >= 0);
     pulse_unlock(own->fd, id);
     close(own->fd);
     *own = (struct own_session){.fd = -1};
@@ -443,6 +447,7 @@ static void wake(void *ctx)
  * client that closes in the middle of a stop has still the time that its program was given. */
 static void engine_free(struct baton_engine *engine)
 {
+    assert(engine->closing == 0);
     for (struct job *job = engine->rewatch, *next; job != NULL; job = next) {
         next = job->next;
         job_free(job);
@@ -478,6 +483,7 @@ static void on_closed(uv_handle_t *handle)
 
 static void local_close(struct baton_engine *engine)
 {
+    assert(engine->closing == 0);
     engine->closing = 3;
     worker_stop(engine->worker);
     uv_close((uv_handle_t *)&engine->outcome, on_closed);

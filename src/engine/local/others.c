@@ -49,6 +49,7 @@ void others_release(struct others *others)
  * compared is what it refers to. */
 static void other_watch(struct others *others, struct other *other)
 {
+    assert(other->pidfd < 0 && !other->orphaned);
     if (other->session.pid_namespace != others->pid_namespace)
         return;
     if (other->session.pid == others->pid && other->session.pid_start == others->pid_start)
@@ -125,12 +126,15 @@ static void settle(struct others *others)
             other_close(other);
         else if (other->pidfd < 0 && !other->orphaned)
             other_watch(others, other);
+        assert(other->pidfd < 0 || (!other->orphaned && is_near(others, other)));
     }
 }
 
 void others_own(struct others *others, uint64_t session, bool open)
 {
+    assert(session != 0 && is_own(others, session) != open);
     if (open) {
+        assert(others->own_count < COUNT_OF(others->own));
         others->own[others->own_count++] = session;
     } else {
         for (size_t i = 0; i < others->own_count; i++)
@@ -165,6 +169,7 @@ void others_set(struct others *others, const struct db_session *sessions, size_t
 static int64_t delay_ms(const struct others *others, const struct other *about)
 {
     size_t place = (size_t)(about - others->list);
+    assert(place < others->count && about->distance < others->count);
     int64_t between = others->in_ring ? 0 : (int64_t)others->count + 1; /* who has none: after those who have */
     for (size_t i = 1; others->in_ring && i <= about->distance; i++)
         between += !others->list[(place + i) % others->count].orphaned;
@@ -173,6 +178,7 @@ static int64_t delay_ms(const struct others *others, const struct other *about)
 
 static void orphan(struct others *others, struct other *other, int64_t now_ms)
 {
+    assert(!other->orphaned); /* it dies once */
     other_close(other);
     other->orphaned = true;
     other->look_ms = now_ms + delay_ms(others, other);

@@ -102,6 +102,7 @@ static int fill(int fd)
 /* It gets its name when it is whole: one that is too short was shortened. With the writer's lock. */
 static int make(struct pulse *pulse, struct baton_error *err)
 {
+    assert(pulse->name[0] != '\0' && pulse->header == NULL);
     static const char new[] = "heartbeats.new";
     struct stat about;
     int folder = pulse->folder->fd;
@@ -157,6 +158,7 @@ static int map(struct pulse *pulse, int fd, struct baton_error *err)
 
 int pulse_open(struct pulse *pulse, struct folder *folder, struct baton_error *err)
 {
+    assert(folder->fd >= 0);
     *pulse = (struct pulse){.lock_fd = -1, .folder = folder, .self = process_namespace() << 32 | (uint32_t)getpid()};
     int fd = -1, result = enter_boot(pulse, err);
     if (result == 0) {
@@ -183,6 +185,7 @@ void pulse_close(struct pulse *pulse)
 
 void pulse_ring(struct pulse *pulse, const uint64_t keys[KEY_BELLS / 64], struct ear *own)
 {
+    assert(pulse->header != NULL);
     for (unsigned bell = 0; bell < KEY_BELLS; bell++) {
         if (keys[bell / 64] == 0) {
             bell += 63;
@@ -201,6 +204,7 @@ void pulse_ring(struct pulse *pulse, const uint64_t keys[KEY_BELLS / 64], struct
 
 int pulse_look(const struct pulse *pulse, struct baton_error *err)
 {
+    assert(pulse->header != NULL);
     if (folder_look(pulse->folder, err) < 0)
         return -1;
     if (atomic_load(&pulse->header->magic) == PULSE_MAGIC)
@@ -266,6 +270,7 @@ static int free_slot(const struct pulse *pulse)
 
 int pulse_begin(struct pulse *pulse, uint64_t session, uint32_t ttl_ms, int *ret_fd, struct baton_error *err)
 {
+    assert(session != 0 && ttl_ms > 0);
     int slot = free_slot(pulse);
     if (slot == PULSE_SLOTS)
         return error_set(err, BATON_FULL, "local: %s has %d sessions, and room for no more", pulse->folder->path,
@@ -292,6 +297,7 @@ bool pulse_expire(struct pulse *pulse, int slot, uint64_t session, int64_t now_m
 
 void pulse_unlock(int fd, uint64_t session)
 {
+    assert(fd >= 0 && session != 0);
     struct flock lock = lock_of(session, F_UNLCK);
     (void)fcntl(fd, F_OFD_SETLK, &lock);
 }

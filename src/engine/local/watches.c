@@ -30,6 +30,7 @@ void watches_rest(struct watches *watches, struct watch *watch, const struct bat
     else
         rest_end(&watch->rest);
     watches->resting += watch->rest.count > 0;
+    assert(watches->resting <= watches->count);
 }
 
 static void watch_free(struct watch *watch)
@@ -71,6 +72,9 @@ static void grow(struct watches *watches)
 
 struct watch *watches_add(struct watches *watches, uint64_t id, const char *prefix)
 {
+    size_t length = strlen(prefix);
+    assert(length == 0 || prefix[length - 1] == '/'); /* else it would never be found by a key */
+    assert(watches_find(watches, id, prefix) == NULL);
     if (watches->count >= watches->bucket_count)
         grow(watches);
     struct watch *watch = mem_new(sizeof(*watch));
@@ -149,6 +153,7 @@ void watches_tell(struct watches *watches, const struct baton_batch *batch,
                   const struct baton_engine_callbacks *callbacks, void *ctx)
 {
     struct touched touched = {0};
+    assert(!batch->reset); /* that is for one watch, not for all */
     for (size_t i = 0; i < batch->count; i++) {
         const char *key = batch->changes[i].record.key;
         uint64_t hash = HASH_BEGIN;
@@ -167,6 +172,7 @@ void watches_tell(struct watches *watches, const struct baton_batch *batch,
     } *parts = mem_new((touched.count + 1) * sizeof(*parts));
     for (size_t i = 0; i < touched.count; i++) {
         struct watch *watch = touched.watches[i];
+        assert(watch->ready && watch->picked_count > 0);
         parts[i].id = watch->id;
         parts[i].count = watch->picked_count;
         parts[i].changes = mem_new(watch->picked_count * sizeof(struct baton_change));

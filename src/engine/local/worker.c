@@ -71,6 +71,7 @@ static void queue_add_all(struct queue *queue, struct job *jobs)
 static struct job *queue_take(struct queue *queue)
 {
     struct job *jobs = queue->first;
+    assert(*queue->last == NULL);
     queue_init(queue);
     return jobs;
 }
@@ -219,6 +220,7 @@ static bool durable(const struct worker *worker, struct job *job)
 
 static int open_session(struct worker *worker, struct job_open *open, struct baton_error *err)
 {
+    assert(open->session == 0 && open->fd < 0 && open->ttl_ms > 0);
     open->session = db_session_new(worker->db);
     open->slot = pulse_begin(worker->pulse, open->session, open->ttl_ms, &open->fd, err);
     if (open->slot < 0)
@@ -278,6 +280,7 @@ static void fail_open(struct worker *worker, struct job_open *open)
 static void fail_writes(struct worker *worker, struct job *jobs, enum baton_answer answer,
                         const struct baton_error *err)
 {
+    assert(answer != BATON_ANSWER_DONE && err->code != BATON_OK);
     for (struct job *job = jobs; job != NULL; job = job->next) {
         if (!writes(job))
             continue;
@@ -302,6 +305,7 @@ static bool do_writes(struct worker *worker, struct job *jobs)
     struct baton_error err = {0};
     atomic_store(&worker->waits_ms, clock_now_ms());
     worker->held = jobs;
+    assert(worker->waits_ms > 0);
     int begun = db_begin(worker->db, to_disk, &err);
     worker->held = NULL;
     atomic_store(&worker->waits_ms, 0);
@@ -345,6 +349,7 @@ static void refuse(struct worker *worker, struct job *jobs, const struct baton_e
     struct queue out;
     queue_init(&out);
     fail_writes(worker, jobs, BATON_ANSWER_REFUSED, err);
+    assert(err->code != BATON_OK);
     if (!worker->removed) { /* told once */
         struct job *removed = job_new(JOB_REMOVED);
         removed->outcome.reply.error = *err;
@@ -596,6 +601,7 @@ struct worker *worker_start(struct pulse *pulse, void (*wake)(void *ctx), void *
 void worker_stop(struct worker *worker)
 {
     pthread_mutex_lock(&worker->mutex);
+    assert(!worker->quit);
     worker->quit = true;
     atomic_store(&worker->hurry, true);
     wake_worker(worker);
