@@ -112,6 +112,7 @@ static bool is_time(const struct baton_engine *engine)
 
 static bool happens(struct baton_engine *engine, double chance)
 {
+    assert(chance >= 0 && chance <= 1);
     return chance > 0 && is_time(engine) && erand48(engine->random) < chance;
 }
 
@@ -141,6 +142,7 @@ static void set_timer(struct baton_engine *engine)
 static struct news *add(struct baton_engine *engine, enum news_kind kind, uint64_t ticket)
 {
     struct news *news = mem_new(sizeof(*news));
+    assert(*engine->last == NULL && !uv_is_closing((uv_handle_t *)&engine->timer));
     news->kind = kind;
     news->ticket = ticket;
     news->at_ms = clock_now_ms();
@@ -150,6 +152,7 @@ static struct news *add(struct baton_engine *engine, enum news_kind kind, uint64
     }
     if (news->at_ms < engine->last_ms)
         news->at_ms = engine->last_ms;
+    assert(news->at_ms >= engine->last_ms); /* what is told stays in its order */
     engine->last_ms = news->at_ms;
     bool idle = engine->first == NULL;
     *engine->last = news;
@@ -213,6 +216,7 @@ static void on_time(uv_timer_t *timer)
         engine->first = news->next;
         if (engine->first == NULL)
             engine->last = &engine->first;
+        assert(engine->first == NULL || engine->first->at_ms >= news->at_ms);
         tell(engine, news);
         news_free(news);
         if (uv_is_closing((uv_handle_t *)timer))
@@ -398,6 +402,7 @@ static void faults_write(struct baton_engine *engine, uint64_t ticket, const str
 static void faults_watch(struct baton_engine *engine, uint64_t watch, const char *prefix)
 {
     struct watched *watched = mem_new(sizeof(*watched));
+    assert(*find_watch(engine, watch) == NULL); /* a number is one watch's at a time */
     *watched = (struct watched){.next = engine->watches, .watch = watch, .serial = ++engine->last_serial};
     engine->watches = watched;
     engine->inner_ops->watch(engine->inner, watch, prefix);

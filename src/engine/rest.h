@@ -24,6 +24,7 @@ static inline void rest_end(struct rest *rest)
 
 static inline void rest_begin(struct rest *rest, const struct baton_rest *from)
 {
+    assert(from->count <= BATON_REST_KEYS_MAX);
     rest_end(rest);
     for (size_t i = 0; i < from->count; i++)
         rest->keys[rest->count++] = mem_text(from->keys[i]);

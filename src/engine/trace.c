@@ -55,6 +55,7 @@ static void write_line(const char *line, size_t size)
 {
     static atomic_uint left_out;
     char note[80];
+    assert(trace_fd >= 0 && size > 0 && line[size - 1] == '\n');
     struct pollfd room = {.fd = trace_fd, .events = POLLOUT};
     if (poll(&room, 1, 0) <= 0) {
         atomic_fetch_add(&left_out, 1);
@@ -106,6 +107,7 @@ static void say_reply(const struct baton_engine *engine, const char *what, uint6
                                           [BATON_ANSWER_UNKNOWN] = "unknown",
                                           [BATON_ANSWER_REFUSED] = "refused"};
     char text[40];
+    assert((size_t)reply->answer < COUNT_OF(answers));
     bool bad = reply->answer == BATON_ANSWER_UNKNOWN || reply->answer == BATON_ANSWER_REFUSED;
     say("< %s #%llx %s at %llu%s%s%s", what, (unsigned long long)ticket, answers[reply->answer],
         (unsigned long long)reply->revision, took(engine, ticket, text), bad ? ": " : "", bad ? reply->error.text : "");

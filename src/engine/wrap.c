@@ -9,6 +9,7 @@ const struct baton_engine_ops *wraps_add(struct wraps *wraps, const struct baton
                                          void (*fill)(struct baton_engine_ops *ops))
 {
     const struct baton_engine_ops *found = NULL;
+    assert(inner->abi == BATON_ENGINE_ABI);
     pthread_mutex_lock(&wraps->mutex);
     for (size_t i = 0; i < wraps->count && found == NULL; i++)
         if (wraps->wrapped[i].inner == inner)

@@ -28,6 +28,7 @@ struct request *request_new(struct baton_engine *engine, uint64_t ticket)
 
 void request_free(struct request *request)
 {
+    assert(*request->place == request); /* it is freed once */
     *request->place = request->next;
     if (request->next != NULL)
         request->next->place = request->place;
@@ -95,6 +96,7 @@ static void etcd_write(struct baton_engine *engine, uint64_t ticket, const struc
         return;
     }
     struct txn txn;
+    assert(write->kind == BATON_WRITE_PUT || write->kind == BATON_WRITE_REMOVE);
     txn_init(&txn, engine->url.prefix, write);
     link_call(engine->link, "KV/Txn", &txn.request.base, LINK_LIMIT_MS, on_written, request);
     txn_release(&txn);
@@ -185,6 +187,7 @@ static int etcd_open(const char *url, bool create, uv_loop_t *loop, const struct
 
 static void etcd_close(struct baton_engine *engine)
 {
+    assert(!engine->link_closed && !engine->timer_closed);
     for (struct request *request = engine->requests, *next; request != NULL; request = next) {
         next = request->next;
         free(request);

@@ -20,6 +20,7 @@
 void grpc_call_put(struct grpc_call *call, const ProtobufCMessage *message)
 {
     size_t length = protobuf_c_message_get_packed_size(message);
+    assert(length <= UINT32_MAX && call->out_at <= call->out_length);
     if (call->out_at > 0) {
         memmove(call->out, call->out + call->out_at, call->out_length - call->out_at);
         call->out_length -= call->out_at;
@@ -37,6 +38,7 @@ void grpc_call_put(struct grpc_call *call, const ProtobufCMessage *message)
 static size_t on_read(char *to, size_t size, size_t count, void *ctx)
 {
     struct grpc_call *call = ctx;
+    assert(call->out_at <= call->out_length);
     size_t length = call->held ? 0 : call->out_length - call->out_at;
     if (length == 0 && call->open) {
         call->paused = true;
@@ -85,6 +87,7 @@ static size_t on_write(char *data, size_t size, size_t count, void *ctx)
 
 bool grpc_call_next(struct grpc_call *call, const uint8_t **ret, size_t *ret_length)
 {
+    assert(call->in_at <= call->in_length && call->in_length <= call->in_room);
     size_t there = call->in_length - call->in_at;
     if (there < PREFIX_BYTES)
         return false;
@@ -232,6 +235,7 @@ static long http_version(const struct grpc_peer *peer)
 
 void grpc_call_begin(struct grpc_call *call, const struct grpc_peer *peer, const char *method, bool open, bool *heard)
 {
+    assert(call->easy == NULL && (open || call->out_length > 0)); /* what is sent was put into it before */
     call->easy = curl_easy_init();
     if (call->easy == NULL)
         IMPOSSIBLE("libcurl gives no handle");
@@ -265,6 +269,7 @@ void grpc_call_begin(struct grpc_call *call, const struct grpc_peer *peer, const
 
 void grpc_call_begin_held(struct grpc_call *call, const struct grpc_peer *peer, const char *method, bool *heard)
 {
+    assert(!call->held);
     call->held = true;
     grpc_call_begin(call, peer, method, true, heard);
 }
@@ -283,6 +288,7 @@ void grpc_call_empty(struct grpc_call *call)
 
 void grpc_call_let_go(struct grpc_call *call)
 {
+    assert(call->held);
     call->held = call->open = false;
     grpc_call_resume(call);
 }
@@ -300,6 +306,7 @@ void grpc_call_release(struct grpc_call *call)
 
 void grpc_call_rewind(struct grpc_call *call)
 {
+    assert(!call->open && !call->held);
     struct grpc_call again = {.out = call->out, .out_length = call->out_length};
     call->out = NULL;
     grpc_call_release(call);

@@ -29,6 +29,7 @@ struct baton_engine_guard {
 
 static void multi_new(struct baton_engine_guard *guard)
 {
+    assert(guard->multi == NULL && !guard->has_last_word);
     guard->connected = false;
     guard->socket = CURL_SOCKET_BAD;
     guard->multi = curl_multi_init();
@@ -56,6 +57,7 @@ static void multi_free(struct baton_engine_guard *guard)
 
 static struct grpc_peer next_peer(struct baton_engine_guard *guard, const char *token)
 {
+    assert(guard->endpoint < guard->url.count);
     struct grpc_peer peer = {.url = &guard->url,
                              .endpoint = guard->url.endpoints[guard->endpoint],
                              .token = token,
@@ -180,6 +182,7 @@ static char *authenticate(struct baton_engine_guard *guard, int64_t until_ms, st
 static void put_testament(const struct baton_engine_guard *guard, struct grpc_call *call)
 {
     struct txn txn;
+    assert(guard->testament.key != NULL);
     txn_init(&txn, guard->url.prefix, &guard->testament);
     grpc_call_put(call, &txn.request.base);
     txn_release(&txn);

@@ -68,6 +68,16 @@ struct link {
 
 static void process(struct link *link);
 
+/* The only steps there are. */
+static void set_state(struct link *link, enum link_state state)
+{
+    enum link_state now = link->state;
+    bool goes_up = (now == LINK_WAITING && state == LINK_HELLO) || (now == LINK_HELLO && state == LINK_UP);
+    bool goes_down = (now == LINK_HELLO || now == LINK_UP) && state == LINK_WAITING;
+    assert(goes_up || goes_down || (now != LINK_CLOSED && state == LINK_CLOSED));
+    link->state = state;
+}
+
 /* ---- closing handles ---- */
 
 static void maybe_closed(struct link *link)
@@ -83,6 +93,7 @@ static void maybe_closed(struct link *link)
 static void on_handle_closed(uv_handle_t *handle)
 {
     struct link *link = handle->data;
+    assert(link->handles > 0);
     link->handles--;
     maybe_closed(link);
 }
@@ -180,6 +191,7 @@ static int on_timeout(CURLM *multi, long timeout_ms, void *ctx)
 /* One connection, however many calls: what is dropped with it is everything. */
 static void multi_new(struct link *link)
 {
+    assert(link->multi == NULL); /* one connection at a time */
     link->multi = curl_multi_init();
     if (link->multi == NULL)
         IMPOSSIBLE("libcurl gives no handle");
@@ -237,6 +249,8 @@ static void hurry(struct link *link)
 
 static void call_begin(struct link *link, struct call *call, bool open)
 {
+    assert(link->state == LINK_HELLO || link->state == LINK_UP);
+    assert(call->known == NULL && call->grpc.easy == NULL);
     struct grpc_peer peer = {.url = link->url,
                              .endpoint = link->url->endpoints[link->endpoint],
                              .token = link->token,
@@ -253,6 +267,7 @@ static void call_begin(struct link *link, struct call *call, bool open)
 
 static void wait_in_line(struct link *link, struct call *call)
 {
+    assert(*link->last == NULL && call->next == NULL);
     *link->last = call;
     link->last = &call->next;
 }
@@ -368,8 +383,9 @@ static void go_down(struct link *link)
     int64_t now_ms = clock_now_ms();
     bool renewing = link->renewing;
     link->dropping = link->renewing = link->logging_in = false;
-    link->state = LINK_WAITING;
+    set_state(link, LINK_WAITING);
     give_up_calls(link);
+    assert(link->active == NULL && link->stream == NULL); /* all have been answered */
     multi_free(link);
     token_forget(link);
     if (was_up && now_ms - link->up_ms >= STEADY_MS)
@@ -434,7 +450,7 @@ static void on_hello(void *ctx, const struct grpc_result *result)
         drop(link, BATON_INVALID, "it belongs to another cluster than the endpoint before");
     } else {
         link->cluster = cluster;
-        link->state = LINK_UP;
+        set_state(link, LINK_UP);
         link->up_ms = link->heard_ms = clock_now_ms();
         if (link->troubled)
             link->callbacks.trouble(link->ctx, NULL);
@@ -544,7 +560,7 @@ static bool send_again(struct link *link, struct call *call, const struct grpc_r
 
 static void connect_now(struct link *link)
 {
-    link->state = LINK_HELLO;
+    set_state(link, LINK_HELLO);
     link->connected = false;
     multi_new(link);
     if (link->url->user != NULL)
@@ -676,6 +692,7 @@ struct link *link_new(const struct etcd_url *url, uv_loop_t *loop, const struct 
     link->callbacks = *callbacks;
     link->ctx = ctx;
     link->last = &link->waiting;
+    assert(url->count > 0);
     link->endpoint = (size_t)(uv_hrtime() / 1000 % url->count); /* clients spread over the members */
     uv_timer_init(loop, &link->curl_timer);
     uv_timer_init(loop, &link->due);
@@ -698,7 +715,7 @@ void link_close(struct link *link)
     }
     multi_free(link);
     token_forget(link);
-    link->state = LINK_CLOSED;
+    set_state(link, LINK_CLOSED);
     uv_close((uv_handle_t *)&link->curl_timer, on_handle_closed);
     uv_close((uv_handle_t *)&link->due, on_handle_closed);
 }
@@ -706,6 +723,7 @@ void link_close(struct link *link)
 void link_call(struct link *link, const char *method, const ProtobufCMessage *request, int64_t limit_ms, link_done done,
                void *ctx)
 {
+    assert(link->state != LINK_CLOSED && done != NULL && limit_ms >= 0);
     struct call *call = call_new(method, request, limit_ms, done, ctx);
     if (link_is_up(link) && !link->logging_in) {
         call_begin(link, call, false);
@@ -717,6 +735,7 @@ void link_call(struct link *link, const char *method, const ProtobufCMessage *re
 
 void link_answer(struct link *link, const struct grpc_result *result, link_done done, void *ctx)
 {
+    assert(link->state != LINK_CLOSED && done != NULL);
     struct call *call = mem_new(sizeof(*call)), **last = &link->answered;
     call->known = mem_new(sizeof(*call->known));
     *call->known = *result;
@@ -752,6 +771,7 @@ void link_stream(struct link *link, const char *method, const ProtobufCMessage *
         call_begin(link, link->stream, true);
         return;
     }
+    assert(strcmp(link->stream->method, method) == 0); /* there is one stream */
     grpc_call_put(&link->stream->grpc, request);
     grpc_call_resume(&link->stream->grpc);
 }

@@ -26,6 +26,7 @@ static struct session *session_find(const struct baton_engine *engine, uint64_t 
 static struct session *session_add(struct baton_engine *engine, uint64_t id, uint32_t ttl_ms)
 {
     struct session *session = mem_new(sizeof(*session));
+    assert(id != 0);
     *session = (struct session){.next = engine->sessions, .id = id, .ttl_ms = ttl_ms};
     engine->sessions = session;
     return session;
@@ -114,6 +115,7 @@ static void on_numbered(void *ctx, const struct grpc_result *result)
         return;
     }
     Etcdserverpb__LeaseGrantRequest grant = ETCDSERVERPB__LEASE_GRANT_REQUEST__INIT;
+    assert(request->ttl_ms >= request->engine->ops->ttl_min_ms);
     grant.ttl = (request->ttl_ms + 999) / 1000;
     grant.id = (int64_t)request->session;
     link_call(request->engine->link, "Lease/LeaseGrant", &grant.base, left_ms(request), on_granted, request);
@@ -208,6 +210,7 @@ static void on_revoked(void *ctx, const struct grpc_result *result)
 static void revoke_lease(struct request *request)
 {
     Etcdserverpb__LeaseRevokeRequest revocation = ETCDSERVERPB__LEASE_REVOKE_REQUEST__INIT;
+    assert(request->session != 0);
     revocation.id = (int64_t)request->session;
     int64_t left = left_ms(request);
     link_call(request->engine->link, "Lease/LeaseRevoke", &revocation.base, left < LINK_LIMIT_MS ? left : LINK_LIMIT_MS,

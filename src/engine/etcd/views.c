@@ -63,10 +63,33 @@ struct view {
 
 static void read_more(struct baton_engine *engine);
 
+/* The only steps there are. Each state may become idle: with its connection, or when nobody wants the view any more. */
+static void set_state(struct view *view, enum view_state state)
+{
+#define FROM(state) (1U << (state))
+    static const unsigned from[] = {
+        [VIEW_IDLE] = ~0U,
+        [VIEW_WANTED] = FROM(VIEW_IDLE) | FROM(VIEW_REFUSED),
+        [VIEW_READING] = FROM(VIEW_WANTED),
+        [VIEW_WATCHED] = FROM(VIEW_READING) | FROM(VIEW_RESTING),
+        [VIEW_RESTING] = FROM(VIEW_WATCHED),
+        [VIEW_REFUSED] = FROM(VIEW_IDLE) | FROM(VIEW_READING) | FROM(VIEW_WATCHED) | FROM(VIEW_RESTING),
+    };
+    struct views *views = &view->engine->views;
+    assert((from[state] & FROM(view->state)) != 0);
+    assert(view->state != VIEW_READING || views->reading > 0);
+    assert(view->state != VIEW_RESTING || views->resting > 0);
+    views->reading += (unsigned)(state == VIEW_READING) - (unsigned)(view->state == VIEW_READING);
+    views->resting += (size_t)(state == VIEW_RESTING) - (size_t)(view->state == VIEW_RESTING);
+    view->state = state;
+#undef FROM
+}
+
 static void want(struct view *view)
 {
     struct views *views = &view->engine->views;
-    view->state = VIEW_WANTED;
+    assert(*views->last_wanted == NULL);
+    set_state(view, VIEW_WANTED);
     view->wanted_next = NULL;
     *views->last_wanted = view;
     views->last_wanted = &view->wanted_next;
@@ -84,6 +107,7 @@ static void want_no_more(struct view *view)
 {
     struct views *views = &view->engine->views;
     struct view **at = &views->wanted;
+    assert(view->state == VIEW_WANTED);
     while (*at != view)
         at = &(*at)->wanted_next;
     *at = view->wanted_next;
@@ -148,6 +172,7 @@ static void tell(struct view *view, bool reset, uint64_t revision, struct change
 {
     struct baton_engine *engine = view->engine;
     struct changes told = *gathered;
+    assert(skip <= told.count);
     struct baton_batch batch = {
         .reset = reset, .revision = revision, .changes = told.list + skip, .count = told.count - skip};
     *gathered = (struct changes){0};
@@ -215,6 +240,7 @@ static void watcher_ask(struct view *view, struct watcher *watcher, const char *
     struct baton_engine *engine = view->engine;
     Etcdserverpb__WatchCreateRequest create = ETCDSERVERPB__WATCH_CREATE_REQUEST__INIT;
     Etcdserverpb__WatchRequest request = ETCDSERVERPB__WATCH_REQUEST__INIT;
+    assert(watcher->number == 0); /* it has none yet */
     watcher->number = ++engine->views.last_number;
     watcher->view = view;
     watcher->created = false;
@@ -260,10 +286,7 @@ static void watchers_end(struct view *view)
 
 static void read_end(struct view *view, enum view_state state)
 {
-    if (view->state == VIEW_READING)
-        view->engine->views.reading--;
-    view->engine->views.resting -= view->state == VIEW_RESTING;
-    view->state = state;
+    set_state(view, state);
     view->looking = false;
     rest_end(&view->rest);
     free(view->from);
@@ -301,6 +324,7 @@ static void ask_page(struct view *view);
 /* From the first page on; the watcher stays. */
 static void read_again(struct view *view)
 {
+    assert(view->state == VIEW_READING);
     clear_changes(&view->all);
     free(view->from);
     view->from = NULL;
@@ -351,6 +375,7 @@ static void maybe_begin(struct view *view)
     }
     if (went_back(view, view->reading))
         return;
+    assert(view->state == VIEW_READING);
     struct changes all = view->all, since = view->since;
     int64_t number = view->watcher.number;
     view->all = view->since = (struct changes){0};
@@ -419,8 +444,7 @@ static void read_more(struct baton_engine *engine)
     struct views *views = &engine->views;
     struct view *view;
     while (link_is_up(engine->link) && views->reading < READING_MAX && (view = next_wanted(views)) != NULL) {
-        view->state = VIEW_READING;
-        views->reading++;
+        set_state(view, VIEW_READING);
         watcher_begin(view, 0);
         read_again(view);
     }
@@ -431,8 +455,8 @@ static void read_more(struct baton_engine *engine)
 static void rest(struct view *view, const struct baton_rest *asked)
 {
     struct baton_engine *engine = view->engine;
-    engine->views.resting++;
-    view->state = VIEW_RESTING;
+    assert(asked->count > 0);
+    set_state(view, VIEW_RESTING);
     rest_begin(&view->rest, asked);
     for (size_t i = 0; i < view->rest.count; i++) {
         char *key = etcd_key(engine, view->rest.keys[i]);
@@ -616,6 +640,7 @@ void views_init(struct baton_engine *engine, uv_loop_t *loop)
 void views_add(struct baton_engine *engine, uint64_t watch, const char *prefix)
 {
     struct view *view = mem_new(sizeof(*view));
+    assert(prefix[0] == '\0' || prefix[strlen(prefix) - 1] == '/');
     view->engine = engine;
     view->watch = watch;
     view->prefix = etcd_key(engine, prefix);
@@ -628,6 +653,7 @@ void views_add(struct baton_engine *engine, uint64_t watch, const char *prefix)
 
 static void view_free(struct view *view)
 {
+    assert(view->watcher.number == 0); /* else it would be found by its number */
     clear_changes(&view->all);
     clear_changes(&view->since);
     free(view->from);
@@ -648,6 +674,7 @@ void views_remove(struct baton_engine *engine, uint64_t watch)
         watchers_end(view);
         read_end(view, VIEW_IDLE);
         view_free(view);
+        assert(engine->views.count > 0);
         engine->views.count--;
         read_more(engine);
         return;

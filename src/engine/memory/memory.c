@@ -125,6 +125,7 @@ static bool session_drop(struct namespace *space, uint64_t id)
     struct session *session = session_find(space, id);
     if (session == NULL)
         return false;
+    assert(store_session_alive(space->store, id)); /* both know the same sessions */
     *session = space->sessions[--space->session_count];
     (void)store_session_end(space->store, id);
     wake_all(space);
@@ -176,6 +177,7 @@ static void answer_free(struct answer *answer)
 /* Under the mutex. */
 static void answer_add(struct baton_engine *engine, struct answer *answer)
 {
+    assert(!engine->closing && *engine->last == NULL);
     *engine->last = answer;
     engine->last = &answer->next;
     uv_async_send(&engine->wake);
@@ -203,7 +205,9 @@ static void read_watches(struct baton_engine *engine)
         struct baton_batch batch;
         if (watch->told && watch->seen == revision)
             continue;
+        assert(watch->seen <= revision); /* a view never goes backward */
         bool changed = store_read(store, watch->prefix, watch->seen, 0, &batch);
+        assert(watch->told || changed); /* the first batch is a reset */
         if (watch->rest.count > 0 && (!changed || !rest_ends_by(&watch->rest, &batch)))
             continue;
         rest_end(&watch->rest);
@@ -324,6 +328,7 @@ static int memory_open(const char *url, bool create, uv_loop_t *loop, const stru
 static void on_closed(uv_handle_t *handle)
 {
     struct baton_engine *engine = handle->data;
+    assert(engine->closing && engine->handles > 0);
     if (--engine->handles > 0)
         return;
     for (struct answer *answer = engine->answers, *next; answer != NULL; answer = next) {
@@ -344,6 +349,7 @@ static void on_closed(uv_handle_t *handle)
 
 static void memory_close(struct baton_engine *engine)
 {
+    assert(!engine->closing);
     pthread_mutex_lock(&mutex);
     struct baton_engine **at = &engine->space->engines;
     while (*at != engine)
@@ -436,6 +442,7 @@ static void memory_write(struct baton_engine *engine, uint64_t ticket, const str
 static void memory_watch(struct baton_engine *engine, uint64_t id, const char *prefix)
 {
     struct watch *watch = mem_new(sizeof(*watch));
+    assert(prefix[0] == '\0' || prefix[strlen(prefix) - 1] == '/');
     watch->id = id;
     watch->serial = ++engine->last_serial;
     watch->prefix = mem_text(prefix);

@@ -89,6 +89,7 @@ uint64_t store_revision(const struct store *store)
 
 uint64_t store_session_open(struct store *store)
 {
+    assert(store->session_count <= store->last_session);
     GROW(store->sessions, store->session_count, store->session_room);
     store->sessions[store->session_count++] = ++store->last_session;
     return store->last_session;
@@ -131,6 +132,9 @@ const struct baton_record *store_get(const struct store *store, const char *key)
 
 static void history_add(struct store *store, enum baton_change_kind kind, const struct baton_record *record)
 {
+    assert(record->revision == store->revision && record->created <= record->revision);
+    assert(store->history_count == 0 || /* in the order of revisions */
+           store->history[store->history_count - 1].record.revision <= record->revision);
     if (store->history_count >= HISTORY_MAX) {
         size_t drop = HISTORY_MAX / 2;
         uint64_t upto = store->history[drop - 1].record.revision;
@@ -212,6 +216,7 @@ static void latch_begin(struct store *store, const struct baton_record *record)
         latch->next = store->latches;
         store->latches = latch;
     }
+    assert(record->created > 0);
     if (atomic_load(&latch->latch.word) == 0)
         atomic_store(&latch->latch.word, baton_latch_word(record->created, 0, BATON_LATCH_USED));
 }
@@ -229,6 +234,7 @@ static uint64_t latch_end(struct store *store, const struct baton_record *record
 /* Remove the record at `place` at the present revision. */
 static void record_remove(struct store *store, size_t place)
 {
+    assert(place < store->record_count);
     struct baton_record *record = &store->records[place];
     uint64_t word = latch_end(store, record);
     record->revision = store->revision;
@@ -259,6 +265,7 @@ bool store_session_end(struct store *store, uint64_t session)
         record_remove(store, place);
         last = store->revision > last ? store->revision : last;
     }
+    assert(last >= store->revision && !store_session_alive(store, session));
     store->revision = last;
     return true;
 }
@@ -285,6 +292,7 @@ static bool refuse_if_illegal(const struct store *store, const struct baton_writ
 
 void store_write(struct store *store, const struct baton_write *write, struct baton_reply *ret)
 {
+    assert(write->kind == BATON_WRITE_PUT || write->kind == BATON_WRITE_REMOVE);
     memset(ret, 0, sizeof(*ret));
     if (refuse_if_illegal(store, write, ret))
         return;
@@ -312,6 +320,8 @@ void store_write(struct store *store, const struct baton_write *write, struct ba
     if (!found) {
         GROW(store->records, store->record_count, store->record_room);
         struct baton_record *at = &store->records[place];
+        assert(place == 0 || strcmp(at[-1].key, write->key) < 0); /* sorted, each key once */
+        assert(place == store->record_count || strcmp(write->key, at->key) < 0);
         memmove(at + 1, at, (store->record_count - place) * sizeof(*at));
         store->record_count++;
         *at = (struct baton_record){.key = mem_text(write->key), .created = store->revision};
@@ -336,6 +346,8 @@ static void batch_add(struct store *store, struct baton_batch *batch, enum baton
 
 bool store_read(struct store *store, const char *prefix, uint64_t after, uint64_t upto, struct baton_batch *ret)
 {
+    assert(after <= store->revision && upto <= store->revision); /* nobody is ahead of the store */
+    assert(store->compacted <= store->revision);
     *ret = (struct baton_batch){.revision = upto > 0 ? upto : store->revision};
     if (after == 0 || after < store->compacted) {
         ret->reset = true;
@@ -384,6 +396,7 @@ void store_sync(struct store *store)
 
 void store_lose_power(struct store *store)
 {
+    assert(store->synced_revision <= store->revision);
     records_release(store->records, store->record_count);
     store->records = store->synced;
     store->record_count = store->record_room = store->synced_count;
