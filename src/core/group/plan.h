@@ -22,7 +22,7 @@
  * 5. Few shards move. Equal shards without tags: exactly as few as can be. Others: at most a tenth more than need be in
  *    a small group, and one for each member in a large one.
  *
- * Time and memory grow with shards + members * sets of tags: docs/benchmarks.md.
+ * Time and memory grow with shards + moves + members * sets of tags: docs/benchmarks.md has the figures.
  */
 #ifndef CORE_GROUP_PLAN_H
 #define CORE_GROUP_PLAN_H

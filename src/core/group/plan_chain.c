@@ -91,15 +91,25 @@ static void take(struct chains *chains, uint32_t shard)
 
 static void search_begin(struct chains *chains)
 {
-    chains->found = 0;
     memset(chains->cost, 0xff, sizeof(chains->cost));
 }
 
+/* Only those that the chain may begin with, which cost one shard at most. */
+static void search_directly(struct chains *chains)
+{
+    chains->found = 0;
+    for (uint32_t cost = 0; cost <= 1; cost++)
+        for (uint32_t set = 0; set < chains->board->set_count; set++)
+            if (chains->cost[set] == cost)
+                chains->order[chains->found++] = set;
+}
+
 /* Dijkstra's, of up to 64 sets: from those that the chain may begin with, which have a cost already. */
-static void search(struct chains *chains, bool direct)
+static void search(struct chains *chains)
 {
     uint32_t sets = chains->board->set_count;
     bool done[PLAN_TAG_SETS_MAX] = {false};
+    chains->found = 0;
     for (;;) {
         uint32_t next = PLAN_NOBODY;
         for (uint32_t set = 0; set < sets; set++)
@@ -110,7 +120,7 @@ static void search(struct chains *chains, bool direct)
             return;
         done[next] = true;
         chains->order[chains->found++] = next;
-        for (uint32_t set = 0; set < sets && !direct; set++) {
+        for (uint32_t set = 0; set < sets; set++) {
             uint32_t at = next * sets + set;
             uint32_t cost = chains->cost[next] + (chains->free_ones[at] == 0);
             if (chains->holders[at] == 0 || cost >= chains->cost[set])
@@ -141,7 +151,7 @@ uint32_t chains_from_set(struct chains *chains, uint32_t set, uint32_t *ret_set)
     search_begin(chains);
     chains->cost[set] = 0;
     chains->from[set] = set;
-    search(chains, false);
+    search(chains);
     return emptiest(chains, ret_set);
 }
 
@@ -168,12 +178,11 @@ uint32_t chains_from_seat(struct chains *chains, uint32_t seat, bool direct, uin
         chains->cost[set] = board_pile(chains->board, seat, set)->moved == PLAN_NOBODY;
         chains->from[set] = set;
     }
-    search(chains, true);
+    search_directly(chains);
     uint32_t found = emptiest(chains, ret_set);
     if (direct || chains->found == 0 || (found != PLAN_NOBODY && is_best(chains, found, *ret_set)))
         return found;
-    chains->found = 0;
-    search(chains, false);
+    search(chains);
     return emptiest(chains, ret_set);
 }
 
