@@ -15,6 +15,7 @@ int core_stand(struct core *core, struct contest *contest, const struct stand_op
         return error_set(err, BATON_INVALID, "cannot stand in every contest at once");
     if (contest->standing)
         return error_set(err, BATON_CONFLICT, "this client already stands in the contest '%s'", contest->name);
+    assert(contest->cid[0] == '\0' && !contest->released);
     contest->standing = true;
     contest->resigning = false;
     contest->options = *options;
@@ -42,6 +43,7 @@ void contest_forget_candidacy(struct contest *contest)
 void contest_end(struct core *core, struct contest *contest, enum baton_code code, const char *format, ...)
 {
     va_list args;
+    assert(contest->standing);
     if (contest->resigning && (!contest->protocol->ends_late || contest->end_text != NULL))
         return;
     contest->resigning = true;
@@ -59,6 +61,7 @@ void contest_end(struct core *core, struct contest *contest, enum baton_code cod
 
 static void finish_resigning(struct core *core, struct contest *contest)
 {
+    assert(contest->standing && contest->resigning && (contest->looking || core->standing_count > 0));
     contest->standing = contest->resigning = false;
     if (!contest->looking)
         core->standing_count--;
@@ -148,6 +151,7 @@ void contest_session_over(struct core *core, struct contest *contest)
 static void remove_key(struct core *core, struct contest *contest, struct attempt *attempt,
                        const struct view_record *record)
 {
+    assert(record->cid != NULL);
     if (attempt_may(core, attempt))
         todo_write(core, attempt, write_owner(contest, WRITE_PRESENCE), BATON_WRITE_REMOVE, mem_text(record->key), NULL,
                    0, record->revision)
@@ -202,6 +206,7 @@ const struct view_record *contest_presence(const struct contest *contest)
 
 static void write_presence(struct core *core, struct contest *contest)
 {
+    assert(session_valid(core) && contest->standing && !contest->resigning);
     if (contest->cid[0] == '\0') {
         if (rule(core, RULE_CID_IS_FRESH))
             snprintf(contest->cid, sizeof(contest->cid), "%llx-%u", (unsigned long long)core->session.id,
@@ -286,6 +291,7 @@ static void blind_step(struct core *core, struct contest *contest)
 
 void contest_step(struct core *core, struct contest *contest)
 {
+    assert(core->todo != NULL && (contest->standing || !contest->resigning));
     if (!contest->standing) {
         if (contest->view.ready && contest->name != NULL && session_valid(core))
             remove_ghost(core, contest);

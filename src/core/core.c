@@ -74,6 +74,7 @@ struct contest *core_observe(struct core *core, enum contest_kind kind, const ch
 {
     size_t index = 0;
     struct contest *parked = contest_take_parked(core, kind, name, user);
+    assert(parked == NULL || (parked->parked_ms == 0 && !parked->standing));
     if (parked != NULL)
         return parked;
     if (core->contest_room > core->contest_count)

@@ -28,6 +28,8 @@ static void insert(struct order *order, const struct view_record *record, order_
         else
             high = middle;
     }
+    assert(low == 0 || compare(&order->records[low - 1], &record) <= 0);
+    assert(low == order->count || compare(&record, &order->records[low]) <= 0);
     order->records = mem_grow(order->records, (order->count + 1) * sizeof(order->records[0]));
     memmove(&order->records[low + 1], &order->records[low], (order->count - low) * sizeof(order->records[0]));
     order->records[low] = record;

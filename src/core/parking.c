@@ -5,6 +5,7 @@
 
 bool contest_park(struct core *core, struct contest *contest, int64_t until_ms)
 {
+    assert(contest->parked_ms == 0 && until_ms > 0);
     if (core->parked_count == PARKED_MAX)
         return false;
     core->parked[core->parked_count++] = contest;
@@ -15,8 +16,9 @@ bool contest_park(struct core *core, struct contest *contest, int64_t until_ms)
 void contest_unpark(struct core *core, struct contest *contest, void *user)
 {
     size_t at = 0;
-    while (core->parked[at] != contest)
+    while (at < core->parked_count && core->parked[at] != contest)
         at++;
+    assert(at < core->parked_count && contest->parked_ms != 0);
     core->parked[at] = core->parked[--core->parked_count];
     contest->parked_ms = 0;
     contest->forgotten = false;

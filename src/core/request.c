@@ -12,6 +12,7 @@ void request_answer(struct core *core, struct request *request, enum baton_code 
     va_start(args, format);
     vsnprintf(text, sizeof(text), format, args);
     va_end(args);
+    assert(request->number != 0);
     struct action *tell = todo_tell(core, TELL_REPLY, request->contest, "%s", text);
     tell->request = request->number;
     tell->code = code;
@@ -25,6 +26,7 @@ void request_answer(struct core *core, struct request *request, enum baton_code 
 struct request *request_add(struct core *core, struct contest *contest, const struct request_kind *kind,
                             uint64_t number, const char *text, int64_t until_ms)
 {
+    assert(number != 0 && kind->step != NULL && contest->name != NULL);
     size_t i = 0;
     while (i < core->request_count && core->requests[i].number != 0)
         i++;
@@ -72,6 +74,7 @@ void requests_forget(struct core *core, const struct contest *contest)
 
 uint32_t request_owner(const struct core *core, const struct request *request)
 {
+    assert(request >= core->requests && request < core->requests + core->request_count);
     return TICKET_REQUEST | (uint32_t)(request - core->requests);
 }
 

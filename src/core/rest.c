@@ -34,11 +34,13 @@ static bool may_rest(const struct core *core, struct contest *contest)
 
 void rest_until(struct rest_keys *keys, const char *key)
 {
+    assert(keys->count < BATON_REST_KEYS_MAX);
     keys->list[keys->count++] = mem_text(key);
 }
 
 static void ask(struct core *core, const struct contest *contest, const struct rest_keys *keys)
 {
+    assert((keys->count > 0) == contest->resting);
     struct action *action = todo_add(core, ACTION_REST);
     action->watch = contest->watch;
     action->key_count = keys->count;

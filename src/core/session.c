@@ -7,6 +7,18 @@
  */
 #include "core/state.h"
 
+static void move(struct session *session, enum session_state to)
+{
+    static const unsigned may_follow[] = {
+        [SESSION_NONE] = 1U << SESSION_OPENING,
+        [SESSION_OPENING] = 1U << SESSION_VALID | 1U << SESSION_NONE, /* none: refused, or given up */
+        [SESSION_VALID] = 1U << SESSION_NONE,
+    };
+    if ((may_follow[session->state] >> to & 1) == 0)
+        IMPOSSIBLE("a session in state %d cannot go to %d", (int)session->state, (int)to);
+    session->state = to;
+}
+
 /* Clock rates differ by less than 1/1000 (NTP slews by at most 500 ppm, adjtimex(2); crystals by 100 ppm): over a ttl
  * that is ttl/1000, and 1 ms because times are whole milliseconds. */
 static int64_t margin_ms(uint32_t ttl_ms)
@@ -37,7 +49,8 @@ void session_over(struct core *core, const char *why)
     if (session->state != SESSION_VALID)
         return;
     uint64_t id = session->id;
-    session->state = SESSION_NONE;
+    assert(id != 0);
+    move(session, SESSION_NONE);
     session->id = 0;
     session->next_ms = core->now_ms;
     session->condemned = false;
@@ -73,7 +86,7 @@ static void opened(struct core *core, const struct event *happened)
         return;
     }
     if (happened->session == 0) {
-        session->state = SESSION_NONE;
+        move(session, SESSION_NONE);
         unsigned doubled = session->failures < 5 ? session->failures : 5;
         session->failures++;
         session->next_ms = core->now_ms + (retry_ms(core, core->options.ttl_ms) << doubled);
@@ -85,7 +98,8 @@ static void opened(struct core *core, const struct event *happened)
         contests_mark_all(core);
         return;
     }
-    session->state = SESSION_VALID;
+    move(session, SESSION_VALID);
+    assert(session->id == 0);
     session->id = happened->session;
     session->ttl_ms = happened->ttl_ms;
     session->failures = 0;
@@ -162,7 +176,7 @@ void session_event(struct core *core, const struct event *happened)
 static void open_session(struct core *core)
 {
     struct session *session = &core->session;
-    session->state = SESSION_OPENING;
+    move(session, SESSION_OPENING);
     session->open_ticket = ticket_new(core, TICKET_SESSION);
     session->open_sent_ms = core->now_ms;
     session->next_ms = core->now_ms + core->options.ttl_ms; /* then that opening is given up */
@@ -199,7 +213,7 @@ void session_step(struct core *core)
     if (session->state == SESSION_VALID) {
         if (!wanted(core)) {
             uint64_t id = session->id;
-            session->state = SESSION_NONE;
+            move(session, SESSION_NONE);
             session->id = 0;
             session->next_ms = core->now_ms; /* who stands again need not wait */
             todo_add(core, ACTION_SESSION_END)->session = id;
@@ -210,7 +224,7 @@ void session_step(struct core *core)
         return;
     }
     if (session->state == SESSION_OPENING && core->now_ms >= session->next_ms)
-        session->state = SESSION_NONE;
+        move(session, SESSION_NONE);
     if (session->state == SESSION_NONE && wanted(core) && core->now_ms >= session->next_ms && !hung(core))
         open_session(core);
 }

@@ -18,6 +18,7 @@ void tenure_begin(struct core *core, struct contest *contest, struct tenure *ten
 {
     if (!rule(core, RULE_STOP_IS_FINAL) && tenure->state == TENURE_STOPPED)
         tenure->state = TENURE_NONE; /* simulation only */
+    assert(number != 0 || !rule(core, RULE_STOP_IS_FINAL));
     tenure_move(tenure, TENURE_HAD);
     tenure->number = number;
     struct action *tell = todo_tell(core, TELL_LEAD, contest, "%s", "");
@@ -52,6 +53,7 @@ static void pardon(struct core *core)
 
 void tenure_stop(struct core *core, struct contest *contest, struct tenure *tenure, int64_t until_ms, const char *why)
 {
+    assert(tenure->state == TENURE_HAD || tenure->state == TENURE_STOPPING);
     if (until_ms > core->session.deadline_ms)
         until_ms = core->session.deadline_ms;
     struct action *tell = todo_tell(core, TELL_STOP, contest, "%s", why);
@@ -74,6 +76,7 @@ void tenure_lost(struct core *core, struct contest *contest, struct tenure *tenu
 
 void tenure_stopped(struct core *core, struct contest *contest, struct tenure *tenure)
 {
+    assert(tenure->state == TENURE_HAD || tenure->state == TENURE_STOPPING);
     struct action *tell = todo_tell(core, TELL_FOLLOW, contest, "%s", "");
     tell->term = tenure->number;
     tell->part = tenure->part;
@@ -115,6 +118,7 @@ bool core_stop_takes(struct core *core, struct contest *contest, uint32_t part, 
 
 void tenure_wait(struct core *core, struct contest *contest, struct tenure *tenure)
 {
+    assert(tenure->state == TENURE_STOPPING);
     if (contest->cid[0] == '\0')
         return; /* it stops what it did in a session that is over: nothing of this session waits for that */
     /* A program that has asked for more time than the session may last has to know by when it must be over. */

@@ -4,6 +4,7 @@
 
 static void place(struct core *core, size_t at, struct contest *contest)
 {
+    assert(at < core->timer_count);
     core->timers[at] = contest;
     contest->timer = at + 1;
 }
@@ -41,6 +42,7 @@ void timer_remove(struct core *core, struct contest *contest)
     if (contest->timer == 0)
         return;
     size_t at = contest->timer - 1;
+    assert(at < core->timer_count && core->timers[at] == contest);
     contest->timer = 0;
     struct contest *last = core->timers[--core->timer_count];
     if (last == contest)
@@ -78,6 +80,7 @@ void contest_mark(struct core *core, struct contest *contest)
         core->dirty_room = core->dirty_room > 0 ? 2 * core->dirty_room : 16;
         core->dirty = mem_grow(core->dirty, core->dirty_room * sizeof(*core->dirty));
     }
+    assert(core->contests[contest->index] == contest);
     core->dirty[core->dirty_count++] = contest;
 }
 

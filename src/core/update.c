@@ -74,5 +74,6 @@ const char *tell_name(enum tell_kind tell)
                                         [TELL_SESSION_LOST] = "SESSION_LOST",
                                         [TELL_TROUBLE] = "TROUBLE",
                                         [TELL_GONE] = "GONE"};
+    assert((size_t)tell < COUNT_OF(names) && names[tell] != NULL);
     return names[tell];
 }

@@ -49,6 +49,7 @@ void view_clear(struct view *view)
 void view_release(struct view *view)
 {
     view_clear(view);
+    assert(view->count == 0);
     free(view->records);
     *view = (struct view){.kinds = view->kinds};
 }
@@ -116,6 +117,8 @@ static void view_remove(struct view *view, const char *key)
 
 static struct view_record *view_insert(struct view *view, size_t place, const char *key)
 {
+    assert(place == 0 || strcmp(view->records[place - 1]->key, key) < 0);
+    assert(place == view->count || strcmp(key, view->records[place]->key) < 0);
     if (view->count == view->room) {
         view->room = view->room > 0 ? 2 * view->room : 4;
         view->records = mem_grow(view->records, view->room * sizeof(view->records[0]));
@@ -173,6 +176,7 @@ bool view_apply(struct view *view, const struct baton_batch *batch)
         else
             view_remove(view, change->record.key);
     }
+    assert(view->count <= VIEW_RECORDS_MAX && view->troubled <= view->count && view->move_count <= VIEW_MOVES_MAX);
     view->revision = batch->revision;
     view->ready = !view->overflown;
     return true;

@@ -5,7 +5,7 @@
 #ifndef CORE_VIEW_H
 #define CORE_VIEW_H
 
-#include <assert.h>
+#include "base/base.h"
 
 #include "baton/records.h"
 #include "core/kinds.h"

@@ -19,6 +19,7 @@ struct contest *contest_of_ticket(const struct core *core, uint64_t ticket)
 struct action *todo_write(struct core *core, struct attempt *attempt, uint32_t owner, enum baton_write_kind kind,
                           char *key, char *value, uint64_t session, uint64_t if_revision)
 {
+    assert(attempt->ticket == 0 && key != NULL && (kind == BATON_WRITE_REMOVE) == (value == NULL));
     struct action *action = todo_add(core, ACTION_WRITE);
     action->ticket = attempt->ticket = ticket_new(core, owner);
     attempt->session = session;
@@ -39,6 +40,7 @@ bool attempt_may(const struct core *core, const struct attempt *attempt)
 
 bool attempt_answered(struct core *core, struct attempt *attempt, const struct baton_reply *reply)
 {
+    assert(attempt->ticket != 0);
     attempt->ticket = 0;
     attempt->revision = 0;
     switch (reply->answer) {

@@ -79,6 +79,7 @@ static const char *reason_to_stop(const struct core *core, struct leadership *le
 static void lead(struct core *core, struct leadership *leadership)
 {
     const char *words;
+    assert(tenure_of(leadership)->state == TENURE_HAD);
     const char *reason = reason_to_stop(core, leadership, &words);
     if (reason == NULL)
         return;
@@ -129,6 +130,7 @@ static uint64_t term_after(const struct core *core, const struct leadership *lea
  * cannot: its revision is never seen twice. */
 static void begin_decision(struct core *core, struct leadership *leadership)
 {
+    assert(leadership->roster.leader_record == NULL);
     todo_write(core, &leadership->decision, write_owner(leadership->contest, leadership->which), BATON_WRITE_PUT,
                decision_key(leadership->prefix), decision_next(NULL, "", "", 0, "", core->wall_ms), 0,
                rule(core, RULE_FIRST_CLAIM_COMPARES) ? 0 : BATON_REVISION_ANY)
@@ -140,6 +142,7 @@ static void decide(struct core *core, struct leadership *leadership, const char 
                    const char *reason, bool compare)
 {
     const struct view_record *before = leadership->roster.leader_record;
+    assert(before != NULL && leadership->roster.decision != NULL);
     uint64_t term = term_after(core, leadership);
     if (term > TERM_MAX) {
         todo_tell(core, TELL_TROUBLE, leadership->contest, "%s has the last possible term: no decision can follow it",
@@ -183,6 +186,8 @@ bool leadership_testament(const struct core *core, const struct leadership *lead
 
 static void hand_over(struct core *core, struct leadership *leadership)
 {
+    assert(names_us(leadership));
+    assert(tenure_of(leadership)->state == TENURE_STOPPED || !rule(core, RULE_STOP_BEFORE_HANDOVER));
     if (!rule(core, RULE_STOP_IS_FINAL) && leadership->decision.unknown) {
         leadership->decision.unknown = false;
         tenure_begin(core, leadership->contest, tenure_of(leadership), tenure_of(leadership)->number);
@@ -219,6 +224,7 @@ static bool may_lead(const struct core *core, const struct leadership *leadershi
 
 static void named(struct core *core, struct leadership *leadership)
 {
+    assert(names_us(leadership) && tenure_of(leadership)->state == TENURE_NONE);
     uint64_t term = leadership->roster.decision->term;
     if (!may_lead(core, leadership) || term <= tenure_of(leadership)->spent) {
         if (leadership->roster.hold_record != NULL || leadership->contest->resigning ||
@@ -315,6 +321,7 @@ void leadership_act(struct core *core, struct leadership *leadership)
 void leadership_init(struct leadership *leadership, struct contest *contest, char *prefix, const char *folder,
                      uint32_t part, unsigned which)
 {
+    assert(prefix[0] != '\0' && prefix[strlen(prefix) - 1] == '/');
     *leadership =
         (struct leadership){.contest = contest, .prefix = prefix, .folder = folder, .part = part, .which = which};
 }

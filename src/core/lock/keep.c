@@ -157,6 +157,7 @@ bool core_take_back(struct core *core, struct contest *lock, const struct queue_
 
 void keep_end(struct core *core, struct contest *lock)
 {
+    assert(lock->standing && !lock->resigning);
     lock_of(lock)->latch = NULL;
     if (lock->tenure->state != TENURE_NONE)
         tenure_move(lock->tenure, TENURE_NONE); /* its program has stopped, and was told so */

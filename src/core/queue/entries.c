@@ -45,6 +45,7 @@ static uint32_t slots_of(const struct view_record *record)
 
 bool entries_holds(const struct entries *entries, size_t place)
 {
+    assert(place < entries->order.count);
     for (size_t i = 0; i <= place; i++)
         if (slots_of(entries->order.records[i]) <= place)
             return false;
@@ -58,6 +59,7 @@ static bool is_counted(uint32_t slots)
 
 const struct view_record *entries_disagree(const struct entries *entries, size_t place)
 {
+    assert(place < entries->order.count);
     uint32_t own = slots_of(entries->order.records[place]);
     for (size_t i = 0; i < place; i++) {
         uint32_t slots = slots_of(entries->order.records[i]);

@@ -88,6 +88,7 @@ static int64_t limit_ms(const struct core *core, const struct contest *contest, 
 
 bool wait_is_over(struct core *core, struct contest *contest, bool others)
 {
+    assert(contest->standing);
     if (queue_of(contest)->until_ms == NEVER_MS)
         return false;
     const struct baton_error *trouble = trouble_of(core, contest);
