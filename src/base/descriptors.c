@@ -3,7 +3,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/base.h"
@@ -44,4 +46,49 @@ int descriptors_room(unsigned count, struct baton_error *err)
         return error_set(err, BATON_FULL, "too few files may be open: %ju (ulimit -n), and %u more are needed",
                          (uintmax_t)files.rlim_cur, count - had);
     return error == 0 ? 0 : error_errno(err, error, "a descriptor cannot be had");
+}
+
+/* ---- from process to process (unix(7), cmsg(3)) ---- */
+
+union control {
+    struct cmsghdr header;
+    char space[CMSG_SPACE(sizeof(int))];
+};
+
+ssize_t descriptor_send(int socket, const void *bytes, size_t size, int fd)
+{
+    struct iovec part = {.iov_base = (void *)bytes, .iov_len = size};
+    union control control = {0};
+    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
+    ssize_t sent;
+    assert(size > 0); /* an empty message cannot be told from the end */
+    if (fd >= 0) {
+        message.msg_control = &control;
+        message.msg_controllen = sizeof(control);
+        control.header =
+            (struct cmsghdr){.cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
+        memcpy(CMSG_DATA(&control.header), &fd, sizeof(fd));
+    }
+    do
+        sent = sendmsg(socket, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+    while (sent < 0 && errno == EINTR);
+    return sent;
+}
+
+ssize_t descriptor_receive(int socket, void *bytes, size_t size, int *ret_fd)
+{
+    struct iovec part = {.iov_base = bytes, .iov_len = size};
+    union control control = {0};
+    struct msghdr message = {
+        .msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
+    ssize_t got;
+    do
+        got = recvmsg(socket, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    while (got < 0 && errno == EINTR);
+    *ret_fd = -1;
+    const struct cmsghdr *header = got >= 0 ? CMSG_FIRSTHDR(&message) : NULL;
+    if (header != NULL && header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS &&
+        header->cmsg_len == CMSG_LEN(sizeof(int)))
+        memcpy(ret_fd, CMSG_DATA(header), sizeof(*ret_fd));
+    return got;
 }

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/beside.h"
+#include "base/descriptors.h"
 #include "base/environment.h"
 #include "client/client.h"
 #include "client/guard.h"
@@ -129,20 +130,8 @@ static bool start(struct baton *b)
 /* There are few messages, and the guard reads at once: the socket is never full. If it is dead, we hear so. */
 static void say(struct baton *b, const char *text, int fd)
 {
-    struct iovec part = {.iov_base = (void *)text, .iov_len = strlen(text)};
-    union {
-        struct cmsghdr header;
-        char space[CMSG_SPACE(sizeof(int))];
-    } control = {0};
-    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
-    if (fd >= 0) {
-        message.msg_control = &control;
-        message.msg_controllen = sizeof(control);
-        control.header =
-            (struct cmsghdr){.cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
-        memcpy(CMSG_DATA(&control.header), &fd, sizeof(fd));
-    }
-    (void)!sendmsg(b->guard.fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+    assert(b->guard.fd >= 0);
+    (void)!descriptor_send(b->guard.fd, text, strlen(text), fd);
 }
 
 static void say_lifeline(struct baton *b, uint32_t ttl_ms)

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/base.h"
+#include "base/descriptors.h"
 #include "client/guard.h"
 
 /* An engine may look for sessions that are over only now and then (etcd: every 500 ms). */
@@ -51,15 +52,6 @@ static void take_lifeline(struct watch *watch, const char *text, int fd)
     }
 }
 
-static int received_fd(struct msghdr *message)
-{
-    int fd = -1;
-    struct cmsghdr *header = CMSG_FIRSTHDR(message);
-    if (header != NULL && header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS)
-        memcpy(&fd, CMSG_DATA(header), sizeof(fd));
-    return fd;
-}
-
 static const char *after(const char *text, const char *word)
 {
     return text_starts(text, word) ? text + strlen(word) : NULL;
@@ -68,21 +60,17 @@ static const char *after(const char *text, const char *word)
 static void hear(struct watch *watch)
 {
     static char text[GUARD_MESSAGE_MAX + 1];
-    char control[CMSG_SPACE(sizeof(int))];
     const char *rest;
     for (;;) {
-        struct iovec part = {.iov_base = text, .iov_len = sizeof(text) - 1};
-        struct msghdr message = {
-            .msg_iov = &part, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)};
-        ssize_t got = recvmsg(GUARD_SOCKET_FD, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-        if (got < 0 && (errno == EAGAIN || errno == EINTR))
+        int fd;
+        ssize_t got = descriptor_receive(GUARD_SOCKET_FD, text, sizeof(text) - 1, &fd);
+        if (got < 0 && errno == EAGAIN)
             return;
         if (got <= 0) {
             watch->hung_up = true;
             return;
         }
         text[got] = '\0';
-        int fd = received_fd(&message);
         if ((rest = after(text, "lifeline ")) != NULL)
             take_lifeline(watch, rest, fd);
         else if (fd >= 0)

@@ -16,6 +16,7 @@
 
 #include "base/base.h"
 #include "base/clock.h"
+#include "base/descriptors.h"
 #include "process/message.h"
 #include "process/tree.h"
 
@@ -118,23 +119,7 @@ static void order(struct guard *guard, const struct order *order, int fd)
 {
     if (guard->pid <= 0)
         return;
-    struct iovec part = {.iov_base = (void *)order, .iov_len = offsetof(struct order, lifeline) + used_of(order)};
-    union {
-        struct cmsghdr header;
-        char space[CMSG_SPACE(sizeof(int))];
-    } control = {0};
-    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
-    if (fd >= 0) {
-        message.msg_control = &control;
-        message.msg_controllen = sizeof(control);
-        control.header =
-            (struct cmsghdr){.cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
-        memcpy(CMSG_DATA(&control.header), &fd, sizeof(fd));
-    }
-    ssize_t sent;
-    do
-        sent = sendmsg(guard->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
-    while (sent < 0 && errno == EINTR);
+    ssize_t sent = descriptor_send(guard->fd, order, offsetof(struct order, lifeline) + used_of(order), fd);
     if (sent < 0 && errno != EPIPE && errno != ECONNRESET && !guard->hung)
         hangs(guard);
 }

@@ -15,6 +15,7 @@
 
 #include "base/base.h"
 #include "base/clock.h"
+#include "base/descriptors.h"
 #include "process/guard_watch.h"
 #include "process/outlet.h"
 #include "process/title.h"
@@ -198,24 +199,17 @@ static void obey(struct watch *watch, const struct order *order, int fd)
 static bool on_orders(struct watch *watch)
 {
     struct order order;
-    union {
-        struct cmsghdr header;
-        char space[CMSG_SPACE(sizeof(int))];
-    } control;
     for (;;) {
+        int fd; /* one that found no place here is missed by the command that needs it */
         order = (struct order){0};
-        struct iovec part = {.iov_base = &order, .iov_len = sizeof(order)};
-        struct msghdr message = {
-            .msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
-        ssize_t got = recvmsg(watch->base->fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+        ssize_t got = descriptor_receive(watch->base->fd, &order, sizeof(order), &fd);
         if (got < 0)
-            return errno == EAGAIN || errno == EINTR;
-        if (got < (ssize_t)offsetof(struct order, lifeline))
+            return errno == EAGAIN;
+        if (got < (ssize_t)offsetof(struct order, lifeline)) {
+            if (fd >= 0)
+                close(fd);
             return false;
-        int fd = -1; /* a descriptor that found no place here (MSG_CTRUNC) is missed by whoever needs it */
-        struct cmsghdr *header = CMSG_FIRSTHDR(&message);
-        if (header != NULL && header->cmsg_type == SCM_RIGHTS && header->cmsg_len == CMSG_LEN(sizeof(int)))
-            memcpy(&fd, CMSG_DATA(header), sizeof(fd));
+        }
         obey(watch, &order, fd);
     }
 }

@@ -11,10 +11,12 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/base.h"
+#include "base/descriptors.h"
 
 static void die_of_the_impossible(void)
 {
@@ -87,11 +89,52 @@ static void test_who_must_die_does_not_wait_for_who_reads(void **state)
     close(pair[1]);
 }
 
+static void test_a_descriptor_goes_with_its_message(void **state)
+{
+    int pair[2], ends[2], fd;
+    char text[8], byte = 0;
+    assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
+    assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+    assert_int_equal(descriptor_send(pair[0], "first", 5, -1), 5);
+    assert_int_equal(descriptor_send(pair[0], "second", 6, ends[1]), 6);
+    assert_int_equal(close(ends[1]), 0);
+
+    assert_int_equal(descriptor_receive(pair[1], text, sizeof(text), &fd), 5);
+    assert_int_equal(fd, -1);
+    assert_int_equal(descriptor_receive(pair[1], text, sizeof(text), &fd), 6);
+    assert_memory_equal(text, "second", 6);
+    assert_int_equal(fcntl(fd, F_GETFD), FD_CLOEXEC);
+    assert_int_equal(write(fd, "x", 1), 1);
+    assert_int_equal(read(ends[0], &byte, 1), 1);
+    assert_int_equal(byte, 'x');
+    close(fd);
+    close(ends[0]);
+    close(pair[0]);
+    close(pair[1]);
+}
+
+static void test_no_message_and_no_reader_are_told_apart(void **state)
+{
+    int pair[2], fd = 0;
+    char byte;
+    assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
+    assert_int_equal(descriptor_receive(pair[1], &byte, 1, &fd), -1); /* it does not wait, though the socket would */
+    assert_int_equal(errno, EAGAIN);
+    assert_int_equal(fd, -1);
+    close(pair[0]);
+    assert_int_equal(descriptor_receive(pair[1], &byte, 1, &fd), 0);
+    assert_int_equal(descriptor_send(pair[1], "x", 1, -1), -1); /* and no SIGPIPE */
+    assert_int_equal(errno, EPIPE);
+    close(pair[1]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_who_must_die_says_why),
         cmocka_unit_test(test_who_must_die_does_not_wait_for_who_reads),
+        cmocka_unit_test(test_a_descriptor_goes_with_its_message),
+        cmocka_unit_test(test_no_message_and_no_reader_are_told_apart),
     };
     return cmocka_run_group_tests_name("base", tests, NULL, NULL);
 }
