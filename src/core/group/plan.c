@@ -132,11 +132,13 @@ static void fix_pins(struct making *making, bool at_home)
         if (shard->gone || shard->pin == PLAN_NOBODY)
             continue;
         uint32_t pin = board->seat_of[shard->pin];
-        const struct seat *seat = &board->seats[pin];
+        struct seat *seat = &board->seats[pin];
         bool takes =
             seat->state == PLAN_PRESENT || seat->state == PLAN_STANDBY || (seat->state == PLAN_DRAINING && at_home);
-        if ((board->home[i] == pin) == at_home && takes && seat_has_tags(seat, shard->tags) && seat_has_room(seat))
+        if ((board->home[i] == pin) == at_home && takes && seat_has_tags(seat, shard->tags) && seat_has_room(seat)) {
             board_fix(board, i, pin);
+            seat->was_asked = !at_home;
+        }
     }
 }
 
@@ -208,7 +210,10 @@ static enum plan_why why_levelled(const struct board *board, uint32_t shard)
     const struct seat *from = &board->seats[board->home[shard]], *to = &board->seats[board->at[shard]];
     if (board->pushed[shard])
         return PLAN_TAGS;
-    return to->had == 0 && from->had <= from->max ? PLAN_JOIN : PLAN_WEIGHT;
+    if (from->was_asked)
+        return PLAN_OPERATOR;
+    bool alike = board->equal && from->weight == to->weight;
+    return (alike || to->had == 0) && from->had <= from->max ? PLAN_JOIN : PLAN_WEIGHT;
 }
 
 static enum plan_why why_moved(const struct board *board, uint32_t shard)

@@ -71,12 +71,13 @@ enum plan_why {
     PLAN_STAYS,    /* it has the owner that it had (or is gone) */
     PLAN_KEPT,     /* the same, and the owner is away */
     PLAN_FIRST,    /* it had none */
-    PLAN_JOIN,     /* to level the load, to a member that had no shard; or from a standby, which it relieves */
+    PLAN_JOIN,     /* to level the load: to a member that had no shard, or where all weights are equal, so that one has
+                    * come (or shards have gone); or from a standby, which it relieves */
     PLAN_LEAVE,    /* its owner has left, or is away and not kept */
     PLAN_FAILURE,  /* its owner has failed */
-    PLAN_WEIGHT,   /* to level the load between members that had shards, or its owner has more than its max */
+    PLAN_WEIGHT,   /* to level the load by weights, or its owner has more than its max */
     PLAN_TAGS,     /* its owner has not the tags, or it makes room for a shard that can go to few */
-    PLAN_OPERATOR, /* it is pinned */
+    PLAN_OPERATOR, /* it is pinned, or its owner gives it away for one that is pinned to it */
     PLAN_DRAIN,    /* its owner is draining */
     /* It has no owner, since ... */
     PLAN_EMPTY, /* ... nobody is there that takes any */

@@ -18,6 +18,7 @@ struct seat {
     uint32_t had;   /* shards that it has at present */
     int64_t load;   /* the sum of their weights */
     uint64_t tags;
+    bool was_asked; /* it is given a shard that is pinned to it */
 };
 
 /* The shards of one seat and one set of tags that may move: the first of each list, the heaviest if they are at home.
