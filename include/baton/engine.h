@@ -1,4 +1,4 @@
-/* engine.h: what a new engine implements.
+/* engine.h: the contract of an engine: the table of functions that a new engine implements.
  *
  * An engine stores the records of one namespace, and does nothing else: no policy, no election, no retry that the
  * caller could not see. Everything is asynchronous on the loop given to `open`: no function of the table blocks on
@@ -39,9 +39,10 @@ extern "C" {
 #define BATON_EXPORT_MAX 1024
 
 struct baton_engine; /* one open namespace; the engine's own struct begins with `const struct baton_engine_ops *` */
-struct baton_engine_guard; /* what a guard keeps to end one session */
+struct baton_engine_guard; /* everything that a guard needs to end one session */
 
-/* What an engine tells its owner. All of them are called on the loop's thread, with the `ctx` given to `open`. */
+/* The callbacks by which an engine tells its owner. All of them are called on the loop's thread, with the `ctx` given
+ * to `open`. */
 struct baton_engine_callbacks {
     /* The answer to session_open: err NULL and a new id with the ttl that was granted (at least what was asked
      * for, or the engine's own minimum), or session 0 and why not. */
@@ -85,8 +86,8 @@ struct baton_engine_ops {
      * are always there, as those of a server are, need not look at it.) */
     int (*open)(const char *url, bool create, uv_loop_t *loop, const struct baton_engine_callbacks *callbacks,
                 void *ctx, struct baton_engine **ret, struct baton_error *err);
-    /* Give everything back; a session still open is left as it is (its process may be about to die: the ttl or the
-     * guard ends it). `closed` follows, and nothing else. */
+    /* Give everything back. A session that is still open must be left as it is (its process may be about to die: the
+     * ttl or the guard ends it). `closed` follows, and nothing else. */
     void (*close)(struct baton_engine *engine);
 
     void (*session_open)(struct baton_engine *engine, uint64_t ticket, uint32_t ttl_ms);
@@ -103,11 +104,11 @@ struct baton_engine_ops {
     void (*watch)(struct baton_engine *engine, uint64_t watch, const char *prefix);
     void (*unwatch)(struct baton_engine *engine, uint64_t watch);
 
-    /* Let a view rest: the engine may keep back all that happens to it from now on until one of these keys is
-     * written or removed, after the revision that was told last. Then it goes on, from where it was or with a `reset`,
-     * and does not rest any more. It may always go on sooner; but if `slow` is not NULL it must go on, too, when a
-     * session of this client is renewed, and the record at `slow` was written after the revision that was told last,
-     * or is not there. Without keys: go on now, if it rests. NULL in the table: views never rest. */
+    /* Let a view rest: from now on the engine may withhold its changes. It must go on once one of `keys` is written or
+     * removed at a revision above the last one that was told; and, if `slow` is not NULL, once a session of this client
+     * is renewed while the record at `slow` has such a revision, or is not there. It may go on at any time, also at
+     * once: an engine may ignore `rest`. It goes on from where it was, or with a `reset`, and then does not rest any
+     * more. Without keys: it must go on now, if it rests. NULL in the table: views never rest. */
     void (*rest)(struct baton_engine *engine, uint64_t watch, const struct baton_rest *rest);
 
     /* For engines whose clients share memory: the latch of the client's own record at `key`, which was put with
@@ -127,10 +128,10 @@ struct baton_engine_ops {
     int (*guard_open)(const char *text, int fd, struct baton_engine_guard **ret, struct baton_error *err);
     int (*guard_end)(struct baton_engine_guard *guard, uint32_t timeout_ms, struct baton_error *err);
     void (*guard_close)(struct baton_engine_guard *guard);
-    /* What guard_end writes before it ends the session (NULL: nothing any more); copied. A conflict, or a refusal, does
-     * not keep the session from its end. Best in one with it; else before it. NULL in the table: guards write none, and
-     * the next one claims when it sees the end. (An engine that sees deaths itself gains little by a testament: on
-     * local it made a takeover 3 % shorter.) */
+    /* The write that guard_end makes before it ends the session (NULL: none any more); copied. A conflict, or a
+     * refusal, does not keep the session from its end. Best in one with it; else before it. NULL in the table: guards
+     * write none, and the next one claims when it sees the end. (An engine that sees deaths itself gains little by a
+     * testament: on local it made a takeover 3 % shorter.) */
     void (*guard_testament)(struct baton_engine_guard *guard, const struct baton_write *write);
     /* Renew the session for a process that is dead or hangs, because something of it is left that cannot be ended. As
      * session_renew: 0, and it lasts for *ret_ttl_ms from the call on, at least; -1 with BATON_LOST: it is over; -1

@@ -1,4 +1,4 @@
-/* engine.c: the registry of engines. A new engine that is built in is one line here; one that is loaded is none. */
+/* engine.c: finds an engine by its URL. A built-in engine is one line of `built_in`; a loaded one needs none. */
 #include "engine/engine.h"
 
 #include <ctype.h>

@@ -1,4 +1,4 @@
-/* engine.h: which engine a URL means. The contract itself is in baton/engine.h. */
+/* engine.h: finds the engine that a URL means. The contract of an engine is in baton/engine.h. */
 #ifndef ENGINE_ENGINE_H
 #define ENGINE_ENGINE_H
 

@@ -1,4 +1,5 @@
-/* faults.c: see faults.h. Whatever the engine tells goes through one queue, so its order stays. */
+/* faults.c: everything that the engine behind it tells goes through one queue, with the time when its owner is to hear
+ * of it; so the order stays. */
 #include "engine/faults.h"
 
 #include <stdio.h>
@@ -19,7 +20,7 @@ struct faults {
 
 enum news_kind { NEWS_OPENED, NEWS_RENEWED, NEWS_ENDED, NEWS_WRITTEN, NEWS_CHANGED, NEWS_TROUBLE };
 
-/* Something told, that its owner will hear of later. */
+/* One call of a callback, which the owner will get later. */
 struct news {
     struct news *next;
     enum news_kind kind;
@@ -40,7 +41,7 @@ struct lost {
 
 struct watched {
     struct watched *next;
-    uint64_t watch, serial; /* the owner may use a number again: what was told of the one before is not for this one */
+    uint64_t watch, serial; /* the owner may use a number again: news of the watch before are not for this one */
 };
 
 struct baton_engine {
@@ -152,7 +153,7 @@ static struct news *add(struct baton_engine *engine, enum news_kind kind, uint64
     }
     if (news->at_ms < engine->last_ms)
         news->at_ms = engine->last_ms;
-    assert(news->at_ms >= engine->last_ms); /* what is told stays in its order */
+    assert(news->at_ms >= engine->last_ms); /* the order stays */
     engine->last_ms = news->at_ms;
     bool idle = engine->first == NULL;
     *engine->last = news;

@@ -1,4 +1,4 @@
-/* rest.h: a copy of what wakes a view that rests, for an engine that keeps one. */
+/* rest.h: an engine's own copy of the keys that end the rest of a view (baton/engine.h, `rest`). */
 #ifndef ENGINE_REST_H
 #define ENGINE_REST_H
 
@@ -10,7 +10,7 @@
 
 struct rest {
     char *keys[BATON_REST_KEYS_MAX];
-    size_t count; /* 0: it does not rest */
+    size_t count; /* 0: the view does not rest */
     char *slow;
 };
 
@@ -32,7 +32,7 @@ static inline void rest_begin(struct rest *rest, const struct baton_rest *from)
         rest->slow = mem_text(from->slow);
 }
 
-/* Does what has happened wake it? */
+/* Does this batch end the rest? A reset does, and a change of one of the keys. */
 static inline bool rest_ends_by(const struct rest *rest, const struct baton_batch *batch)
 {
     if (batch->reset)

@@ -1,4 +1,4 @@
-/* trace.c: see trace.h. */
+/* trace.c: each function of the table writes its line and passes the call on; each callback as well. */
 #include "engine/trace.h"
 
 #include <errno.h>

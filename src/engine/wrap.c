@@ -1,4 +1,4 @@
-/* wrap.c: see wrap.h. */
+/* wrap.c: the list of wrapped tables, under one mutex. */
 #include "engine/wrap.h"
 
 #include <string.h>

@@ -1,5 +1,5 @@
-/* wrap.h: engines in front of other engines (trace.c, faults.c): the table of each that was wrapped, so that the
- * wrapper finds the one behind it. Safe from any thread. */
+/* wrap.h: engines that stand in front of other engines (trace.c, faults.c). Each has a list of the tables that it has
+ * wrapped, and so finds the engine behind it. Safe from any thread. */
 #ifndef ENGINE_WRAP_H
 #define ENGINE_WRAP_H
 
@@ -23,10 +23,11 @@ struct wraps {
         .mutex = PTHREAD_MUTEX_INITIALIZER                                                                             \
     }
 
-/* What stands for `inner`: a copy of its table, changed by `fill` when it is made. */
+/* The table that stands for `inner`: a copy of it, which `fill` has changed. More than WRAPPED_MAX engines are not
+ * wrapped: `inner` itself. */
 const struct baton_engine_ops *wraps_add(struct wraps *wraps, const struct baton_engine_ops *inner,
                                          void (*fill)(struct baton_engine_ops *ops));
-/* The engine behind the wrapper that was found for this URL. */
+/* The engine behind the wrapper of this URL's scheme; it must have been wrapped. */
 const struct baton_engine_ops *wraps_inner(struct wraps *wraps, const char *url);
 
 #endif

@@ -1,4 +1,4 @@
-/* write.h: a copy of a write, for an engine that keeps one. */
+/* write.h: an engine's own copy of a write: the testament that its guard was told. */
 #ifndef ENGINE_WRITE_H
 #define ENGINE_WRITE_H
 

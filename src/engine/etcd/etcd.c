@@ -1,4 +1,4 @@
-/* etcd.c: the engine's table, and writes. */
+/* etcd.c: the table of the engine, its opening and closing, and writes. */
 #include "engine/etcd/etcd.h"
 
 #include <stdio.h>

@@ -1,4 +1,4 @@
-/* etcd.h: what the engine is made of. Private to src/engine/etcd.
+/* etcd.h: the parts of the engine, and its state. Private to src/engine/etcd.
  *
  * A session is a lease, a record is a key under NAMESPACE/, and revisions are etcd's own. One loop, one connection:
  * link.h. Nothing here is called from another thread.
@@ -23,7 +23,7 @@ struct session {
     bool ending, over;
 };
 
-/* What was asked for and is not answered yet. */
+/* A request of the owner's that is not answered yet. */
 struct request {
     struct request *next, **place;
     struct baton_engine *engine;

@@ -1,4 +1,4 @@
-/* grpc.c: see grpc.h. */
+/* grpc.c: the callbacks and the options of libcurl for one call. */
 #include "engine/etcd/grpc.h"
 
 #include <ctype.h>
@@ -235,7 +235,7 @@ static long http_version(const struct grpc_peer *peer)
 
 void grpc_call_begin(struct grpc_call *call, const struct grpc_peer *peer, const char *method, bool open, bool *heard)
 {
-    assert(call->easy == NULL && (open || call->out_length > 0)); /* what is sent was put into it before */
+    assert(call->easy == NULL && (open || call->out_length > 0)); /* its message was put into it before */
     call->easy = curl_easy_init();
     if (call->easy == NULL)
         IMPOSSIBLE("libcurl gives no handle");

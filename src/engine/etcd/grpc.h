@@ -1,4 +1,4 @@
-/* grpc.h: one gRPC call over libcurl: what is sent, what has come, how it ended.
+/* grpc.h: one gRPC call over libcurl: its request, its answer, and its outcome.
  *
  * gRPC over HTTP/2 (github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md): POST /SERVICE/METHOD, each message behind
  * five bytes (compressed: 0; length, 4 bytes, big-endian), the outcome in the trailers grpc-status and grpc-message.

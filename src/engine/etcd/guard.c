@@ -1,4 +1,5 @@
-/* guard.c: end a session from another process: revoke its lease. Synchronous, with a connection of its own. */
+/* guard.c: the guard's functions of the contract: writes the testament and revokes the lease. Synchronous, over a
+ * connection of its own that is made ahead. */
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
@@ -73,8 +74,8 @@ static bool is_sent(const struct grpc_call *call)
     return sent == (curl_off_t)call->out_length;
 }
 
-/* Run a call that is begun to its end, or until the limit: then it is broken. `gives_way`: what it does wakes somebody
- * who has more to do than to read the answer. */
+/* Run a call that is begun to its end, or until the limit: then it is broken. `gives_way`: the call wakes another
+ * process, which has more to do than this one: the answer is read a little later. */
 static void finish(struct baton_engine_guard *guard, struct grpc_call *call, bool gives_way, int64_t until_ms,
                    struct grpc_result *ret)
 {
@@ -227,8 +228,8 @@ static bool is_same(const struct baton_write *one, const struct baton_write *two
            strcmp(one->key, two->key) == 0 && one->kind == BATON_WRITE_PUT && strcmp(one->value, two->value) == 0;
 }
 
-/* The call is begun now, when there is time; but for one that needs a token, which may be over by then. Who tells the
- * same testament again does so in a quiet time, in which a connection can be waited for. */
+/* The call is begun now, when there is time; but not one that needs a token, which may be over by then. The same
+ * testament comes again at a quiet time, in which the guard can wait for a connection. */
 void etcd_guard_testament(struct baton_engine_guard *guard, const struct baton_write *write)
 {
     bool again = is_same(&guard->testament, write);
@@ -335,7 +336,7 @@ void etcd_guard_close(struct baton_engine_guard *guard)
 /* One try at one endpoint; both answers are true for ever. */
 struct tried {
     void (*ask)(struct baton_engine_guard *guard, int64_t until_ms, struct grpc_result *ret);
-    const char *words; /* what cannot be done otherwise */
+    const char *words; /* for an error: "its lease cannot be revoked" */
 };
 
 /* Ask one endpoint after the other. GRPC_OK, GRPC_NOT_FOUND, or the last answer and its words. */

@@ -1,4 +1,4 @@
-/* link.c: see link.h. */
+/* link.c: libcurl on the loop, the calls that wait or are under way, and the connection's states. */
 #include "engine/etcd/link.h"
 
 #include <stdio.h>
@@ -188,7 +188,7 @@ static int on_timeout(CURLM *multi, long timeout_ms, void *ctx)
     return 0;
 }
 
-/* One connection, however many calls: what is dropped with it is everything. */
+/* One connection for all calls: all of them are dropped with it. */
 static void multi_new(struct link *link)
 {
     assert(link->multi == NULL); /* one connection at a time */
@@ -535,7 +535,7 @@ static void on_new_token(void *ctx, const struct grpc_result *result)
 }
 
 /* etcd forgets a token that was not used for a while (--auth-token-ttl, 300 s), and renewals do not use it: so the next
- * write of a quiet client is refused. What was refused had no effect: it is sent again, once, with a new token. */
+ * write of a quiet client is refused. A refused call had no effect: it is sent again, once, with a new token. */
 static bool send_again(struct link *link, struct call *call, const struct grpc_result *result)
 {
     if (link->url->user == NULL || !status_needs_token(result) || call->last_try || link->state != LINK_UP)

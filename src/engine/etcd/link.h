@@ -1,12 +1,12 @@
 /* link.h: one connection to one member of the cluster at a time, and the calls that go over it.
  *
  * Calls wait until there is a connection, each at most until its limit. A connection is given up as a whole: when it
- * breaks, when a call gets no answer within its limit (the member hangs, or the network swallows packets), and when the
- * member says that it has no leader; every call that was under way is then answered GRPC_BROKEN, and the next endpoint
- * is tried. So what was read over one connection is in order with what its stream tells, and a member that answers
- * nothing cannot leave a view standing still unnoticed.
+ * breaks, when a call gets no answer within its limit (the member hangs, or the network loses packets), and when the
+ * member says that it has no leader. Every call that was under way is then answered GRPC_BROKEN, and the next endpoint
+ * is tried. So answers and the messages of the stream are in one order, and a member that does not answer cannot make a
+ * view stand still unnoticed.
  *
- * A token that etcd has forgotten costs a new login, which no caller sees: what was refused for it is sent again.
+ * When etcd has forgotten the token, the link logs in again, and sends the refused calls again; no caller sees it.
  *
  * All on one loop. No callback is called from inside a function here.
  */

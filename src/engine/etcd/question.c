@@ -1,4 +1,4 @@
-/* question.c: see question.h. */
+/* question.c: makes the Range of question.h. */
 #include "engine/etcd/question.h"
 
 #include <stdlib.h>

@@ -1,5 +1,5 @@
-/* question.h: is etcd there, and may we use the namespace? A Range of the namespace's own key: nothing less answers for
- * every user. (Maintenance/Status needs the root role from etcd 3.5.28 on.) */
+/* question.h: the request that shows whether etcd answers, and whether the user may use the namespace: a Range of the
+ * namespace's own key. (Maintenance/Status needs the root role from etcd 3.5.28 on.) */
 #ifndef ETCD_QUESTION_H
 #define ETCD_QUESTION_H
 

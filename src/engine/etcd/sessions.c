@@ -60,7 +60,8 @@ static bool worth_another(const struct request *request, const struct grpc_resul
     return (result->status == GRPC_BROKEN || result->status == GRPC_UNAVAILABLE) && clock_now_ms() < request->until_ms;
 }
 
-/* What is not known may be tried again: a number is used once, and a lease that nobody knows of ends by itself. */
+/* A call without an answer may be made again: a number is used once, and a lease that nobody knows of ends by itself.
+ */
 static void open_failed(struct request *request, const struct grpc_result *result)
 {
     struct baton_engine *engine = request->engine;

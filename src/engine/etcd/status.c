@@ -1,4 +1,4 @@
-/* status.c: see status.h. */
+/* status.c: one switch over gRPC's status codes for each of these. */
 #include "engine/etcd/status.h"
 
 #include <string.h>

@@ -1,4 +1,5 @@
-/* status.h: what an outcome of a call means: for a write, for an operator, and for the connection. */
+/* status.h: translates the outcome of a call: into the answer to a write, into words for an operator, and into what the
+ * connection must do. */
 #ifndef ETCD_STATUS_H
 #define ETCD_STATUS_H
 

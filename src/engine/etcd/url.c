@@ -1,4 +1,4 @@
-/* url.c: see url.h. */
+/* url.c: parses the URL, and reads the files that it names. */
 #include "engine/etcd/url.h"
 
 #include <ctype.h>

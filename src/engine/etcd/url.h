@@ -1,7 +1,7 @@
 /* url.h:
  * etcd://HOST[:PORT][,HOST[:PORT]...][/NAMESPACE][?ca=FILE&cert=FILE&key=FILE&tls=yes&user=NAME&password-file=FILE]
  *
- * A URL names files, it never holds a secret: it is seen in `ps`, in logs and in a command's environment.
+ * A URL names files and never holds a secret, since others see it in `ps`, in logs and in a command's environment.
  */
 #ifndef ETCD_URL_H
 #define ETCD_URL_H

@@ -117,7 +117,7 @@ static void want_no_more(struct view *view)
 
 /* ---- records ---- */
 
-/* A C string of at most `most` bytes of it; what is beyond, and what is behind a NUL, cannot be baton's. */
+/* A C string of at most `most` bytes of it. Bytes beyond that, or behind a NUL, cannot be baton's. */
 static char *text_of(const ProtobufCBinaryData *data, size_t most)
 {
     size_t length = data->len < most ? data->len : most;
@@ -349,7 +349,7 @@ static void read_failed(struct view *view, const struct grpc_result *result)
     }
 }
 
-/* A revision that goes back means another history: a restored backup. What was promised on the old one is void. */
+/* A revision that goes back means another history: a restored backup. The promises of the old one are void. */
 static bool went_back(struct view *view, uint64_t revision)
 {
     struct baton_error err;

@@ -1,4 +1,4 @@
-/* bell.c: see bell.h. */
+/* bell.c: futexes, several at once (futex_waitv(2)). */
 #include "engine/local/bell.h"
 
 #include <errno.h>

@@ -1,4 +1,4 @@
-/* boot.c: see boot.h. */
+/* boot.c: reads boot_id and the offset of the boot clock from /proc. */
 #include "engine/local/boot.h"
 
 #include <errno.h>

@@ -1,4 +1,4 @@
-/* boot.h: which boot of the machine is this, by whose clock? */
+/* boot.h: a number for the present boot of the machine and for the clock that this process sees. */
 #ifndef LOCAL_BOOT_H
 #define LOCAL_BOOT_H
 
@@ -6,10 +6,9 @@
 
 #include "baton/error.h"
 
-/* A number, not 0, for the present boot of the machine, from its boot_id, and for the clock that counts it: processes
- * in time namespaces with different offsets of CLOCK_BOOTTIME (time_namespaces(7)) have different ones. So have
- * versions of baton whose shared memory has another `layout`: they cannot read each other's heartbeats, either.
- * 0, or -1 with err. */
+/* The number is not 0. It is made of the machine's boot_id, of the offset of CLOCK_BOOTTIME in the time namespace of
+ * this process (time_namespaces(7)), and of the `layout` of the shared memory: processes with different numbers cannot
+ * read each other's heartbeats. 0, or -1 with err. */
 int boot_number(unsigned layout, uint64_t *ret, struct baton_error *err);
 
 #endif

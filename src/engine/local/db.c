@@ -1,4 +1,4 @@
-/* db.c: see db.h. Here: statements, transactions, reading. */
+/* db.c: the statements of the database, its transactions, and reading. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,7 +7,7 @@
 #include "engine/local/bell.h"
 #include "engine/local/db_inner.h"
 
-#define LOG_ROWS 10000 /* changes that are kept; who is further behind begins again */
+#define LOG_ROWS 10000 /* changes that are kept; a view that is further behind begins again */
 #define LOG_PRUNE_EVERY 512
 #define LOG_PRUNE_MOST 4096 /* at once: others wait for it */
 
@@ -225,7 +225,7 @@ static int oldest(struct db *db, int64_t *ret_row, uint64_t *ret_revision, struc
     return result;
 }
 
-/* Changes are numbered by their rows, without a gap. What revisions do is another matter: one may have many changes,
+/* Changes are numbered by their rows, without a gap. Their revisions are not: one revision may have many changes,
  * and they leap. */
 static int prune(struct db *db, struct baton_error *err)
 {
@@ -339,7 +339,7 @@ int db_changes(struct db *db, uint64_t after, struct baton_batch *ret, struct ba
     int result = oldest(db, &row, &revision, err);
     if (result != 0)
         return result;
-    /* What was pruned was not later than the oldest that is left. A boot leaves a gap, but nobody is there to see it.
+    /* Pruned changes were not later than the oldest that is left. A boot leaves a gap, but nobody is there to see it.
      */
     if (row > 1 && after < revision)
         return 1;

@@ -1,8 +1,9 @@
 /* db.h: the records of a namespace in SQLite. Synchronous; used by one thread at a time (the worker, or a guard).
  *
  * Durability: a lasting record is on the disk before its write is answered (synchronous=FULL), unless the write says
- * that it may be lost. Bound records and sessions do not outlive a boot and are not waited for; the first to open the
- * namespace after a boot drops them, and moves the revision and the session ids on by more than can have been lost.
+ * that it may be lost. Bound records and sessions do not outlive a boot, and nobody waits for the disk for them. The
+ * first process that opens the namespace after a boot drops them, and moves the revision and the session ids on by more
+ * than can have been lost.
  */
 #ifndef LOCAL_DB_H
 #define LOCAL_DB_H
@@ -19,7 +20,8 @@ struct db *db_open(int writer_fd, struct pulse *pulse, struct baton_error *err);
 /* The same, for a caller which knows that a process that is alive has the database open. */
 struct db *db_open_again(int writer_fd, struct pulse *pulse, struct baton_error *err);
 void db_close(struct db *db);
-/* Wait for other programs that have locked the database for as long as `*hurry` is false, not for BUSY_MS only. */
+/* From now on, wait for other programs that have locked the database for as long as `*hurry` is false, not for BUSY_MS
+ * only. */
 void db_wait_until(struct db *db, const _Atomic bool *hurry);
 
 /* A transaction that writes: takes the writer's lock. db_commit or db_rollback gives it back. `durable`: wait for the
@@ -39,21 +41,23 @@ int db_session_add(struct db *db, uint64_t session, int slot, int pid, uint64_t 
  * already. */
 int db_session_end(struct db *db, uint64_t session, int *ret_slot, struct baton_error *err);
 
-/* Is there such a session? Outside of a transaction. 1, 0, or -1 with err. */
+/* Is there such a session? 1, 0, or -1 with err. */
 int db_session_exists(struct db *db, uint64_t session, struct baton_error *err);
-/* Is there a record of this key that is bound to a session? Outside of a transaction. */
+/* Is there a record of this key that is bound to a session? */
 bool db_is_bound(struct db *db, const char *key);
-/* Did the last transaction change anything that others look at? */
+/* Did the last transaction change a record, or which sessions there are? */
 bool db_changed(const struct db *db);
-/* The bells of the keys that the last transaction changed: a bit each. */
+/* The key bells of the records that the last transaction changed: a bit for each bell. */
 const uint64_t *db_changed_keys(const struct db *db);
 
-/* A state to read, all of one revision. */
+/* Between these two, everything that is read is as of one revision. 0, or -1 with err (then there is nothing to end).
+ */
 int db_read_begin(struct db *db, struct baton_error *err);
 void db_read_end(struct db *db);
-/* Every change after `after`. 1: the log does not reach back so far. The batch is the caller's: db_batch_release. */
+/* Every change after the revision `after`. 0; 1: the log does not reach back so far; -1 with err. The batch is the
+ * caller's: db_batch_release. */
 int db_changes(struct db *db, uint64_t after, struct baton_batch *ret, struct baton_error *err);
-/* Everything under prefix, as a reset. */
+/* Everything under `prefix` (empty, or ending with a slash), as a reset. The batch is the caller's. */
 int db_snapshot(struct db *db, const char *prefix, struct baton_batch *ret, struct baton_error *err);
 
 void db_batch_release(struct baton_batch *batch);

@@ -1,4 +1,4 @@
-/* db_inner.h: what the files of the database share: db.c (statements, transactions, reading), db_open.c, db_write.c. */
+/* db_inner.h: private to the files of the database: db.c (statements, transactions, reading), db_open.c, db_write.c. */
 #ifndef LOCAL_DB_INNER_H
 #define LOCAL_DB_INNER_H
 
@@ -36,7 +36,7 @@ enum statement {
     STATEMENTS
 };
 
-/* What a connection does now. Each step begins and ends at DB_IDLE. */
+/* A connection's state. Each step begins or ends at DB_IDLE. */
 enum db_state { DB_IDLE, DB_READING, DB_WRITING };
 
 struct db {
@@ -51,10 +51,11 @@ struct db {
     bool durable;        /* the present setting of synchronous */
     bool found_wal;      /* baton.db-wal was there when it was opened */
     uint64_t revision, sessions_version, last_session;
-    bool wrote, moved_sessions, added_session; /* in this transaction */
-    uint64_t changed[KEY_BELLS / 64];          /* ... the bells of what was */
-    struct latch_changes latches;              /* ... */
-    int64_t first_row, last_row;               /* ... of the log: the one before it, and its last; 0: none */
+    /* of this transaction, or the last one */
+    bool wrote, moved_sessions, added_session;
+    uint64_t changed[KEY_BELLS / 64]; /* the bells of the keys that it has changed */
+    struct latch_changes latches;
+    int64_t first_row, last_row; /* the row of the log before its first one, and its last; 0: none */
 };
 
 /* Begin to read or to write, or end it: any other step is a mistake. */

@@ -1,4 +1,4 @@
-/* db_open.c: see db.h. Here: the database is opened, and made if it is missing. */
+/* db_open.c: opens the database, makes it if it is missing, and drops the sessions of an earlier boot. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -74,7 +74,7 @@ static int after_boot(struct db *db, const struct pulse *pulse, struct baton_err
     return 0;
 }
 
-/* What a database may do by itself (triggers, views, functions in its schema) is not baton's, whoever has written it:
+/* baton's databases have no triggers, views or functions in their schema; those of a hostile one must not run:
  * sqlite.org/security.html. */
 static void trust_no_schema(sqlite3 *handle)
 {

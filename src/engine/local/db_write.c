@@ -1,4 +1,4 @@
-/* db_write.c: see db.h. Here: records and sessions are written. */
+/* db_write.c: writes records and sessions. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -112,7 +112,7 @@ static int put(struct db *db, const struct baton_record *record, struct baton_er
     return db_run(db, PUT, err) < 0 ? -1 : log_change(db, BATON_CHANGE_PUT, record, err);
 }
 
-/* What is created from now on is above the last token of a latch that was closed. */
+/* Records that are created from now on have revisions above the last token of a latch that was closed. */
 static void rise_above(struct db *db, uint64_t token)
 {
     if (token > db->revision)
@@ -131,7 +131,7 @@ static int remove_record(struct db *db, const char *key, uint64_t created, struc
     return 0;
 }
 
-/* Something is going to be put in this queue: what has its latch, and has freed it, is removed. */
+/* A record is going to be put in this queue: if the entry that has the latch has freed it, that entry is removed. */
 static int stand_beside(struct db *db, const char *key, struct baton_error *err)
 {
     uint64_t created, token;

@@ -1,4 +1,4 @@
-/* folder.c: see folder.h. */
+/* folder.c: finds and opens the directory, checks and opens the files in it, and the writer's lock. */
 #include "engine/local/folder.h"
 
 #include <dirent.h>
@@ -105,7 +105,7 @@ static int make_folder(const char *path, bool whole_path, struct baton_error *er
     return error_errno(err, errno, "local: cannot create the state directory %s", path);
 }
 
-/* Who could replace the files in it while they are used? */
+/* Refuse a directory in which another user could replace files while they are used. */
 static int check_owner(const char *path, const struct stat *about, struct baton_error *err)
 {
     struct stat link;
@@ -144,7 +144,7 @@ static int open_path(struct folder *folder, struct baton_error *err)
     return check_owner(folder->path, &about, err) < 0 ? -1 : check_file_system(folder, err);
 }
 
-/* What there is in a namespace, also in one that is being made. */
+/* The names of all files of a namespace, also of one that is being made. */
 static bool is_name_of_ours(const char *name)
 {
     return text_starts(name, "baton.db") || text_starts(name, "heartbeats.") || strcmp(name, "sessions") == 0 ||

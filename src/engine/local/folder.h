@@ -26,11 +26,11 @@ struct folder {
     char *path; /* as it was given */
     bool again; /* it is in use, by this process or another one: its files are there, and none is made */
     int fd;
-    /* What was opened, for folder_look; and the root directory by which the path was found. */
+    /* For folder_look: the directory that was opened, and the root directory in which the path was looked up. */
     dev_t device, root_device;
     ino_t inode, root_inode;
     uid_t owner;
-    mode_t group_bits; /* what its group may do */
+    mode_t group_bits; /* of its mode: the rights of its group */
     struct folder_known {
         char name[24];
         ino_t inode;

@@ -1,5 +1,5 @@
-/* guard.c: see guard.h. The guard has a copy of the descriptor that holds the session's lock, so the lock lasts while
- * the guard lives; and a connection of its own, opened beforehand, so that the end takes one transaction. */
+/* guard.c: the guard has a copy of the descriptor that holds the session's lock, so the lock lasts while the guard
+ * lives. It has opened the database beforehand, so the end takes one transaction. */
 #include "engine/local/guard.h"
 
 #include <stdio.h>
@@ -78,7 +78,8 @@ int local_guard_end(struct baton_engine_guard *guard, uint32_t timeout_ms, struc
     assert(guard->session != 0 && guard->db != NULL);
     bool whole = pulse_look(&guard->pulse, err) == 0;
     int result = whole ? write_end(guard, err) : -1;
-    /* Even if the disk is full: nobody holds it any more, so whoever can write may end it. */
+    /* Also if the disk is full: nobody holds the lock any more then, so a process that can write may end the session.
+     */
     if (whole)
         pulse_end(&guard->pulse, guard->slot, guard->session);
     if (guard->lock_fd >= 0)
@@ -88,7 +89,7 @@ int local_guard_end(struct baton_engine_guard *guard, uint32_t timeout_ms, struc
     return result;
 }
 
-/* The lock is held by the guard's descriptor; the heartbeat is anybody's who knows the session. */
+/* The guard's descriptor holds the lock; any process that knows the session can renew its heartbeat. */
 int local_guard_renew(struct baton_engine_guard *guard, uint32_t timeout_ms, uint32_t *ret_ttl_ms,
                       struct baton_error *err)
 {

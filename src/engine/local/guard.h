@@ -1,4 +1,5 @@
-/* guard.h: ending a session from another process: the guard's part of the contract. */
+/* guard.h: the guard's functions of the contract (baton/engine.h, guard_open and the following). There is no testament:
+ * this engine sees deaths itself. */
 #ifndef LOCAL_GUARD_H
 #define LOCAL_GUARD_H
 

@@ -1,4 +1,4 @@
-/* header.c: see header.h. What the header says is in sqlite.org/fileformat2.html, section 1.3. */
+/* header.c: reads the header of a database (sqlite.org/fileformat2.html, section 1.3). */
 #include "engine/local/header.h"
 
 #include <errno.h>

@@ -1,4 +1,5 @@
-/* header.h: is a database ours? Looked at before SQLite does anything with it: what is not ours is not touched. */
+/* header.h: looks at the header of baton.db before SQLite does anything with the file: a file of another program must
+ * not be touched. */
 #ifndef LOCAL_HEADER_H
 #define LOCAL_HEADER_H
 
@@ -7,7 +8,7 @@
 enum header {
     HEADER_EMPTY,      /* there is nothing in the file yet, or no file */
     HEADER_OURS,       /* it is baton's, of this version or an older one */
-    HEADER_WITHOUT_WAL /* the same, as some tools leave it that copy databases */
+    HEADER_WITHOUT_WAL /* it is baton's, but not in WAL mode: some tools that copy databases leave it so */
 };
 
 /* Look at DIR/baton.db. 0, or -1 with err: CORRUPT, NEWER, DENIED. */

@@ -1,4 +1,4 @@
-/* heartbeat.c: see heartbeat.h. */
+/* heartbeat.c: each change of a heartbeat is a compare-and-swap from what was seen of the same session. */
 #include "engine/local/heartbeat.h"
 
 #include "base/base.h"
@@ -25,7 +25,7 @@ bool heartbeat_read(struct heartbeat *at, uint64_t session, struct heartbeat_see
 
 bool heartbeat_replace(struct heartbeat *at, const struct heartbeat_seen *seen, uint64_t word)
 {
-    assert(seen->word != HEARTBEAT_DEAD); /* what is dead stays so */
+    assert(seen->word != HEARTBEAT_DEAD); /* a dead one stays dead */
     uint64_t expected = seen->word;
     return atomic_compare_exchange_strong(&at->word, &expected, word);
 }

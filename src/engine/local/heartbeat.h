@@ -26,7 +26,7 @@ struct heartbeat {
     uint32_t unused;
 };
 
-/* What a slot said while it was a session's. */
+/* A heartbeat as it was read while the slot was a session's. */
 struct heartbeat_seen {
     uint64_t word;
     uint32_t ttl_ms;

@@ -1,4 +1,4 @@
-/* holder.c: see holder.h. */
+/* holder.c: looks in /proc/locks, then at the pid in the mapping (struct pulse_header, `writer`). */
 #include "engine/local/holder.h"
 
 #include <fcntl.h>
@@ -20,7 +20,8 @@ static bool is_ours(const struct folder *folder, unsigned long long inode)
     return false;
 }
 
-/* Who has a lock to write on one of the database's files, as SQLite takes it (proc_locks(5)). 0: nobody is seen. The
+/* The pid of a process that has a lock to write on one of the database's files, as SQLite takes it (proc_locks(5)); 0:
+ * none is seen. The
  * file is not opened for this: to close it would give up the locks that this process has on it. */
 static int writer_in_sqlite(const struct folder *folder)
 {

@@ -1,5 +1,5 @@
-/* holder.h: which process keeps others from writing to the database? For messages only: the answer may be old already.
- */
+/* holder.h: names the process that keeps others from writing to the database. For messages only: the answer may be old
+ * already. */
 #ifndef LOCAL_HOLDER_H
 #define LOCAL_HOLDER_H
 

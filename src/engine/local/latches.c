@@ -1,4 +1,4 @@
-/* latches.c: see latches.h. */
+/* latches.c: the changes of a transaction lie over the shared words until it is committed. */
 #include "engine/local/latches.h"
 
 #include <stdlib.h>
@@ -45,7 +45,7 @@ struct baton_latch *latches_find(struct latch_place *latches, const char *key, u
     return &place->latch;
 }
 
-/* What this transaction has made of the place so far; NULL: nothing. */
+/* The change that this transaction has made of the place so far; NULL: none. */
 static struct latch_change *change_of(const struct latch_changes *changes, const struct latch_place *place)
 {
     for (size_t i = 0; i < changes->count; i++)

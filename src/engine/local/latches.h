@@ -1,11 +1,11 @@
 /* latches.h: the latches of a namespace (base/latch.h), in the mapping that all processes share.
  *
- * A queue (the records whose keys differ after their last slash only) has one place for a latch, by its hash. If the
- * place is taken by another queue, or by another entry, an entry has none, and its client writes each time.
+ * A queue is the records whose keys differ after their last slash only. It has one place for a latch, by its hash. If
+ * another queue, or another entry, has the place, an entry has no latch, and its client writes each time.
  *
- * Latches change with a transaction: what is closed is closed at once, which loses nothing but time when the
- * transaction fails; what begins, or is free for another one, is so when it is committed. All of that is called with
- * the writer's lock held, by one process at a time.
+ * Latches change with a transaction. A latch is closed at once, which costs only time when the transaction fails. A
+ * latch begins, and a place becomes free, when the transaction is committed. The functions that take latch_changes must
+ * be called with the writer's lock held, so by one process at a time.
  */
 #ifndef LOCAL_LATCHES_H
 #define LOCAL_LATCHES_H
@@ -22,10 +22,10 @@ struct latch_place {
     _Atomic uint64_t session; /* of the entry */
 };
 
-/* The latch of this record, in any thread. NULL: it has none. */
+/* The latch of this record; NULL: it has none. Safe from any thread. */
 struct baton_latch *latches_find(struct latch_place *latches, const char *key, uint64_t created);
 
-/* The latches that a transaction changes. */
+/* The latches that a transaction changes. Empty before the transaction and after it. */
 struct latch_changes {
     struct latch_place *latches;
     struct latch_change *list;

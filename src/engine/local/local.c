@@ -28,7 +28,7 @@
 #define TTL_MAX_MS 86400000
 #define STEP_MS 30 /* candidates stagger their claims by this */
 #define TROUBLE_RETRY_MS 1000
-#define STUCK_MS 1000 /* who waits so long for others who write says so */
+#define STUCK_MS 1000 /* a client that waits so long for others to have written says so */
 
 struct own_session {
     uint64_t id;
@@ -51,7 +51,7 @@ struct baton_engine {
     bool looking;        /* a JOB_LOOK is under way */
     bool telling;        /* outcomes are being told */
     uint64_t followed;   /* watches.rest_moves */
-    int listens_to;      /* the worker, what */
+    int listens_to;      /* the worker: enum in job_listen */
     uint32_t looked;     /* the bell, when it was last asked to look */
     int closing;         /* handles that are still to close */
     int64_t retry_ms;    /* look again after trouble */
@@ -188,7 +188,7 @@ static void on_death(uv_poll_t *handle, int status, int events)
 
 /* ---- rest ---- */
 
-#define RESTING_MAX 8 /* of a client with more views, none rests */
+#define RESTING_MAX 8 /* views of a client; if it has more, none rests */
 
 /* The bells of all keys that the views wait for, each once; 0: not all of them rest, or there are too many. */
 static size_t bells_of_rest(const struct baton_engine *engine, unsigned bells[EAR_BELLS_MAX])

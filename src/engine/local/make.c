@@ -1,5 +1,5 @@
-/* make.c: see make.h. A process may be killed at any point of this, and half a database would be taken for one that is
- * damaged, for ever. So it is made under another name, until it is whole. */
+/* make.c: the new database has another name until it is whole: the next process would take half a database for a
+ * damaged one, and refuse it for ever. */
 #include "engine/local/make.h"
 
 #include <errno.h>
@@ -10,7 +10,8 @@
 #include "base/base.h"
 #include "engine/local/vfs.h"
 
-/* The end is for others, who look at the header in the file before they open it: it must not be in the WAL only. */
+/* The checkpoint at the end is for other processes, which look at the header before they open the database: it must not
+ * be in the WAL only. */
 static const char *const statements[] = {
     "PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;",
     "BEGIN IMMEDIATE",

@@ -1,4 +1,4 @@
-/* make.h: a new database: there is all of it under its name, or nothing. */
+/* make.h: makes a new database. A process that is killed meanwhile leaves nothing under the name baton.db. */
 #ifndef LOCAL_MAKE_H
 #define LOCAL_MAKE_H
 

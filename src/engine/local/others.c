@@ -1,4 +1,4 @@
-/* others.c: see others.h. */
+/* others.c: the ring of sessions, the pidfds of our neighbours, and when to look at which. */
 #include "engine/local/others.h"
 
 #include <errno.h>
@@ -10,8 +10,8 @@
 #include "base/base.h"
 #include "engine/local/process.h"
 
-#define RANK_STEP_MS 4   /* between those who would end the same session */
-#define DELAY_LAST_MS 40 /* whoever is far from it */
+#define RANK_STEP_MS 4   /* from one neighbour that would end a session to the next */
+#define DELAY_LAST_MS 40 /* of a client that is far from it */
 #define LOOK_FIRST_MS 4  /* at an orphaned session whose lock is held by its guard */
 #define LOOK_LAST_MS 250
 #define EXPIRY_SLACK_MS 2
@@ -45,8 +45,8 @@ void others_release(struct others *others)
     *others = (struct others){.poll_fd = -1};
 }
 
-/* Watch its process. A pid that is used again has another start time; the pidfd is opened first, so that what is
- * compared is what it refers to. */
+/* Watch the process of this session. A pid that is used again has another start time; the pidfd is opened first, so
+ * that the start time which is compared is that of the process which the pidfd refers to. */
 static void other_watch(struct others *others, struct other *other)
 {
     assert(other->pidfd < 0 && !other->orphaned);
@@ -115,13 +115,13 @@ static bool is_near(const struct others *others, const struct other *other)
     return other->distance < (others->in_ring ? OTHERS_NEIGHBOURS : OTHERS_OBSERVED);
 }
 
-/* Watch those that are near, and those only. */
+/* Watch the sessions that are near, and no others. */
 static void settle(struct others *others)
 {
     measure(others);
     for (size_t i = 0; i < others->count; i++) {
         struct other *other = &others->list[i];
-        /* One's own is here for its heartbeat: a client that is alone must see, too, that it was not renewed. */
+        /* Our own sessions are in the list for their heartbeats: a client that is alone must see that, too. */
         if (!is_near(others, other) || is_own(others, other->session.id))
             other_close(other);
         else if (other->pidfd < 0 && !other->orphaned)
@@ -165,12 +165,12 @@ void others_set(struct others *others, const struct db_session *sessions, size_t
     settle(others);
 }
 
-/* The next one after it acts first. */
+/* How long this client waits before it ends `about`: by its distance, so that the nearest live successor acts first. */
 static int64_t delay_ms(const struct others *others, const struct other *about)
 {
     size_t place = (size_t)(about - others->list);
     assert(place < others->count && about->distance < others->count);
-    int64_t between = others->in_ring ? 0 : (int64_t)others->count + 1; /* who has none: after those who have */
+    int64_t between = others->in_ring ? 0 : (int64_t)others->count + 1; /* without a session: after all that have one */
     for (size_t i = 1; others->in_ring && i <= about->distance; i++)
         between += !others->list[(place + i) % others->count].orphaned;
     return between * RANK_STEP_MS < DELAY_LAST_MS ? between * RANK_STEP_MS : DELAY_LAST_MS;
@@ -184,7 +184,7 @@ static void orphan(struct others *others, struct other *other, int64_t now_ms)
     other->look_ms = now_ms + delay_ms(others, other);
 }
 
-/* Deaths do not come alone: whose lock is free is dead, too. */
+/* Deaths come in groups: every session whose byte nobody holds is over, too. */
 static void look_for_more(struct others *others, int64_t now_ms)
 {
     for (size_t i = 0; i < others->count; i++) {

@@ -1,4 +1,4 @@
-/* process.c: see process.h. */
+/* process.c: reads the start time and the namespace from /proc. */
 #include "engine/local/process.h"
 
 #include <fcntl.h>

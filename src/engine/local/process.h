@@ -1,4 +1,5 @@
-/* process.h: which process is which: a pid is used again, a pid with its start time, in its namespace, is not. */
+/* process.h: what tells one process from all others: its pid, its start time and its pid namespace. (A pid alone is
+ * used again.) */
 #ifndef LOCAL_PROCESS_H
 #define LOCAL_PROCESS_H
 

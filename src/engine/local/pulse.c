@@ -1,5 +1,5 @@
-/* pulse.c: see pulse.h. Locks are those of open file descriptions (F_OFD_SETLK, fcntl(2)): they belong to the
- * description, so a guard that has a copy of the descriptor holds the lock, too. */
+/* pulse.c: the mapping, and the bytes of `sessions`. Their locks are those of open file descriptions (F_OFD_SETLK,
+ * fcntl(2)): a guard that has a copy of the descriptor holds the lock, too. */
 #include "engine/local/pulse.h"
 
 #include <errno.h>

@@ -1,8 +1,8 @@
-/* pulse.h: is a session alive? While somebody holds its kernel lock, and its heartbeat is fresh.
+/* pulse.h: says whether a session is alive: it is while a process holds its byte of `sessions`, and its heartbeat is
+ * fresh. Also the mapping that all processes share: the bells, the heartbeats and the latches.
  *
- * The heartbeat is a word in a mapping that all processes share: CLOCK_BOOTTIME of the last renewal, one clock for all.
- * To renew is a compare-and-swap, and so is to find it dead; so a renewal either comes before the finding, or is
- * refused (heartbeat.h).
+ * A heartbeat is a word in that mapping: CLOCK_BOOTTIME of the last renewal, which is one clock for all. To renew is a
+ * compare-and-swap, and so is to find it dead: a renewal either comes before the finding, or is refused (heartbeat.h).
  */
 #ifndef LOCAL_PULSE_H
 #define LOCAL_PULSE_H
@@ -25,7 +25,7 @@
 struct pulse_header {
     bell_word bell;
     uint32_t unused;
-    _Atomic uint64_t magic;  /* what the file is, and its layout; 0: it is new */
+    _Atomic uint64_t magic;  /* PULSE_MAGIC with the layout; 0: the file is new */
     _Atomic uint64_t writer; /* the process that has the lock `writer`: its pid, and its pid namespace above; 0: none */
     uint32_t reserved[10];
 };
@@ -48,8 +48,8 @@ void pulse_close(struct pulse *pulse);
 /* The name of the file of a boot. */
 void pulse_name(uint64_t boot, char name[24]);
 
-/* Ring the bell, and each key bell whose bit is set in `keys`. `own` (may be NULL), the caller's ear, must not take
- * that for news. */
+/* Ring the bell, and each key bell whose bit is set in `keys`. The caller's own ear (`own`, may be NULL) ignores these
+ * rings. */
 void pulse_ring(struct pulse *pulse, const uint64_t keys[KEY_BELLS / 64], struct ear *own);
 
 /* Is the directory still the one that its path leads to (folder_look), and the mapping whole? 0, or -1 with err: then
@@ -63,8 +63,9 @@ int pulse_look(const struct pulse *pulse, struct baton_error *err);
 bool pulse_strangers(const struct pulse *pulse);
 int pulse_refuse_strangers(const struct pulse *pulse, struct baton_error *err); /* -1, in words */
 
-/* With the writer's lock held: take a free slot for a new session, and its kernel lock. *ret_fd is the lock's open file
- * description: the lock is there while any descriptor of it is open. The slot's number, or -1 with err. */
+/* Take a free slot for a new session, and lock its byte; the caller must hold the writer's lock. *ret_fd is a
+ * descriptor of the lock's open file description: the byte is locked until pulse_unlock, or until no descriptor of it
+ * is open. The slot's number, or -1 with err. */
 int pulse_begin(struct pulse *pulse, uint64_t session, uint32_t ttl_ms, int *ret_fd, struct baton_error *err);
 /* Give the slot back, if it is still this session's. */
 void pulse_end(struct pulse *pulse, int slot, uint64_t session);
@@ -76,14 +77,14 @@ bool pulse_renew(struct pulse *pulse, int slot, uint64_t session, int64_t now_ms
  */
 void pulse_writes(struct pulse *pulse, bool writes);
 
-/* Is the session's lock free? */
+/* Does no process hold the session's byte? */
 bool pulse_unlocked(const struct pulse *pulse, uint64_t session);
 /* When the session's heartbeat will be too old; a time in the past if it is dead, or not there. */
 int64_t pulse_expires_ms(const struct pulse *pulse, int slot, uint64_t session);
 /* If the heartbeat is too old at now_ms, mark it dead for good: true; also if it is dead already, or not there. */
 bool pulse_expire(struct pulse *pulse, int slot, uint64_t session, int64_t now_ms);
 
-/* Let go of a session's lock, for every process that has a descriptor of it. */
+/* Unlock a session's byte, for every process that has a descriptor of the lock. */
 void pulse_unlock(int fd, uint64_t session);
 
 #endif

@@ -1,4 +1,4 @@
-/* vfs.c: see vfs.h. */
+/* vfs.c: a copy of SQLite's VFS for Unix with two functions replaced (sqlite.org/vfs.html). */
 #include "engine/local/vfs.h"
 
 #include <pthread.h>

@@ -1,4 +1,4 @@
-/* vfs.h: SQLite's way to files, for a database that is named by a directory's descriptor. */
+/* vfs.h: lets SQLite open a database by the descriptor of its directory, not by a path. */
 #ifndef LOCAL_VFS_H
 #define LOCAL_VFS_H
 

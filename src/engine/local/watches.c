@@ -1,5 +1,5 @@
-/* watches.c: see watches.h. A prefix is found by the hash of each beginning of the key that ends with a slash; so
- * prefixes end with one ("elections/a/"), or are empty. */
+/* watches.c: a hash table of prefixes. For a change, each beginning of its key that ends with a slash is looked up; so
+ * a prefix must end with a slash ("elections/a/"), or be empty. */
 #include "engine/local/watches.h"
 
 #include <stdlib.h>

@@ -1,4 +1,5 @@
-/* watches.h: which watches a change is for; by a table of prefixes, so that ten thousand of them cost nothing. */
+/* watches.h: the watches of a client, and which of them a change concerns. They are found by their prefixes in a hash
+ * table, so ten thousand of them cost no more than one. */
 #ifndef LOCAL_WATCHES_H
 #define LOCAL_WATCHES_H
 
@@ -9,16 +10,16 @@ struct watch {
     struct watch *next; /* in its bucket */
     uint64_t id;
     char *prefix;
-    bool ready; /* its first state was told */
+    bool ready; /* its first batch, a reset, was told; changes before that do not concern it */
     struct rest rest;
-    size_t *picked, picked_count, picked_room;
+    size_t *picked, picked_count, picked_room; /* while a batch is told: which of its changes concern this watch */
 };
 
 struct watches {
     struct watch **buckets;
     size_t bucket_count, count;
-    size_t resting;      /* that rest */
-    uint64_t rest_moves; /* how often that has changed, or they have become none or some */
+    size_t resting;      /* how many rest; at most `count` */
+    uint64_t rest_moves; /* counts when a watch begins or ends to rest, and when the first comes or the last goes */
 };
 
 void watches_init(struct watches *watches);
@@ -27,13 +28,13 @@ struct watch *watches_add(struct watches *watches, uint64_t id, const char *pref
 struct watch *watches_find(const struct watches *watches, uint64_t id, const char *prefix);
 void watches_remove(struct watches *watches, uint64_t id);
 
-struct watch *watches_by_id(const struct watches *watches, uint64_t id); /* looks at each */
+struct watch *watches_by_id(const struct watches *watches, uint64_t id); /* looks at each one; NULL: there is none */
 
-/* Let a watch rest, or (NULL, or no keys) not any more. */
+/* Let a watch rest until one of these keys changes; NULL, or no keys: it does not rest any more. */
 void watches_rest(struct watches *watches, struct watch *watch, const struct baton_rest *rest);
 
-/* Give each ready watch what concerns it, as one batch; then it does not rest. A watch may be removed by what is
- * called. */
+/* Tell each ready watch the changes that concern it, as one batch; it does not rest any more then. The callback may
+ * remove any watch. */
 void watches_tell(struct watches *watches, const struct baton_batch *batch,
                   const struct baton_engine_callbacks *callbacks, void *ctx);
 

@@ -1,4 +1,4 @@
-/* worker.c: see worker.h. */
+/* worker.c: the worker's loop: take the jobs, write, read, hand out the outcomes, sleep. */
 #include "engine/local/worker.h"
 
 #include <errno.h>
@@ -206,8 +206,8 @@ static void skip_idle(struct worker *worker, struct job *jobs)
             job_end(job)->idle = db_session_exists(worker->db, job_end(job)->session, NULL) == 0;
 }
 
-/* What lasts is on the disk before it is answered, unless its writer can bear the loss; presence and sessions need not
- * be: a presence whose removal is lost is dropped after the boot, with all others. */
+/* Must this job be on the disk before it is answered? A lasting record must, unless its writer can bear the loss.
+ * Presences and sessions need not: the first opener after a boot drops them all. */
 static bool durable(const struct worker *worker, struct job *job)
 {
     if (job->kind != JOB_WRITE)
@@ -265,7 +265,7 @@ static int do_write(struct worker *worker, struct job *job, struct baton_error *
     }
 }
 
-/* It did not come about: what was begun of it is given back. */
+/* The session did not come about: its slot and its lock are given back. */
 static void fail_open(struct worker *worker, struct job_open *open)
 {
     if (open->fd >= 0) {
@@ -342,8 +342,8 @@ static void hand_out(struct worker *worker, struct queue *out)
     worker->wake(worker->ctx);
 }
 
-/* The directory is another one now: whoever opens it begins a namespace of its own, so nothing of this one may count.
- */
+/* The directory is another one now: a process that opens it begins a namespace of its own, so nothing of this one may
+ * count any more. */
 static void refuse(struct worker *worker, struct job *jobs, const struct baton_error *err)
 {
     struct queue out;

@@ -13,7 +13,7 @@
 #include "engine/local/pulse.h"
 
 enum job_kind {
-    /* What the loop asks for; each comes back as an outcome. */
+    /* The loop asks for these; each comes back as an outcome. */
     JOB_LOOK,   /* read what has changed */
     JOB_LISTEN, /* listen: which bells wake the worker from now on */
     JOB_WATCH,  /* watch */

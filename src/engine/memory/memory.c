@@ -51,7 +51,7 @@ struct answer {
 struct watch {
     struct watch *next;
     uint64_t id, seen;
-    uint64_t serial; /* the caller may use an id again: what was read for the one before is not for this one */
+    uint64_t serial; /* the caller may use an id again: batches of the watch before are not for this one */
     char *prefix;
     bool told;
     struct rest rest;

@@ -1,4 +1,4 @@
-/* store.c: records in a sorted array, changes in a log. Simple on purpose: it is what other engines are held to. */
+/* store.c: records in a sorted array, changes in a log. Simple on purpose: other engines are compared with it. */
 #include "engine/memory/store.h"
 
 #include <stdlib.h>
@@ -30,7 +30,7 @@ struct store {
     uint64_t compacted;         /* the history holds every change after this revision */
     struct baton_change *batch; /* the last answer of store_read; borrows its text */
     size_t batch_room;
-    struct baton_record *synced; /* what lasts, as of store_sync; owns its text */
+    struct baton_record *synced; /* the lasting records, as of store_sync; owns its text */
     size_t synced_count;
     uint64_t synced_revision;
 };
@@ -176,7 +176,7 @@ void store_break_latches(struct store *store)
     store->latches_broken = true;
 }
 
-/* What is created from now on is above the last token of a latch that was closed. */
+/* Records that are created from now on have revisions above the last token of a latch that was closed. */
 static void rise_above(struct store *store, uint64_t word)
 {
     if (baton_latch_last_token(word) > store->revision)
@@ -185,7 +185,7 @@ static void rise_above(struct store *store, uint64_t word)
 
 static void record_remove(struct store *store, size_t place);
 
-/* Something is going to be put beside what has a latch; what is free is removed. */
+/* A record is going to be put in this queue: if the entry that has the latch has freed it, that entry is removed. */
 static void stand_beside(struct store *store, const char *key)
 {
     struct latch *latch = store->latches != NULL && strchr(key, '/') != NULL ? latch_of_queue(store, key) : NULL;

@@ -2,7 +2,7 @@
  *
  * It holds the records of one namespace, all sessions, and a history of every change, and does what engine.h
  * promises: compare-and-set, one revision a write, all bound records of a session gone at one revision, session ids
- * that are never used again. It has no clock, no loop and no threads: whoever owns it says when a session ends. The
+ * that are never used again. It has no clock, no loop and no threads: its owner says when a session ends. The
  * memory engine puts it on a loop; the simulation puts delays, losses and stale views in front of it.
  */
 #ifndef ENGINE_MEMORY_STORE_H
@@ -28,7 +28,7 @@ void store_write(struct store *store, const struct baton_write *write, struct ba
 
 /* The latch of a record that was put with `latched` (engine.h); NULL: it has none. Good until store_free. */
 struct baton_latch *store_latch(const struct store *store, const char *key, uint64_t created);
-/* Simulation only: whoever stands beside an entry in use does not mark it as wanted. */
+/* Simulation only: an entry that comes to stand beside one in use does not mark it as wanted. */
 void store_break_latches(struct store *store);
 
 /* The record at key as it is now, or NULL. Valid until the next change. */
@@ -40,10 +40,10 @@ const struct baton_record *store_get(const struct store *store, const char *key)
  * the prefix changed in between (the batch then only carries the revision). */
 bool store_read(struct store *store, const char *prefix, uint64_t after, uint64_t upto, struct baton_batch *ret);
 
-/* What lasts is on the disk now: a loss of power does not undo it any more. */
+/* The lasting records are on the disk now: a loss of power does not undo them any more. */
 void store_sync(struct store *store);
-/* The power is lost: all sessions are over, what lasts is as it was at the last store_sync, and revisions go on above
- * all that were lost. A watcher begins again. */
+/* The power is lost: all sessions are over, the lasting records are as they were at the last store_sync, and revisions
+ * go on above all that were lost. A watcher begins again. */
 void store_lose_power(struct store *store);
 
 /* Forget the history up to the present revision, so that a watcher that is behind begins again. */
