@@ -6,10 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
-
-#define HEAP_WARM_BYTES 32768
 
 static const char *const code_names[] = {
     [BATON_OK] = "ok",
@@ -122,20 +119,6 @@ static void *or_stop(void *memory, size_t size)
 void *mem_new(size_t size)
 {
     return or_stop(calloc(1, size > 0 ? size : 1), size);
-}
-
-void mem_warm(const volatile void *memory, size_t size)
-{
-    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), from = (uintptr_t)memory & ~(page - 1);
-    (void)madvise((void *)from, (uintptr_t)memory + size - from, MADV_POPULATE_WRITE);
-}
-
-void mem_warm_heap(void)
-{
-    void *top = malloc(HEAP_WARM_BYTES);
-    if (top != NULL)
-        mem_warm(top, HEAP_WARM_BYTES);
-    free(top);
 }
 
 void *mem_grow(void *memory, size_t size)

@@ -35,10 +35,6 @@ void *mem_grow(void *memory, size_t size);
 char *mem_text(const char *text); /* a copy; NULL gives NULL */
 char *mem_text_n(const char *text, size_t length);
 char *mem_format(const char *format, ...) __attribute__((format(printf, 1, 2)));
-/* A hint: its pages are about to be written, which shall take no page fault then (Linux 5.14; before that, nothing). */
-void mem_warm(const volatile void *memory, size_t size);
-/* The same for the next small allocations of this thread. */
-void mem_warm_heap(void);
 
 /* An impossible state: say where and stop. Stays on in every build. */
 #define IMPOSSIBLE(...) impossible(__FILE__, __LINE__, __VA_ARGS__)

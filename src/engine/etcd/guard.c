@@ -247,7 +247,6 @@ void etcd_guard_testament(struct baton_engine_guard *guard, const struct baton_w
         return;
     grpc_call_empty(&guard->last_word);
     put_testament(guard, &guard->last_word);
-    mem_warm_heap();
 }
 
 /* libcurl (7.88) loses the beginning of the answer to a call whose message came late, though not its outcome, and takes
