@@ -292,9 +292,9 @@ static void test_equal_shards_with_tags_are_as_level_as_can_be(void **state)
 {
     struct shape shape = small;
     shape.tags = 2;
-    compare_with_best(shape, true, 100);
+    compare_with_best(shape, true, 50);
     shape.limits = true;
-    compare_with_best(shape, true, 100);
+    compare_with_best(shape, true, 50);
 }
 
 static void test_weighted_shards_move_at_most_a_tenth_more_than_need_be(void **state)

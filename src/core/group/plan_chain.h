@@ -16,13 +16,10 @@ struct chains {
     struct board *board;
     unsigned tiers;     /* the states of the seats that may be given something: 1 << PLAN_PRESENT ... */
     struct cup *takers; /* of each set: the seats that may be given a shard of it, and have room */
-    uint32_t
-        *holders; /* for each two sets: the seats that may be given the first, and may give one of the second ... */
-    uint32_t *free_ones; /* ... which was moved already */
-    /* What the last search has found, for each set: */
-    uint32_t cost[PLAN_TAG_SETS_MAX];  /* shards that leave their home, UINT32_MAX: no chain leads there */
-    uint32_t from[PLAN_TAG_SETS_MAX];  /* the set that pushes it; itself: it is where the chain begins */
-    uint32_t order[PLAN_TAG_SETS_MAX]; /* the sets that were found, cheapest first */
+    uint32_t *holders;  /* for each two sets: seats that may be given the first, and may give one of the second */
+    /* What the last search has found: */
+    uint32_t from[PLAN_TAG_SETS_MAX];  /* of each set, the one that pushes it; itself: the chain begins there */
+    uint32_t order[PLAN_TAG_SETS_MAX]; /* the sets that were reached, those by shorter chains first */
     uint32_t found;
 };
 
@@ -30,8 +27,8 @@ void chains_init(struct chains *chains, struct board *board, unsigned tiers);
 void chains_release(struct chains *chains);
 
 /* Look for the chains that begin with a shard of this set, which lies nowhere; or with any shard of this seat. Returns
- * the emptiest seat with room that one of them leads to (of equal ones that by which the fewest shards leave their
- * home), and the set of the shard that would come to it; or PLAN_NOBODY. `direct`: only chains of one move. */
+ * the emptiest seat with room that one of them leads to (of equal ones by the shortest chain), and the set of the
+ * shard that would come to it; or PLAN_NOBODY. `direct`: only chains of one move. */
 uint32_t chains_from_set(struct chains *chains, uint32_t set, uint32_t *ret_set);
 uint32_t chains_from_seat(struct chains *chains, uint32_t seat, bool direct, uint32_t *ret_set);
 
