@@ -18,6 +18,40 @@ static_assert(BATON_NAME_MAX == NAME_MAX_BYTES && BATON_ID_MAX == NAME_MAX_BYTES
                   BATON_RECORDS_MAX == VIEW_RECORDS_MAX && BATON_ELECTIONS_MAX == CONTESTS_MAX,
               "the core's numbers are the public ones");
 
+/* ---- the mutex ---- */
+
+static _Thread_local const struct baton *locked; /* whose mutex this thread holds; NULL: none's */
+
+bool client_is_locked(const struct baton *b)
+{
+    return locked == b;
+}
+
+void client_lock(struct baton *b)
+{
+    assert(b != NULL && locked == NULL);
+    pthread_mutex_lock(&b->mutex);
+    locked = b;
+}
+
+void client_unlock(struct baton *b)
+{
+    assert(client_is_locked(b));
+    locked = NULL;
+    pthread_mutex_unlock(&b->mutex);
+}
+
+int client_wait_moved(struct baton *b, const struct timespec *until)
+{
+    assert(client_is_locked(b) && !driver_is_here(b)); /* the loop would wait for itself */
+    locked = NULL;
+    int error = until != NULL ? pthread_cond_clockwait(&b->moved, &b->mutex, CLOCK_MONOTONIC, until)
+                              : pthread_cond_wait(&b->moved, &b->mutex);
+    locked = b;
+    assert(error == 0 || (error == ETIMEDOUT && until != NULL));
+    return error;
+}
+
 /* ---- what is ours ---- */
 
 bool client_is_ours(const struct baton *b)
@@ -37,6 +71,7 @@ int client_check(const struct baton *b, struct baton_error *err)
 
 int client_check_open(const struct baton *b, struct baton_error *err)
 {
+    assert(client_is_locked(b));
     return b->state == CLIENT_OPEN ? 0 : error_set(err, BATON_CLOSED, "this client is being closed");
 }
 

@@ -2,7 +2,8 @@
  *
  * One thread runs a libuv loop that owns the engine; engine functions are called there only. One mutex guards the core,
  * the handles and the queue: it is held for a step of the core, never while the engine is called or anything is waited
- * for. What another thread asks for is noted under the mutex, and the loop is woken.
+ * for. What another thread asks for is noted under the mutex, and the loop is woken. Which thread may call a function
+ * is said by its header, and asserted: client_is_locked(), driver_is_here().
  */
 #ifndef CLIENT_CLIENT_H
 #define CLIENT_CLIENT_H
@@ -114,6 +115,13 @@ struct baton {
 };
 
 /* client.c */
+/* The mutex. A thread holds that of one client at a time, and must not hold it when it locks. */
+void client_lock(struct baton *b);
+void client_unlock(struct baton *b);
+bool client_is_locked(const struct baton *b); /* by the calling thread */
+/* With the mutex held, which is free meanwhile: wait for `moved`, at most until `until` (CLOCK_MONOTONIC; NULL: for as
+ * long as it takes). 0, or ETIMEDOUT. */
+int client_wait_moved(struct baton *b, const struct timespec *until);
 bool client_is_ours(const struct baton *b); /* false in a forked child */
 int client_check(const struct baton *b, struct baton_error *err);
 int client_check_open(const struct baton *b, struct baton_error *err); /* with the mutex held: it is not closing */
@@ -126,14 +134,18 @@ void closing_run(struct baton *b);
 
 /* driver.c */
 int driver_start(struct baton *b, struct baton_error *err);
+/* Is the calling thread the one that may call the engine? It is the loop's; while the client is opened, the program's.
+ */
+bool driver_is_here(const struct baton *b);
 /* With the mutex held, in any thread: what the program reads of a handle; step by this time. */
 void driver_publish_term(struct handle *handle, uint64_t term);
 void driver_step_by(struct baton *b, int64_t at_ms);
 /* Run it on the loop and wait. -1: the client is being closed. */
 int driver_call(struct baton *b, void (*run)(struct baton *b, void *arg), void *arg, struct baton_error *err);
 
-/* lifeline.c: on the loop; with the mutex held */
+/* lifeline.c: on the loop, without the mutex */
 int lifeline_export(struct baton *b, struct baton_lifeline *ret, struct baton_error *err);
+/* With the mutex held, in any thread. */
 void testament_text(const struct baton *b, const struct handle *handle, char text[BATON_TESTAMENT_MAX]);
 
 /* guard.c: on the loop */

@@ -34,6 +34,7 @@ enum client_state closing_after(enum client_state state, enum closing_event even
 
 void closing_move(struct baton *b, enum closing_event event)
 {
+    assert(client_is_locked(b));
     enum client_state state = closing_after(b->state, event);
     if (state == NEVER)
         IMPOSSIBLE("a client in state %d cannot see the event %d", (int)b->state, (int)event);
@@ -76,6 +77,7 @@ static bool only_unlocked(const struct baton *b)
 /* With the mutex held: the session to end now, or 0. (`ending`: the core may have asked for the end of one before.) */
 static uint64_t next_step(struct baton *b)
 {
+    assert(b->engine != NULL && b->state < CLIENT_CLOSED);
     int64_t deadline_ms;
     uint32_t ttl_ms;
     if (b->state == CLIENT_RESIGNING && only_unlocked(b))
@@ -93,12 +95,13 @@ static uint64_t next_step(struct baton *b)
 
 void closing_follow(struct baton *b)
 {
+    assert(driver_is_here(b));
     if (b->engine == NULL)
         return;
-    pthread_mutex_lock(&b->mutex);
+    client_lock(b);
     uint64_t session = next_step(b);
     bool now = b->state == CLIENT_CLOSING;
-    pthread_mutex_unlock(&b->mutex);
+    client_unlock(b);
     if (session != 0)
         b->ops->session_end(b->engine, session);
     if (!now)
@@ -134,7 +137,7 @@ static bool wait_closed(struct baton *b, int64_t limit_ms)
         until.tv_nsec -= 1000000000;
     }
     while (b->state != CLIENT_CLOSED)
-        if (pthread_cond_clockwait(&b->moved, &b->mutex, CLOCK_MONOTONIC, &until) == ETIMEDOUT)
+        if (client_wait_moved(b, &until) == ETIMEDOUT)
             return b->state == CLIENT_CLOSED;
     return true;
 }
@@ -147,7 +150,8 @@ static void late(struct baton *b)
 
 void closing_run(struct baton *b)
 {
-    pthread_mutex_lock(&b->mutex);
+    assert(!driver_is_here(b)); /* the loop would wait for itself */
+    client_lock(b);
     closing_move(b, CLOSING_ASKED);
     for (struct handle *handle = b->handles; handle != NULL; handle = handle->next)
         if (handle->standing)
@@ -158,7 +162,7 @@ void closing_run(struct baton *b)
         late(b);
     if (!wait_closed(b, CLOSE_END_MS))
         late(b);
-    pthread_mutex_unlock(&b->mutex);
+    client_unlock(b);
     pthread_join(b->thread, NULL);
-    assert(b->state == CLIENT_CLOSED);
+    assert(b->state == CLIENT_CLOSED && b->engine == NULL && b->calls == NULL);
 }

@@ -15,11 +15,19 @@
 
 #define ACTIONS_KEPT 1024 /* room for actions that is kept from step to step; many elections at once need more */
 
+static _Thread_local const struct baton *driven; /* whose engine this thread may call; NULL: nobody's */
+
+bool driver_is_here(const struct baton *b)
+{
+    return driven == b;
+}
+
 /* ---- a step ---- */
 
 void driver_publish_term(struct handle *handle, uint64_t term)
 {
     struct baton *b = handle->client;
+    assert(client_is_locked(b));
     uint64_t before = atomic_exchange(&handle->term, term);
     assert(term == 0 || before == 0); /* the order on which publish() relies: a term is cleared before the next one */
     assert(b->led >= (before != 0));
@@ -126,6 +134,7 @@ static enum baton_event_kind event_of(const struct handle *handle, enum tell_kin
 
 static void told(struct baton *b, const struct action *tell)
 {
+    assert(client_is_locked(b) && driver_is_here(b));
     struct handle *handle = tell->contest != NULL ? contest_user(tell->contest) : NULL;
     assert(handle == NULL || (handle->client == b && handle->core == tell->contest));
     switch (tell->tell) {
@@ -203,6 +212,7 @@ static void set_due(struct baton *b, int64_t at_ms)
 
 void driver_step_by(struct baton *b, int64_t at_ms)
 {
+    assert(client_is_locked(b));
     if (at_ms < b->due_ms)
         set_due(b, at_ms);
 }
@@ -213,18 +223,19 @@ static void find_latch(struct baton *b, struct contest *lock)
     if (b->ops->latch == NULL || contest_kind(lock) != CONTEST_LOCK)
         return;
     uint64_t created;
-    pthread_mutex_lock(&b->mutex);
+    client_lock(b);
     char *key = core_latch_key(lock, &created);
-    pthread_mutex_unlock(&b->mutex);
+    client_unlock(b);
     struct baton_latch *latch = key != NULL ? b->ops->latch(b->engine, key, created) : NULL;
     free(key);
-    pthread_mutex_lock(&b->mutex);
+    client_lock(b);
     core_latch(b->core, lock, latch);
-    pthread_mutex_unlock(&b->mutex);
+    client_unlock(b);
 }
 
 static void perform(struct baton *b, const struct action *action)
 {
+    assert(driver_is_here(b) && !client_is_locked(b) && b->engine != NULL);
     switch (action->kind) {
     case ACTION_SESSION_OPEN:
         b->ops->session_open(b->engine, action->ticket, action->ttl_ms);
@@ -281,11 +292,12 @@ static void answer_for_orphans(struct baton *b, const struct event *event)
 
 static void step(struct baton *b, struct event *event)
 {
+    assert(driver_is_here(b));
     if (b->engine == NULL)
         return;
-    pthread_mutex_lock(&b->mutex);
+    client_lock(b);
     if (b->state >= CLIENT_ENDING) {
-        pthread_mutex_unlock(&b->mutex);
+        client_unlock(b);
         return;
     }
     event->now_ms = clock_now_ms();
@@ -304,7 +316,7 @@ static void step(struct baton *b, struct event *event)
             told(b, &b->todo.actions[i]);
     set_due(b, b->orphan_ms < b->todo.deadline_ms ? b->orphan_ms : b->todo.deadline_ms);
     /* Only this thread steps, so the list stays as it is while the engine is called without the mutex. */
-    pthread_mutex_unlock(&b->mutex);
+    client_unlock(b);
     for (size_t i = 0; i < b->todo.count; i++)
         perform(b, &b->todo.actions[i]);
     if (b->todo.room > ACTIONS_KEPT)
@@ -317,10 +329,10 @@ static void step(struct baton *b, struct event *event)
 /* The engine has done something for us: what was refused before may be done again. */
 static void done(struct baton *b)
 {
-    pthread_mutex_lock(&b->mutex);
+    client_lock(b);
     b->refused = false;
     maybe_recovered(b);
-    pthread_mutex_unlock(&b->mutex);
+    client_unlock(b);
 }
 
 static void on_session_opened(void *ctx, uint64_t ticket, uint64_t session, uint32_t ttl_ms,
@@ -379,13 +391,13 @@ static void on_changed(void *ctx, uint64_t watch, const struct baton_batch *batc
 static void on_trouble(void *ctx, const struct baton_error *err)
 {
     struct baton *b = ctx;
-    pthread_mutex_lock(&b->mutex);
+    client_lock(b);
     b->engine_troubled = err != NULL;
     if (err != NULL)
         tell_trouble(b, err->code, err->text);
     else
         maybe_recovered(b);
-    pthread_mutex_unlock(&b->mutex);
+    client_unlock(b);
     struct baton_reply reply = {.error = err != NULL ? *err : (struct baton_error){.code = BATON_OK}};
     step(b, &(struct event){.kind = EVENT_TROUBLE, .reply = &reply});
     finish(b);
@@ -394,6 +406,7 @@ static void on_trouble(void *ctx, const struct baton_error *err)
 static void on_closed(void *ctx)
 {
     struct baton *b = ctx;
+    assert(driver_is_here(b) && b->engine == NULL);
     int64_t deadline_ms;
     uint32_t ttl_ms;
     uint64_t session = core_session(b->core, &deadline_ms, &ttl_ms);
@@ -407,7 +420,8 @@ static void on_closed(void *ctx)
 /* The next wish, or false. A resignation first: who is told to stop is not freed by it, and can answer. */
 static bool next_wish(struct baton *b, struct event *ret)
 {
-    pthread_mutex_lock(&b->mutex);
+    assert(driver_is_here(b));
+    client_lock(b);
     struct handle *handle = b->asking;
     if (handle != NULL) {
         assert(handle->asking && (handle->want_resign || handle->want_stopped));
@@ -419,7 +433,7 @@ static bool next_wish(struct baton *b, struct event *ret)
             handle->asking = false;
         }
     }
-    pthread_mutex_unlock(&b->mutex);
+    client_unlock(b);
     return handle != NULL;
 }
 
@@ -432,33 +446,35 @@ static void take_wishes(struct baton *b)
 
 static void take_calls(struct baton *b)
 {
-    pthread_mutex_lock(&b->mutex);
+    assert(driver_is_here(b));
+    client_lock(b);
     while (b->calls != NULL) {
         struct call *call = b->calls;
         b->calls = call->next;
-        pthread_mutex_unlock(&b->mutex);
+        client_unlock(b);
         call->run(b, call->arg);
-        pthread_mutex_lock(&b->mutex);
+        client_lock(b);
         call->done = true;
         pthread_cond_broadcast(&b->moved);
     }
-    pthread_mutex_unlock(&b->mutex);
+    client_unlock(b);
 }
 
 int driver_call(struct baton *b, void (*run)(struct baton *b, void *arg), void *arg, struct baton_error *err)
 {
+    assert(!driver_is_here(b)); /* the loop would wait for itself */
     struct call call = {.run = run, .arg = arg};
-    pthread_mutex_lock(&b->mutex);
+    client_lock(b);
     if (client_check_open(b, err) < 0) {
-        pthread_mutex_unlock(&b->mutex);
+        client_unlock(b);
         return -1;
     }
     call.next = b->calls;
     b->calls = &call;
     client_wake(b);
     while (!call.done)
-        pthread_cond_wait(&b->moved, &b->mutex);
-    pthread_mutex_unlock(&b->mutex);
+        client_wait_moved(b, NULL);
+    client_unlock(b);
     return 0;
 }
 
@@ -493,12 +509,14 @@ static void stop_loop(struct baton *b)
 static void *run(void *context)
 {
     struct baton *b = context;
+    driven = b;
     stop_loop(b);
+    assert(b->engine == NULL);
     take_calls(b); /* of those who called just before the end */
-    pthread_mutex_lock(&b->mutex);
+    client_lock(b);
     closing_move(b, CLOSING_OVER);
     pthread_cond_broadcast(&b->moved);
-    pthread_mutex_unlock(&b->mutex);
+    client_unlock(b);
     return NULL;
 }
 
@@ -570,7 +588,9 @@ int driver_start(struct baton *b, struct baton_error *err)
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
+    driven = b;
     int result = start(b, err);
+    driven = NULL;
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     return result;
 }

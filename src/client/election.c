@@ -30,7 +30,7 @@ int baton_stand(struct baton *b, const char *name, const struct baton_stand_opti
     if (client_check(b, err) < 0 || name_check("name", name, err) < 0 || check_stand(b, options, err) < 0)
         return -1;
     struct handle *handle = NULL;
-    pthread_mutex_lock(&b->mutex);
+    client_lock(b);
     if (handle_check_standing(b, CONTEST_ELECTION, name, err) == 0 &&
         (handle = handle_open(b, CONTEST_ELECTION, name, err)) != NULL) {
         struct stand_options stand = {.priority = options->priority,
@@ -40,7 +40,7 @@ int baton_stand(struct baton *b, const char *name, const struct baton_stand_opti
         core_stand(b->core, handle->core, &stand, NULL);
         handle_stands(handle, options->stop_ms);
     }
-    pthread_mutex_unlock(&b->mutex);
+    client_unlock(b);
     if (handle == NULL)
         return -1;
     client_wake(b);
@@ -95,10 +95,10 @@ uint64_t baton_transfer(struct baton_election *e, const char *to_id, uint32_t ti
     uint64_t number;
     if (!client_is_ours(b))
         return 0;
-    pthread_mutex_lock(&b->mutex);
+    client_lock(b);
     if (handle_request(&e->handle, "transfer", &number))
         core_transfer(b->core, e->handle.core, number, to_id, clock_now_ms() + timeout_ms);
-    pthread_mutex_unlock(&b->mutex);
+    client_unlock(b);
     client_wake(b);
     return number;
 }
@@ -109,7 +109,7 @@ uint64_t baton_hold(struct baton_election *e, const char *why, uint32_t timeout_
     uint64_t number;
     if (!client_is_ours(b))
         return 0;
-    pthread_mutex_lock(&b->mutex);
+    client_lock(b);
     if (why != NULL && strlen(why) > WHY_MAX) {
         struct baton_error err;
         error_set(&err, BATON_INVALID, "the reason is too long: %zu bytes, at most %d are kept", strlen(why), WHY_MAX);
@@ -117,7 +117,7 @@ uint64_t baton_hold(struct baton_election *e, const char *why, uint32_t timeout_
     } else if (handle_request(&e->handle, "hold", &number)) {
         core_hold(b->core, e->handle.core, number, why, clock_now_ms() + timeout_ms);
     }
-    pthread_mutex_unlock(&b->mutex);
+    client_unlock(b);
     client_wake(b);
     return number;
 }
@@ -128,10 +128,10 @@ uint64_t baton_release(struct baton_election *e, uint32_t timeout_ms)
     uint64_t number;
     if (!client_is_ours(b))
         return 0;
-    pthread_mutex_lock(&b->mutex);
+    client_lock(b);
     if (handle_request(&e->handle, "release", &number))
         core_release(b->core, e->handle.core, number, clock_now_ms() + timeout_ms);
-    pthread_mutex_unlock(&b->mutex);
+    client_unlock(b);
     client_wake(b);
     return number;
 }

@@ -52,11 +52,11 @@ static void tell(struct baton *b, enum baton_code code, const char *text)
 {
     char words[BATON_ERROR_TEXT];
     snprintf(words, sizeof(words), "a crash of this process would cost a ttl: %.400s", text);
-    pthread_mutex_lock(&b->mutex);
+    client_lock(b);
     if (!b->guard.told)
         queue_add(b, BATON_TROUBLE, NULL, words)->code = code;
     b->guard.told = true;
-    pthread_mutex_unlock(&b->mutex);
+    client_unlock(b);
     queue_ring(b);
 }
 
@@ -130,7 +130,7 @@ static bool start(struct baton *b)
 /* There are few messages, and the guard reads at once: the socket is never full. If it is dead, we hear so. */
 static void say(struct baton *b, const char *text, int fd)
 {
-    assert(b->guard.fd >= 0);
+    assert(driver_is_here(b) && b->guard.fd >= 0);
     (void)!descriptor_send(b->guard.fd, text, strlen(text), fd);
 }
 
@@ -154,7 +154,7 @@ static void say_lifeline(struct baton *b, uint32_t ttl_ms)
 static const struct handle *only_led(const struct baton *b)
 {
     const struct handle *only = NULL;
-    assert(b->led <= BATON_ELECTIONS_MAX);
+    assert(client_is_locked(b) && b->led <= BATON_ELECTIONS_MAX);
     if (b->led != 1)
         return NULL;
     for (const struct handle *handle = b->handles; handle != NULL && only == NULL; handle = handle->next)
@@ -167,11 +167,11 @@ static void say_testament(struct baton *b)
 {
     char text[GUARD_MESSAGE_MAX] = "testament ";
     size_t begin = strlen(text);
-    pthread_mutex_lock(&b->mutex);
+    client_lock(b);
     const struct handle *led = only_led(b);
     if (led != NULL)
         testament_text(b, led, text + begin);
-    pthread_mutex_unlock(&b->mutex);
+    client_unlock(b);
     if (text[begin] == '\0' && !b->guard.has_testament)
         return;
     b->guard.has_testament = text[begin] != '\0';
@@ -196,14 +196,15 @@ void client_guard_follow(struct baton *b)
 {
     int64_t deadline_ms;
     uint32_t ttl_ms = 0;
+    assert(driver_is_here(b));
     if (!b->guard.wanted)
         return;
-    pthread_mutex_lock(&b->mutex);
+    client_lock(b);
     uint64_t session =
         b->state == CLIENT_OPEN && core_standing(b->core) > 0 ? core_session(b->core, &deadline_ms, &ttl_ms) : 0;
     bool moved = b->guard.moved;
     b->guard.moved = false;
-    pthread_mutex_unlock(&b->mutex);
+    client_unlock(b);
     if (session != 0 && session != b->guard.session) {
         if (b->guard.fd < 0 && !start(b))
             return;
@@ -218,7 +219,7 @@ void client_guard_follow(struct baton *b)
 
 void client_guard_leave(struct baton *b, bool session_is_over)
 {
-    assert(b->engine == NULL); /* nothing can begin a session any more */
+    assert(driver_is_here(b) && b->engine == NULL); /* nothing can begin a session any more */
     b->guard.wanted = false;
     if (b->guard.fd >= 0 && session_is_over)
         say(b, "bye", -1);

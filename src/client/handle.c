@@ -70,7 +70,7 @@ struct handle *handle_new(struct baton *b, enum contest_kind kind, const char *n
 void handle_add(struct handle *handle, struct contest *core)
 {
     struct baton *b = handle->client;
-    assert(handle->core == NULL && core != NULL);
+    assert(client_is_locked(b) && handle->core == NULL && core != NULL);
     handle->core = core;
     handle->next = b->handles;
     handle->place = &b->handles;
@@ -106,9 +106,9 @@ struct handle *handle_observe(struct baton *b, enum contest_kind kind, const cha
         return NULL;
     if (name != NULL && (kind == CONTEST_TASK ? task_key_check(name, err) : name_check("name", name, err)) < 0)
         return NULL;
-    pthread_mutex_lock(&b->mutex);
+    client_lock(b);
     struct handle *handle = handle_open(b, kind, name, err);
-    pthread_mutex_unlock(&b->mutex);
+    client_unlock(b);
     if (handle != NULL)
         client_wake(b);
     return handle;
@@ -133,7 +133,7 @@ void handle_gone(struct handle *handle)
 void handle_release(struct handle *handle)
 {
     struct baton *b = handle->client;
-    pthread_mutex_lock(&b->mutex);
+    client_lock(b);
     assert(!handle->freed);
     handle->freed = true;
     if (handle->stopping)
@@ -143,7 +143,7 @@ void handle_release(struct handle *handle)
     b->requests -= handle->requests; /* the core drops them */
     handle->requests = 0;
     core_forget(b->core, handle->core);
-    pthread_mutex_unlock(&b->mutex);
+    client_unlock(b);
     client_wake(b);
 }
 
@@ -157,6 +157,7 @@ static int compare_names(const void *left, const void *right)
 
 int handle_check_standing(struct baton *b, enum contest_kind kind, const char *name, struct baton_error *err)
 {
+    assert(client_is_locked(b));
     struct handle wanted = {.kind = kind, .name = (char *)name};
     struct handle **standing = tfind(&wanted, &b->standing_names, compare_names);
     if (standing == NULL)
@@ -179,7 +180,7 @@ int handle_check_stop(const struct baton *b, uint32_t stop_ms, struct baton_erro
 
 void handle_stands(struct handle *handle, uint32_t stop_ms)
 {
-    assert(!handle->standing && !handle->all);
+    assert(client_is_locked(handle->client) && !handle->standing && !handle->all);
     if (tsearch(handle, &handle->client->standing_names, compare_names) == NULL)
         IMPOSSIBLE("out of memory for a tree of names");
     handle->standing = true;
@@ -214,9 +215,9 @@ bool handle_known(const struct handle *handle)
     struct baton *b = handle->client;
     if (!client_is_ours(b))
         return false;
-    pthread_mutex_lock(&b->mutex);
+    client_lock(b);
     bool known = contest_view(handle->core)->ready;
-    pthread_mutex_unlock(&b->mutex);
+    client_unlock(b);
     return known;
 }
 
@@ -225,6 +226,7 @@ bool handle_known(const struct handle *handle)
 void handle_ask(struct handle *handle, bool *want)
 {
     struct baton *b = handle->client;
+    assert(client_is_locked(b));
     assert(want == &handle->want_resign || want == &handle->want_stopped);
     *want = true;
     if (handle->asking)
@@ -239,9 +241,9 @@ static void ask(struct handle *handle, bool *want)
     struct baton *b = handle->client;
     if (!client_is_ours(b))
         return;
-    pthread_mutex_lock(&b->mutex);
+    client_lock(b);
     handle_ask(handle, want);
-    pthread_mutex_unlock(&b->mutex);
+    client_unlock(b);
     client_wake(b);
 }
 
@@ -261,11 +263,11 @@ bool handle_stop_takes(struct handle *handle, uint32_t ms)
     if (!client_is_ours(b))
         return false;
     int64_t until_ms = clock_now_ms() + ms;
-    pthread_mutex_lock(&b->mutex);
+    client_lock(b);
     bool kept = core_stop_takes(b->core, handle->core, 0, until_ms);
     if (kept && until_ms > handle->stop_until_ms)
         handle->stop_until_ms = until_ms;
-    pthread_mutex_unlock(&b->mutex);
+    client_unlock(b);
     client_wake(b);
     return kept;
 }
@@ -282,6 +284,7 @@ void handle_refuse_request(struct handle *handle, uint64_t number, const struct 
 bool handle_request(struct handle *handle, const char *what, uint64_t *ret_number)
 {
     struct baton *b = handle->client;
+    assert(client_is_locked(b));
     struct baton_error err = {0};
     *ret_number = ++b->last_request;
     if (handle->all)

@@ -9,6 +9,7 @@
 
 int lifeline_export(struct baton *b, struct baton_lifeline *ret, struct baton_error *err)
 {
+    assert(driver_is_here(b) && !client_is_locked(b));
     int64_t deadline_ms;
     uint32_t ttl_ms;
     uint64_t session = b->engine != NULL ? core_session(b->core, &deadline_ms, &ttl_ms) : 0;
@@ -103,6 +104,7 @@ int baton_guard_renew(struct baton_guard *guard, uint32_t timeout_ms, int64_t *r
 /* "REVISION KEY VALUE"; a key has no blanks. */
 void testament_text(const struct baton *b, const struct handle *handle, char text[BATON_TESTAMENT_MAX])
 {
+    assert(client_is_locked(b) && handle->client == b);
     struct baton_write write = {0};
     text[0] = '\0';
     if (b->ops->guard_testament == NULL || b->state != CLIENT_OPEN || handle->core == NULL || handle->all ||
@@ -122,9 +124,9 @@ void baton_testament(const struct baton_election *e, char text[BATON_TESTAMENT_M
     text[0] = '\0';
     if (!client_is_ours(b))
         return;
-    pthread_mutex_lock(&b->mutex);
+    client_lock(b);
     testament_text(b, &e->handle, text);
-    pthread_mutex_unlock(&b->mutex);
+    client_unlock(b);
 }
 
 int baton_guard_testament(struct baton_guard *guard, const char *text, struct baton_error *err)

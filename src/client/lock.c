@@ -28,7 +28,7 @@ static bool take_back(struct handle *handle, const struct queue_options *queue)
     struct baton *b = handle->client;
     struct baton_latch *latch;
     uint64_t created;
-    assert(handle->kind == CONTEST_LOCK && handle->core == NULL);
+    assert(client_is_locked(b) && handle->kind == CONTEST_LOCK && handle->core == NULL);
     struct contest *core = core_find_kept(b->core, handle->name, queue, clock_now_ms(), &latch, &created);
     uint64_t token = core != NULL ? baton_latch_take(latch, created) : 0;
     if (core == NULL || !core_take_back(b->core, core, queue, handle, token))
@@ -79,9 +79,9 @@ int baton_lock(struct baton *b, const char *name, const struct baton_lock_option
     struct queue_options queue = {.slots = options->slots, .try_only = options->try_only, .stop_ms = options->stop_ms};
     client_wait(&queue, options->wait_ms);
     bool held = false;
-    pthread_mutex_lock(&b->mutex);
+    client_lock(b);
     struct handle *handle = want(b, name, &queue, &held, err);
-    pthread_mutex_unlock(&b->mutex);
+    client_unlock(b);
     if (handle == NULL)
         return -1;
     if (held)
@@ -110,7 +110,7 @@ static bool keep(struct baton *b, struct handle *handle)
 {
     int64_t now_ms = clock_now_ms();
     uint64_t created;
-    assert(handle->kind == CONTEST_LOCK && handle->standing && !handle->stopping);
+    assert(client_is_locked(b) && handle->kind == CONTEST_LOCK && handle->standing && !handle->stopping);
     struct baton_latch *latch = core_may_keep(b->core, handle->core, now_ms, &created);
     if (latch == NULL || !baton_latch_free(latch, created))
         return false;
@@ -134,13 +134,13 @@ void baton_unlock(struct baton_lock *lock)
     struct baton *b = lock->handle.client;
     if (!client_is_ours(b))
         return;
-    pthread_mutex_lock(&b->mutex);
+    client_lock(b);
     lock->handle.unlocked = true;
     bool before = core_is_kept(lock->handle.core);
     bool simple = b->state == CLIENT_OPEN && lock->handle.standing && !lock->handle.asking && !lock->handle.stopping;
     bool kept = before || (simple && keep(b, &lock->handle)), unlocked = !kept && simple && unlock(b, &lock->handle);
     handle_withdrawn(&lock->handle); /* the attempt is over: the next one need not wait for the end of this one */
-    pthread_mutex_unlock(&b->mutex);
+    client_unlock(b);
     if (unlocked)
         client_wake(b);
     else if (!kept) {
@@ -159,13 +159,13 @@ bool baton_lock_stop_takes(struct baton_lock *lock, uint32_t ms)
 /* Of a lock that was released: nothing is told of it any more. */
 static bool leave(struct baton *b, struct handle *handle)
 {
-    pthread_mutex_lock(&b->mutex);
+    client_lock(b);
     bool left = !handle->asking && handle->requests == 0 && core_leave(b->core, handle->core, clock_now_ms());
     if (left) {
         queue_forget(b, handle);
         handle_gone(handle);
     }
-    pthread_mutex_unlock(&b->mutex);
+    client_unlock(b);
     return left;
 }
 
@@ -236,7 +236,7 @@ int baton_lock_status(const struct baton_lock *lock, struct baton_lock_status **
     struct baton *b = lock->handle.client;
     if (client_check(b, err) < 0)
         return -1;
-    pthread_mutex_lock(&b->mutex);
+    client_lock(b);
     const struct view *view = contest_view(lock->handle.core);
     if (lock->handle.all) {
         fill_all(view, ret, ret_count);
@@ -245,7 +245,7 @@ int baton_lock_status(const struct baton_lock *lock, struct baton_lock_status **
         *ret_count = 1;
         fill(*ret, lock->handle.name, view, contest_entries(lock->handle.core));
     }
-    pthread_mutex_unlock(&b->mutex);
+    client_unlock(b);
     return 0;
 }
 

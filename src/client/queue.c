@@ -58,10 +58,10 @@ static const struct {
 void queue_ring(struct baton *b)
 {
     uint64_t count = 1;
-    pthread_mutex_lock(&b->mutex);
+    client_lock(b);
     bool now = b->queue.first != NULL && !b->queue.rung;
     b->queue.rung = b->queue.rung || now;
-    pthread_mutex_unlock(&b->mutex);
+    client_unlock(b);
     /* Without the mutex: whoever is woken wants it at once. It may find the queue empty, if it has looked before. */
     if (now && write(b->event_fd, &count, sizeof(count)) != sizeof(count))
         IMPOSSIBLE("an eventfd that is ours alone: %d", errno);
@@ -72,7 +72,7 @@ void queue_ring(struct baton *b)
 static void silence(struct baton *b)
 {
     uint64_t count;
-    assert(b->queue.first == NULL);
+    assert(client_is_locked(b) && b->queue.first == NULL);
     if (!b->queue.rung)
         return;
     (void)!read(b->event_fd, &count, sizeof(count));
@@ -127,7 +127,7 @@ static void begin_cycle(struct queue *queue, struct queued **places, enum queue_
 
 struct queued *queue_add(struct baton *b, enum baton_event_kind kind, struct handle *handle, const char *text)
 {
-    assert(kind > BATON_NONE && kind < COUNT_OF(rules) && (handle == NULL || !handle->freed));
+    assert(client_is_locked(b) && kind > BATON_NONE && kind < COUNT_OF(rules) && (handle == NULL || !handle->freed));
     struct queued **places = handle != NULL ? handle->queued : b->queue.queued;
     struct queued **place = rules[kind].place != QUEUED_NOWHERE ? &places[rules[kind].place] : NULL;
     if (rules[kind].cycle_end != QUEUED_NOWHERE)
@@ -149,6 +149,7 @@ struct queued *queue_add(struct baton *b, enum baton_event_kind kind, struct han
 
 void queue_forget(struct baton *b, const struct handle *handle)
 {
+    assert(client_is_locked(b));
     for (struct queued *queued = b->queue.first, *next; queued != NULL; queued = next) {
         next = queued->next;
         if (queued->handle == handle)
@@ -166,7 +167,7 @@ bool baton_next(struct baton *b, struct baton_event *ret)
 {
     if (!client_is_ours(b))
         return false;
-    pthread_mutex_lock(&b->mutex);
+    client_lock(b);
     const struct queued *queued = b->queue.first;
     bool any = queued != NULL;
     if (any) {
@@ -184,6 +185,6 @@ bool baton_next(struct baton *b, struct baton_event *ret)
     } else {
         silence(b);
     }
-    pthread_mutex_unlock(&b->mutex);
+    client_unlock(b);
     return any;
 }

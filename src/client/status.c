@@ -81,7 +81,7 @@ int baton_status(const struct baton_election *e, struct baton_status **ret, size
     struct baton *b = e->handle.client;
     if (client_check(b, err) < 0)
         return -1;
-    pthread_mutex_lock(&b->mutex);
+    client_lock(b);
     const struct view *view = contest_view(e->handle.core);
     if (e->handle.all) {
         fill_all(view, ret, ret_count);
@@ -90,7 +90,7 @@ int baton_status(const struct baton_election *e, struct baton_status **ret, size
         *ret_count = 1;
         fill(*ret, e->handle.name, view, election_roster(e->handle.core));
     }
-    pthread_mutex_unlock(&b->mutex);
+    client_unlock(b);
     return 0;
 }
 

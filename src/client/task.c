@@ -41,13 +41,13 @@ int baton_once(struct baton *b, const char *key, const struct baton_task_options
                                 .queue = {.try_only = options->try_only, .stop_ms = options->stop_ms}};
     client_wait(&task.queue, options->wait_ms);
     struct handle *handle = NULL;
-    pthread_mutex_lock(&b->mutex);
+    client_lock(b);
     if (handle_check_standing(b, CONTEST_TASK, key, err) == 0 &&
         (handle = handle_open(b, CONTEST_TASK, key, err)) != NULL) {
         core_once(b->core, handle->core, &task, NULL);
         handle_stands(handle, options->stop_ms);
     }
-    pthread_mutex_unlock(&b->mutex);
+    client_unlock(b);
     if (handle == NULL)
         return -1;
     client_wake(b);
@@ -92,10 +92,10 @@ void baton_done(struct baton_task *task, const struct baton_task_result *result)
                                       .status = result->status > 0 ? result->status : 0,
                                       .out = keep(result->out, result->out_size, result->out_left_out),
                                       .err = keep(result->err, result->err_size, result->err_left_out)};
-    pthread_mutex_lock(&b->mutex);
+    client_lock(b);
     handle->recording = handle->recording || atomic_load(&handle->term) != 0 || handle->stopping;
     core_ended(b->core, handle->core, &ended);
-    pthread_mutex_unlock(&b->mutex);
+    client_unlock(b);
     client_wake(b);
 }
 
@@ -109,10 +109,10 @@ void baton_give_up(struct baton_task *task)
     struct baton *b = task->handle.client;
     if (!client_is_ours(b))
         return;
-    pthread_mutex_lock(&b->mutex);
+    client_lock(b);
     task->handle.recording = task->handle.recording || atomic_load(&task->handle.term) != 0 || task->handle.stopping;
     task->handle.unlocked = true;
-    pthread_mutex_unlock(&b->mutex);
+    client_unlock(b);
     handle_resign(&task->handle);
     handle_stopped(&task->handle);
 }
@@ -137,10 +137,10 @@ static uint64_t forget(struct baton_task *task, enum forget what, uint32_t timeo
     uint64_t number;
     if (!client_is_ours(b))
         return 0;
-    pthread_mutex_lock(&b->mutex);
+    client_lock(b);
     if (handle_request(handle, "request to forget", &number))
         core_forget_task(b->core, handle->core, number, what, clock_now_ms() + timeout_ms);
-    pthread_mutex_unlock(&b->mutex);
+    client_unlock(b);
     client_wake(b);
     return number;
 }

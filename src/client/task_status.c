@@ -103,7 +103,7 @@ int baton_task_status(const struct baton_task *task, struct baton_task_status **
     struct baton *b = task->handle.client;
     if (client_check(b, err) < 0)
         return -1;
-    pthread_mutex_lock(&b->mutex);
+    client_lock(b);
     const struct view *view = contest_view(task->handle.core);
     if (task->handle.all) {
         fill_all(view, ret, ret_count);
@@ -112,7 +112,7 @@ int baton_task_status(const struct baton_task *task, struct baton_task_status **
         *ret_count = 1;
         fill(*ret, task->handle.name, view, contest_entries(task->handle.core));
     }
-    pthread_mutex_unlock(&b->mutex);
+    client_unlock(b);
     return 0;
 }
 
