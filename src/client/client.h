@@ -32,11 +32,11 @@ struct queued;
 #define TRY_LIMIT_MS 10000   /* a try on an engine that does not answer ends, too; */
 #define ANSWER_LEAST_MS 3000 /* ... and a shorter wait leaves the engine so much to answer, on a busy machine */
 
-/* An event that was not taken yet; small, since there may be several for each of many elections. */
+/* An event that the program has not taken yet; small: there may be several for each of many elections. */
 struct queued {
     struct queued *next, *before;
-    struct queued **place; /* where it is remembered; NULL: nowhere */
-    struct handle *handle; /* that it is about; NULL: the client */
+    struct queued **place; /* the place that points to this event (enum queue_place); NULL: none */
+    struct handle *handle; /* the subject of this event; NULL: the client */
     uint64_t term, session, request;
     int64_t until_ms;
     char *text; /* NULL: none */
@@ -58,24 +58,24 @@ struct call {
     struct call *next;
 };
 
-/* The guard of the client's own; the loop's, but for what is said to be under the mutex. */
+/* The process that ends the session of a program that died (guard.h). A field without another word is the loop's. */
 struct client_guard {
     bool wanted;
-    bool moved; /* under the mutex: what it was told of leading is old */
-    bool told;  /* under the mutex: that it cannot be had */
+    bool moved; /* under the mutex: the testament that the guard has may be out of date */
+    bool told;  /* under the mutex: the program knows that the guard is missing */
     bool has_testament;
     bool started;
     uint64_t started_ms; /* the last time, by the loop's clock */
     unsigned deaths;
-    uint64_t session; /* that it was told of; 0: none */
-    int fd;           /* -1: it does not run */
+    uint64_t session; /* whose lifeline the guard has; 0: none */
+    int fd;           /* to speak to it; -1: it does not run */
     uv_poll_t heard;
     uv_timer_t again;
 };
 
 struct baton {
     char *id, *url;
-    char *full_url; /* what is told; NULL: `url` says it all */
+    char *full_url; /* for people; NULL: `url` says it all */
     struct baton_options options;
     const struct baton_engine_ops *ops;
     struct baton_engine *engine;

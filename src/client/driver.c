@@ -271,7 +271,7 @@ static void perform(struct baton *b, const struct action *action)
     IMPOSSIBLE("action %d", (int)action->kind);
 }
 
-/* (Who is stopping stands, so the core has not freed it.) */
+/* A handle that is stopping stands, so the core has not freed its contest. */
 static void answer_for_orphans(struct baton *b, const struct event *event)
 {
     if (event->now_ms < b->orphan_ms)
@@ -355,7 +355,7 @@ static void on_session_renewed(void *ctx, uint64_t ticket, const struct baton_re
     queue_ring(ctx);
 }
 
-/* What a callback ends with: whoever waits for what was told is woken when all that it asks for is under way. */
+/* The end of each callback. The program is woken last: all writes that follow from the event are under way by then. */
 static void finish(struct baton *b)
 {
     queue_ring(b);
@@ -417,7 +417,8 @@ static void on_closed(void *ctx)
 
 /* ---- what the program asks ---- */
 
-/* The next wish, or false. A resignation first: who is told to stop is not freed by it, and can answer. */
+/* The next wish, or false. A resignation first: it frees no handle that is told to stop, so that the answer finds the
+ * handle. */
 static bool next_wish(struct baton *b, struct event *ret)
 {
     assert(driver_is_here(b));
@@ -512,7 +513,7 @@ static void *run(void *context)
     driven = b;
     stop_loop(b);
     assert(b->engine == NULL);
-    take_calls(b); /* of those who called just before the end */
+    take_calls(b); /* from threads that called just before the end */
     client_lock(b);
     closing_move(b, CLOSING_OVER);
     pthread_cond_broadcast(&b->moved);

@@ -1,4 +1,5 @@
-/* guard.c: the guard of a client's own: when there is one, and what it is told. All of it runs on the loop. */
+/* guard.c: the client's side of its guard (guard.h): when there is a guard, and what the client tells it. All of it
+ * runs on the loop. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>

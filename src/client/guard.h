@@ -1,4 +1,4 @@
-/* guard.h: what a client and the guard of its own say to each other; see enum baton_guard_use in baton.h.
+/* guard.h: what a client and the guard of its own say to each other; see enum baton_guard_use in baton/client.h.
  *
  * A SOCK_SEQPACKET pair, one text a message. To the guard:
  *     lifeline TTL_MS SESSION TEXT    how to end the session (with a descriptor, where the engine gives one)

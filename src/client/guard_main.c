@@ -1,5 +1,5 @@
-/* guard_main.c: baton-guard, the guard of a program that uses the library; see enum baton_guard_use in baton.h, and
- * guard.h for what it is told. One thread that waits for two descriptors, and uses the library like any other
+/* guard_main.c: baton-guard, the guard of a program that uses the library; see enum baton_guard_use in baton/client.h,
+ * and guard.h for what it is told. One thread that waits for two descriptors, and uses the library like any other
  * program. */
 #include <errno.h>
 #include <poll.h>

@@ -62,13 +62,13 @@ void queue_ring(struct baton *b)
     bool now = b->queue.first != NULL && !b->queue.rung;
     b->queue.rung = b->queue.rung || now;
     client_unlock(b);
-    /* Without the mutex: whoever is woken wants it at once. It may find the queue empty, if it has looked before. */
+    /* Without the mutex: the thread that is woken wants it at once. That thread may find the queue empty. */
     if (now && write(b->event_fd, &count, sizeof(count)) != sizeof(count))
         IMPOSSIBLE("an eventfd that is ours alone: %d", errno);
 }
 
 /* Nothing is left, and the program has been told so: the descriptor is not readable, but for a ring that is on its way.
- * Not before that: who takes one event after the other pays for no descriptor. */
+ * Not before that: a program that takes one event after the other pays for no system call. */
 static void silence(struct baton *b)
 {
     uint64_t count;

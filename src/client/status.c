@@ -1,4 +1,4 @@
-/* status.c: what is known of an election, copied for the program. */
+/* status.c: a copy, for the program, of an election's records as the client sees them. */
 #include <stdlib.h>
 #include <string.h>
 

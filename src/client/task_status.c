@@ -1,4 +1,4 @@
-/* task_status.c: what is known of a task, copied for the program. */
+/* task_status.c: a copy, for the program, of a task's records as the client sees them. */
 #include <stdlib.h>
 #include <string.h>
 
