@@ -5,10 +5,14 @@
 
 #include "base/base.h"
 
+#define REST_STEPS 16 /* who rests is looked at so often: one that should not goes on doing so for much longer */
+
 struct checkers {
     uint64_t fenced_term; /* the newest term that the fenced resource has taken */
     int fenced_node;
     unsigned fenced_incarnation;
+    uint32_t resting;       /* the nodes whose views were found resting, a bit for each, ... */
+    uint64_t rest_revision; /* ... and what was stored then */
     bool quiet;
     int64_t quiet_since_us;
 };
@@ -73,6 +77,24 @@ void check_session_end(struct world *world, int n, uint64_t session)
     bool works = node->program == PROGRAM_WORKING || node->program == PROGRAM_STOPPING;
     if (works && node->options.stop_ms > 0 && session == node->program_session)
         world_fail(world, "K: n%d ends the session of its program, which has not stopped", n);
+}
+
+/* ---- R: whose turn it is must not rest ---- */
+
+uint32_t resting_now(struct world *world)
+{
+    struct checkers *checkers = world->checkers;
+    uint64_t revision = store_revision(world->engine.store);
+    uint32_t resting = 0;
+    if (world->result->steps % REST_STEPS != 0)
+        return 0;
+    for (int n = 0; n < world->node_count; n++)
+        resting |= (uint32_t)engine_rests(world, n) << n;
+    if (resting == checkers->resting && revision == checkers->rest_revision)
+        return 0;
+    checkers->resting = resting;
+    checkers->rest_revision = revision;
+    return resting;
 }
 
 /* ---- phases without faults ---- */

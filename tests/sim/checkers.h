@@ -20,6 +20,9 @@ void check_renewed(struct world *world, int n);
 /* A client ends a session. */
 void check_session_end(struct world *world, int n, uint64_t session);
 
+/* At each instant: the nodes whose views rest, a bit for each; 0 also when it need not be looked at now. */
+uint32_t resting_now(struct world *world);
+
 /* Since when there are no faults; NEVER_MS: there are. */
 int64_t quiet_since_us(const struct world *world);
 /* A phase without faults begins, or ends. */

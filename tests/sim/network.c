@@ -140,6 +140,19 @@ void engine_wake_watch(struct world *world, int n, uint64_t id)
     plan_send(world, n, w);
 }
 
+bool engine_rests(const struct world *world, int n)
+{
+    const struct sim_node *node = &world->nodes[n];
+    for (int w = 0; node->up && w < WATCHES_MAX; w++) {
+        const struct sim_watch *watch = &node->watches[w];
+        if (watch->open && watch->rest.count > 0 && watch->connected && !watch->sending &&
+            watch->incarnation == node->incarnation && watch->last_at_us < world->now_us &&
+            node->paused_until_us < world->now_us && text_starts(world->config.kind->root, watch->prefix))
+            return true;
+    }
+    return false;
+}
+
 /* A session of this node is renewed: what it wants to see at times, is there something new? */
 static void look_at_slow(struct world *world, int n)
 {

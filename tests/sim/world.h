@@ -260,6 +260,8 @@ void engine_happen(struct world *world, struct happening *happening);
 void engine_stored(struct world *world); /* something changed: watches are sent to */
 void engine_restart(struct world *world, int64_t down_us);
 void engine_break_watches(struct world *world, int n);
+/* Does the node's view of what it wants rest, and has all arrived that the engine must have sent to it? */
+bool engine_rests(const struct world *world, int n);
 /* What was sent to a watch has arrived: it does not rest any more. */
 void engine_wake_watch(struct world *world, int n, uint64_t watch);
 void engine_lose_power(struct world *world);

@@ -5,8 +5,10 @@
  *   P  no decision names a candidate that was not there before it
  *   L  once faults end there is a leader within a stated bound
  *   Q  without a fault there is no change of leader
+ *   R  nobody's view rests whose turn it is to claim
  */
 #include <jansson.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/base.h"
@@ -116,8 +118,67 @@ static void check_quiet(struct world *world, int leader, uint64_t term)
                    part->leader, (unsigned long long)part->leader_term, leader, (unsigned long long)term);
 }
 
+/* ---- R: the view of the first candidate, when nobody leads ---- */
+
+static int64_t priority_stored(const struct baton_record *record)
+{
+    json_t *object = json_loads(record->value, 0, NULL);
+    int64_t priority = json_integer_value(json_object_get(object, "priority"));
+    json_decref(object);
+    return priority;
+}
+
+static bool is_candidate(const struct baton_record *record, const char *cid)
+{
+    const char *found = strstr(record->key, "/candidates/");
+    return found != NULL && (cid == NULL || strcmp(found + strlen("/candidates/"), cid) == 0);
+}
+
+static const struct baton_record *find_candidate(const struct baton_batch *batch, const char *cid)
+{
+    for (size_t i = 0; i < batch->count; i++)
+        if (is_candidate(&batch->changes[i].record, cid))
+            return &batch->changes[i].record;
+    return NULL;
+}
+
+static bool is_vacant(const struct world *world)
+{
+    const struct baton_record *decision = store_get(world->engine.store, DECISION_KEY);
+    json_t *object = decision != NULL ? json_loads(decision->value, 0, NULL) : NULL;
+    const char *cid = json_string_value(json_object_get(object, "cid"));
+    char key[160];
+    snprintf(key, sizeof(key), "elections/" SIM_NAME "/candidates/%s", cid != NULL ? cid : "");
+    json_decref(object);
+    return store_get(world->engine.store, key) == NULL;
+}
+
+static void check_rest(struct world *world, int n)
+{
+    struct baton_batch batch;
+    if (!is_vacant(world))
+        return;
+    (void)store_read(world->engine.store, world->config.kind->root, 0, 0, &batch);
+    const struct baton_record *own = find_candidate(&batch, contest_cid(world->nodes[n].contest));
+    if (own == NULL)
+        return;
+    int64_t priority = priority_stored(own);
+    for (size_t i = 0; i < batch.count; i++) {
+        const struct baton_record *other = &batch.changes[i].record;
+        if (is_candidate(other, NULL) && other != own &&
+            (priority_stored(other) > priority ||
+             (priority_stored(other) == priority && other->created < own->created)))
+            return; /* it is not the first */
+    }
+    world_fail(world, "R: n%d rests, nobody leads, and it is the first candidate", n);
+}
+
 void election_check_instant(struct world *world)
 {
+    uint32_t resting = resting_now(world);
+    for (int n = 0; n < world->node_count; n++)
+        if ((resting >> n & 1) != 0)
+            check_rest(world, n);
     int leader;
     uint64_t term;
     check_leaders(world, &leader, &term);

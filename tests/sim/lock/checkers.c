@@ -5,7 +5,9 @@
  *   T  tokens of an exclusive lock only grow
  *   F  as of elections, with the token for the term
  *   L  once faults end, who waits holds within a stated bound
+ *   R  nobody's view rests whose turn it is
  */
+#include <jansson.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -62,8 +64,49 @@ static void check_waiting(struct world *world)
     }
 }
 
+/* ---- R: the view of one that holds by what is stored ---- */
+
+static uint32_t slots_stored(const struct baton_record *record)
+{
+    json_t *object = json_loads(record->value, 0, NULL);
+    bool shared = json_is_true(json_object_get(object, "shared"));
+    uint32_t slots = shared ? UINT32_MAX : (uint32_t)json_integer_value(json_object_get(object, "slots"));
+    json_decref(object);
+    return slots;
+}
+
+/* Is its place in the queue below its own number of slots, and that of every entry ahead of it? */
+static bool is_its_turn(const struct baton_batch *queue, const struct baton_record *own)
+{
+    uint32_t place = 0, slots = slots_stored(own);
+    for (size_t i = 0; i < queue->count; i++)
+        place += queue->changes[i].record.created < own->created;
+    for (size_t i = 0; i < queue->count; i++) {
+        const struct baton_record *other = &queue->changes[i].record;
+        if (other->created < own->created && slots_stored(other) < slots)
+            slots = slots_stored(other);
+    }
+    return place < slots;
+}
+
+static void check_rest(struct world *world, int n)
+{
+    const char *cid = contest_cid(world->nodes[n].contest);
+    struct baton_batch queue;
+    (void)store_read(world->engine.store, world->config.kind->root, 0, 0, &queue);
+    for (size_t i = 0; i < queue.count; i++) {
+        const struct baton_record *record = &queue.changes[i].record;
+        if (strcmp(record->key + strlen(world->config.kind->root), cid) == 0 && is_its_turn(&queue, record))
+            world_fail(world, "R: n%d rests, and it is its turn", n);
+    }
+}
+
 void lock_check_instant(struct world *world)
 {
+    uint32_t resting = resting_now(world);
+    for (int n = 0; n < world->node_count; n++)
+        if ((resting >> n & 1) != 0)
+            check_rest(world, n);
     check_holders(world);
     if (quiet_since_us(world) != NEVER_MS && !world->config.wild)
         check_waiting(world);
