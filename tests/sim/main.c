@@ -85,12 +85,14 @@ static const struct world_kind *kind_of_rule(unsigned rule)
 static void break_rule(uint64_t *broken, uint32_t *broken_around, unsigned rule)
 {
     unsigned own;
-    if (owner_of(rule, &own) != NULL)
+    if (owner_of(rule, &own) != NULL) {
+        assert(RULE_OWN + own < 64);
         *broken |= UINT64_C(1) << (RULE_OWN + own);
-    else if (rule < RULE_COUNT)
+    } else if (rule < RULE_COUNT) {
         *broken |= UINT64_C(1) << rule;
-    else
+    } else {
         *broken_around |= 1U << (rule - RULE_COUNT);
+    }
 }
 
 static bool is_broken(const struct options *options, unsigned rule)

@@ -300,6 +300,7 @@ static void send_view(struct world *world, int n, int w)
             watch->sent = 0; /* begin again with everything; else go on where it was */
     }
     struct baton_batch batch;
+    assert(watch->sent <= store_revision(world->engine.store)); /* a view shows nothing that has not been */
     bool something = store_read(world->engine.store, watch->prefix, watch->sent, 0, &batch);
     if (watch->rest.count > 0 && (!something || !rest_ends_by(&watch->rest, &batch)) && !rng_chance(&world->rng, 20))
         return; /* (it may go on sooner) */
@@ -310,6 +311,7 @@ static void send_view(struct world *world, int n, int w)
     int64_t at_us = world->now_us + latency_us(world);
     if (at_us < watch->last_at_us)
         at_us = watch->last_at_us;
+    assert(at_us >= world->now_us);
     watch->last_at_us = at_us;
     if (world->faulty && rng_chance(&world->rng, world->loss / 4)) {
         /* An earlier batch is repeated after this one: a second connection that is late. */
@@ -344,6 +346,7 @@ static void session_end(struct world *world, uint64_t id, const char *why)
     struct sim_session *session = session_find(engine, id);
     if (session == NULL)
         return;
+    assert(engine->session_count > 0);
     *session = engine->sessions[--engine->session_count];
     world_note(world, "engine ends session %llu: %s", (unsigned long long)id, why);
     store_session_end(engine->store, id);

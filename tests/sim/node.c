@@ -31,6 +31,19 @@ struct happening *node_plan(struct world *world, int n, int64_t at_us, enum happ
     return happening;
 }
 
+/* A program works only after it was idle. What comes after work is a stop, which may be told again, or nothing: it has
+ * stopped, was ended by itself, or its process has died. */
+void program_move(struct sim_node *node, enum program_state to)
+{
+    static const unsigned may_follow[] = {
+        [PROGRAM_IDLE] = 1U << PROGRAM_IDLE | 1U << PROGRAM_WORKING,
+        [PROGRAM_WORKING] = 1U << PROGRAM_STOPPING | 1U << PROGRAM_IDLE,
+        [PROGRAM_STOPPING] = 1U << PROGRAM_STOPPING | 1U << PROGRAM_IDLE,
+    };
+    assert((may_follow[node->program] >> to & 1) != 0);
+    node->program = to;
+}
+
 bool node_active(const struct world *world, const struct sim_node *node)
 {
     return node->up && node->program != PROGRAM_IDLE && node_clock_ms(world, node) < node->program_until_ms;
@@ -92,9 +105,11 @@ void node_told(struct world *world, int n, const struct action *tell)
     struct rng *rng = &world->rng;
     switch (tell->tell) {
     case TELL_LEAD:
-        if (node->program != PROGRAM_IDLE)
+        if (node->program != PROGRAM_IDLE) {
             world_fail(world, "n%d is told to lead while its program has not stopped", n);
-        node->program = PROGRAM_WORKING;
+            return;
+        }
+        program_move(node, PROGRAM_WORKING);
         if (world->config.kind->begins != NULL)
             world->config.kind->begins(world, n, tell->term);
         node->program_term = tell->term;
@@ -116,7 +131,7 @@ void node_told(struct world *world, int n, const struct action *tell)
         if (tell->until_ms < node->program_until_ms)
             node->program_until_ms = tell->until_ms;
         bool again = node->program == PROGRAM_STOPPING;
-        node->program = PROGRAM_STOPPING;
+        program_move(node, PROGRAM_STOPPING);
         if (node->options.stop_ms == 0)
             break; /* answered by the core itself: the program asks before each use */
         if (again && node->slow_until_us != 0)
@@ -132,7 +147,7 @@ void node_told(struct world *world, int n, const struct action *tell)
         break;
     }
     case TELL_FOLLOW:
-        node->program = PROGRAM_IDLE;
+        program_move(node, PROGRAM_IDLE);
         break;
     case TELL_OUTCOME: /* of a lock: RESIGNED follows */
         if (world->config.kind->outcome != NULL)
@@ -267,11 +282,12 @@ void node_start(struct world *world, int n)
     struct sim_node *node = &world->nodes[n];
     if (node->up)
         return;
+    assert(node->core == NULL && node->contest == NULL); /* of a process that died nothing is left */
     node->up = true;
     node->incarnation++;
     node_forget_testament(node);
     node->standing = node->away = false;
-    node->program = PROGRAM_IDLE;
+    program_move(node, PROGRAM_IDLE);
     node->session = 0;
     node->paused_until_us = 0;
     struct core_options options = {.id = node->id,
@@ -297,7 +313,7 @@ void node_crash(struct world *world, int n)
         return;
     world_note(world, "n%d crashes", n);
     node->up = false;
-    node->program = PROGRAM_IDLE;
+    program_move(node, PROGRAM_IDLE);
     core_free(node->core);
     node->core = NULL;
     node->contest = NULL;

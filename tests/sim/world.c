@@ -77,6 +77,7 @@ static void heap_add(struct world *world, struct happening *happening)
 
 static struct happening *heap_take(struct world *world)
 {
+    assert(world->heap_count > 0);
     struct happening *first = world->heap[0];
     struct happening *last = world->heap[--world->heap_count];
     size_t at = 0;
@@ -154,6 +155,7 @@ static bool to_a_node(enum happening_kind kind)
 static void happen(struct world *world, struct happening *happening)
 {
     if (to_a_node(happening->kind)) {
+        assert(happening->node >= 0 && happening->node < world->node_count);
         struct sim_node *node = &world->nodes[happening->node];
         if (happening->kind != HAPPEN_START && (!node->up || happening->incarnation != node->incarnation)) {
             happening_free(happening);
@@ -242,6 +244,7 @@ void sim_run(const struct sim_config *config, struct sim_result *ret)
         if (world->heap[0]->at_us > world->end_us)
             break;
         struct happening *next = heap_take(world);
+        assert(next->at_us >= world->now_us); /* time never goes back */
         world->now_us = next->at_us;
         happen(world, next);
     }

@@ -250,6 +250,7 @@ void node_trouble(struct world *world, int n, enum baton_code code);
 /* It waits in a queue for some time only. */
 void node_waits(struct world *world, int n, struct queue_options *options);
 void node_forget_testament(struct sim_node *node);
+void program_move(struct sim_node *node, enum program_state to);
 bool node_active(const struct world *world, const struct sim_node *node); /* the program works as a leader, now */
 
 /* network.c: the engine and the way to it */

@@ -78,13 +78,13 @@ static void through(struct world *world, int n)
 {
     struct sim_node *node = &world->nodes[n];
     if (node_keeps(world, n)) {
-        node->program = PROGRAM_IDLE;
+        program_move(node, PROGRAM_IDLE);
         node->standing = false;
         node_plan(world, n, world->now_us + rng_range(&world->rng, 0, 150000), HAPPEN_STAND);
         return;
     }
     if (rng_chance(&world->rng, 800) && core_unlock(node->core, node->contest)) {
-        node->program = PROGRAM_IDLE;
+        program_move(node, PROGRAM_IDLE);
         node_step(world, n, &(struct event){.kind = EVENT_TICK});
     } else {
         node_step(world, n, &(struct event){.kind = EVENT_RESIGN, .contest = node->contest});
