@@ -1,5 +1,6 @@
 /* latch.h: for engines whose clients share memory (baton_engine_ops.latch): is an entry of a queue in use? A word
- * beside the entry says so, in memory that its owner shares with all who may want its place. For C.
+ * beside the entry says so, in memory that its owner shares with all who may want its place. It needs the atomics of
+ * C11; in older C, and in C++, it declares nothing.
  *
  * A client that takes a lock again and again, and is the only one that wants it, need not write each time: its entry
  * stays in the queue, and the latch says whether it is in use. Whoever comes to stand in the same queue, or removes the
@@ -18,7 +19,7 @@
 #ifndef BATON_LATCH_H
 #define BATON_LATCH_H
 
-#ifndef __cplusplus
+#if !defined(__cplusplus) && defined(__STDC_VERSION__) && __STDC_VERSION__ >= 201112L
 
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -114,6 +115,6 @@ static inline uint64_t baton_latch_close(struct baton_latch *latch)
     return word;
 }
 
-#endif /* __cplusplus */
+#endif /* C11 */
 
 #endif

@@ -127,12 +127,13 @@ def test_a_program_is_built_with_pkg_config_and_leads(place, world, compiler):
     assert told.code == 0 and told.lines[-1] == "program leads", told
 
 
-@pytest.mark.parametrize("compiler", [["gcc", "-std=gnu99"], ["clang++", "-std=c++11"]], ids=["c", "c++"])
+@pytest.mark.parametrize("compiler", [["gcc", "-std=gnu99"], ["gcc", "-std=gnu11"], ["clang++", "-std=c++11"]],
+                         ids=["c99", "c11", "c++"])
 @pytest.mark.parametrize("header", HEADERS)
 def test_a_header_needs_no_other_one_before_it(place, world, header, compiler):
     source = f"{world.folder}/alone.{'c' if compiler[0] == 'gcc' else 'cpp'}"
     with open(source, "w", encoding="utf-8") as file:
-        file.write(f"#include <baton/{header}>\n#include <baton/{header}>\n")
+        file.write(f"#include <baton/{header}>\n#include <baton/{header}>\nint main(void) {{ return 0; }}\n")
     told = world.run_command([*compiler, "-fsyntax-only", "-Wall", "-Wextra", "-Wpedantic", "-Werror",
                               f"-I{place}/include", source])
     assert told.code == 0, told

@@ -1,4 +1,4 @@
-/* latches.h: the latches of a namespace (base/latch.h), in the mapping that all processes share.
+/* latches.h: the latches of a namespace (baton/latch.h), in the mapping that all processes share.
  *
  * A queue is the records whose keys differ after their last slash only. It has one place for a latch, by its hash. If
  * another queue, or another entry, has the place, an entry has no latch, and its client writes each time.
