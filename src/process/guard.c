@@ -58,6 +58,7 @@ int guard_start(struct guard *guard, const struct guard_options *options, struct
 {
     struct guard_base base;
     int pair[2] = {-1, -1};
+    assert(options->argv != NULL || options->end_hook != NULL);
     *guard = (struct guard){.fd = -1, .pidfd = -1, .limit_ms = NEVER_MS};
     if (prepare(&base, pair, err) < 0) {
         release(&base);
@@ -213,6 +214,7 @@ void guard_bye(struct guard *guard)
 
 static void begin_sweep(struct guard *guard)
 {
+    assert(guard->pid > 0 && !guard->sweeping);
     kill(guard->pid, SIGKILL); /* if it has only closed its end */
     forget(guard);
     guard->sweeping = true;
@@ -239,6 +241,7 @@ static void swept(void *ctx, pid_t pid, int error)
 static void sweep(struct guard *guard, struct guard_message *ret)
 {
     struct sweep sweep = {.guard = guard, .message = ret};
+    assert(guard->sweeping && guard->pid == 0);
     unsigned seen = tree_signal(SIGKILL, 0, swept, &sweep);
     if (tree_reap(NULL, NULL)) {
         guard->sweeping = false;

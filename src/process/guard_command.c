@@ -145,6 +145,7 @@ static void wait_for_order(struct watch *watch, pid_t guard, int order_fd, int r
 
 static void forget_ready(struct ready *ready)
 {
+    assert(ready->order_fd >= 0 && ready->report_fd >= 0);
     close(ready->order_fd);
     close(ready->report_fd);
     *ready = (struct ready){.order_fd = -1, .report_fd = -1};
@@ -204,6 +205,7 @@ static void start_ready(struct watch *watch, const struct guard_environment *env
 {
     struct command *command = &watch->command;
     struct ready_order order = {.latest_ms = latest_ms, .environment = *environment};
+    assert(command->state == COMMAND_RUNNING && command->pid == 0 && command->report_fd < 0 && watch->ready.pid > 0);
     pthread_mutex_lock(&watch->mutex);
     command->pid = watch->ready.pid;
     command->group = watch->options->keep_terminal ? 0 : watch->ready.pid;
@@ -287,6 +289,7 @@ static void stop_rest(struct watch *watch)
 {
     struct command *command = &watch->command;
     pid_t told = command->group > 0 ? command->group : command->pid;
+    assert(command->state == COMMAND_STOPPING && command->stop_number > 0);
     command->stop_rest_ms = NEVER_MS;
     (void)tree_signal(command->stop_number, told, say_stuck, watch);
     (void)tree_signal(SIGCONT, told, NULL, NULL);
@@ -331,6 +334,7 @@ static void stop_left_behind(struct watch *watch)
 {
     struct command *command = &watch->command;
     int64_t kill_at_ms = clock_now_ms() + watch->options->grace_ms;
+    assert(command->state == COMMAND_RUNNING && command->pid == 0);
     command_set_state(command, COMMAND_STOPPING);
     command->kill_at_ms = kill_at_ms;
     command->exited.left = tree_signal(SIGTERM, 0, say_stuck, watch);
@@ -360,6 +364,7 @@ static void died(void *ctx, pid_t pid, int status)
         watch->ending.end_hook = 0;
     if (pid != command->pid)
         return;
+    assert(command->state != COMMAND_WAITING && command->exited.news == GUARD_NOTHING);
     command->pid = 0;
     int error = exec_error(command);
     command->announced = error != 0;
@@ -389,6 +394,7 @@ static void again_in_a_while(struct command *command)
 static void kill_rest(struct watch *watch)
 {
     struct command *command = &watch->command;
+    assert(command->state == COMMAND_KILLING);
     cgroup_kill(&watch->cgroup);
     unsigned reached = tree_signal(SIGKILL, 0, say_stuck, watch);
     if (reached == 0 && command->stuck.count == 0)
@@ -495,6 +501,7 @@ void command_on_time(struct watch *watch, int64_t now_ms)
 
 int64_t slack_for(int64_t least_ms, int64_t resident_mib, int64_t left_ms)
 {
+    assert(least_ms >= 0 && resident_mib >= 0);
     int64_t slack_ms = least_ms + resident_mib * SLACK_MS_A_GIB / 1024;
     int64_t most_ms = left_ms * 3 / 8; /* it must not eat up the lease */
     if (slack_ms > most_ms)

@@ -151,6 +151,7 @@ static void let_readers_go(struct watch *watch)
 static int end_session(struct watch *watch, struct baton_error *err)
 {
     struct baton_guard *guard = watch->ending.guard;
+    assert(guard != NULL && watch->orphaned);
     int64_t left_ms = watch->deadline_ms == NEVER_MS ? 0 : watch->deadline_ms - clock_now_ms();
     uint32_t limit_ms = END_LATE_MS + (uint32_t)(left_ms > 0 ? left_ms : 0);
     if (!watch->supervisor_dead)
@@ -225,6 +226,7 @@ bool ending_start_hook(struct watch *watch)
     struct ending *ending = &watch->ending;
     if (watch->options->end_hook == NULL || !ending->armed)
         return false;
+    assert(ending->end_hook == 0);
     ending_kill_hook(watch); /* that of a supervisor that hangs */
     ending->armed = false;
     const int outputs[] = {outlet_fd(STDOUT_FILENO), outlet_fd(STDERR_FILENO)};

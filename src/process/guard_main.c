@@ -55,6 +55,7 @@ static void say_gone(struct watch *watch)
 void watch_gone(struct watch *watch)
 {
     struct command *command = &watch->command;
+    assert(command->state != COMMAND_WAITING && command->pid == 0);
     if (command->state != COMMAND_ENDING && watch->orphaned && ending_start_hook(watch)) {
         command_set_state(command, COMMAND_ENDING);
         ending_hold(watch);
@@ -69,6 +70,7 @@ void watch_gone(struct watch *watch)
 
 static void supervisor_died(struct watch *watch)
 {
+    assert(!watch->supervisor_dead); /* its descriptors are not polled any more */
     watch->supervisor_dead = watch->orphaned = true;
     ending_kill_hook(watch);
     if (watch->command.state == COMMAND_WAITING)
@@ -93,6 +95,7 @@ static void set_deadline(struct watch *watch, int64_t deadline_ms)
         if (half_ms - slack_ms < grace_ms)
             grace_ms = half_ms > slack_ms ? half_ms - slack_ms : 0;
     }
+    assert(slack_ms >= watch->options->slack_ms && grace_ms <= watch->options->grace_ms);
     watch->kill_by_ms = deadline_ms - slack_ms;
     watch->stop_by_ms = watch->kill_by_ms - grace_ms;
 }
@@ -331,6 +334,7 @@ static void turn(struct watch *watch)
 
 void guard_main(const struct guard_options *options, const struct guard_base *base)
 {
+    assert(options->verb != NULL && options->name != NULL && (options->argv != NULL || options->end_hook != NULL));
     struct guard_options copy = *options;
     struct watch watch = {.options = &copy, .base = base, .cgroup.fd = -1};
     if (options->outputs != NULL &&
