@@ -114,7 +114,7 @@ def little_checkout(world, **tools):
     shutil.copy(os.path.join(TOP, "scripts", "check"), f"{world.folder}/scripts/check")
     for path in ("a.c", "build-old/generated.c"):
         with open(f"{world.folder}/{path}", "w", encoding="ascii") as file:
-            file.write("int a; \n")
+            file.write("int a; \n\nstatic void f(int b,\n              int c)\n{\n" + 68 * "    a++;\n" + "}\n")
     for name, script in tools.items():
         with open(f"{world.folder}/tools/{name}", "w", encoding="ascii") as file:
             file.write(f"#!/bin/sh\nPATH=/usr/bin:/bin\n{script}\n")
@@ -127,6 +127,7 @@ def test_a_check_without_git_and_without_meson_goes_on_to_its_summary(world):
     told = little_checkout(world)
     assert told.code == 1 and re.fullmatch(r"0 passed, \d+ failed, 0 skipped", told.lines[-1]), told
     assert "a.c:1: white space at the end" in told.out and "generated" not in told.out, told
+    assert "a.c:3: 72 lines; a function has at most 70" in told.out, told
 
 
 def test_what_a_step_leaves_running_is_a_failure_and_is_ended(world):
