@@ -42,10 +42,25 @@ void session_leave(struct core *core, uint64_t id)
     todo_add(core, ACTION_SESSION_END)->session = id;
 }
 
-/* The session may live, unless another stop is overdue. */
+/* A stop in the present session that was not answered in its time. */
+static bool is_overdue(const struct core *core, const struct contest *contest, const struct tenure *tenure)
+{
+    return tenure->state == TENURE_STOPPING && contest->cid[0] != '\0' && core->now_ms >= tenure->stop_until_ms;
+}
+
+static bool any_is_overdue(const struct core *core)
+{
+    for (size_t i = 0; i < core->contest_count; i++)
+        for (uint32_t part = 0; core->contests[i] != NULL && part < core->contests[i]->tenure_count; part++)
+            if (is_overdue(core, core->contests[i], &core->contests[i]->tenure[part]))
+                return true;
+    return false;
+}
+
+/* The session may live, unless another stop is overdue: not even one renewal may be sent then. */
 static void pardon(struct core *core)
 {
-    if (!core->session.condemned)
+    if (!core->session.condemned || any_is_overdue(core))
         return;
     core->session.condemned = false;
     contests_mark_all(core);
