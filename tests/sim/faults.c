@@ -260,6 +260,9 @@ void faults_happen(struct world *world, struct happening *happening)
     case HAPPEN_RELEASE:
         release_hold(world);
         return;
+    case HAPPEN_OWN:
+        world->config.kind->own(world, happening);
+        return;
     default:
         IMPOSSIBLE("happening %d is not a fault", (int)happening->kind);
     }

@@ -44,6 +44,8 @@ struct world_kind {
     void (*begin)(struct world *world);
     void (*end)(struct world *world); /* frees world->part; NULL: there is none */
 
+    int nodes_max; /* 0: NODES_USUAL_MAX */
+
     /* ---- what the nodes do ---- */
 
     /* Never NULL: its process has started: what does it want? core_observe. */
@@ -63,10 +65,18 @@ struct world_kind {
     /* It was told TELL_OUTCOME. */
     void (*outcome)(struct world *world, int n, enum baton_code code);
 
+    /* A contest with several things to have: a program for each, in place of that of node.c. The first is all that the
+     * core tells of the contest or the session; the second is HAPPEN_PROGRAM to HAPPEN_THROUGH, as the kind has planned
+     * them. Both or none. */
+    void (*told)(struct world *world, int n, const struct action *tell);
+    void (*program)(struct world *world, const struct happening *happening);
+
     /* ---- what goes wrong besides ---- */
 
     /* What an operator does, or the like, at node n. The seed gives each one its weight. */
     void (*fault[OWN_FAULTS_MAX])(struct world *world, int n);
+    /* HAPPEN_OWN, as the kind has planned it. */
+    void (*own)(struct world *world, const struct happening *happening);
     /* The faults have their weights: what else the seed decides of them. */
     void (*weighed)(struct world *world);
     /* Faults end: what they have left behind, and will not go by itself, is put right. */
@@ -75,6 +85,7 @@ struct world_kind {
     /* ---- its checkers: they call world_fail ---- */
 
     void (*check_stored)(struct world *world, const struct baton_write *write); /* a write was applied to the store */
+    void (*check_session_end)(struct world *world, int n, uint64_t session);    /* a client ends a session */
     void (*check_instant)(struct world *world);                                 /* after everything that happens */
     void (*check_quiet_begins)(struct world *world);                            /* a phase without faults; or ends */
     void (*check_quiet_ends)(struct world *world);

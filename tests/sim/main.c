@@ -220,7 +220,7 @@ static bool mutation_found(const struct options *options, unsigned rule, struct 
         break_rule(&config.broken, &config.broken_around, rule);
         config.kind = kind_of_rule(rule);
         if (rule == RULE_REST_LOOKS)
-            config.nodes = NODES_MAX; /* only in a crowd does anybody rest long enough */
+            config.nodes = NODES_USUAL_MAX; /* only in a crowd does anybody rest long enough */
         sim_run(&config, ret);
         *ret_seed = seed;
         if (ret->failure[0] != '\0')

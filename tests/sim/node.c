@@ -214,11 +214,16 @@ void node_step(struct world *world, int n, struct event *event)
             if (action->tell != TELL_CHANGED && action->tell != TELL_RENEWED)
                 world_note(world, "n%d told %s term %llu %s", n, tell_name(action->tell),
                            (unsigned long long)action->term, action->text);
-            node_told(world, n, action);
+            if (world->config.kind->told != NULL)
+                world->config.kind->told(world, n, action);
+            else
+                node_told(world, n, action);
         } else {
             if (action->kind == ACTION_SESSION_OPEN || action->kind == ACTION_SESSION_RENEW)
                 node->renewed_ms = event->now_ms;
-            if (action->kind == ACTION_SESSION_END)
+            if (action->kind == ACTION_SESSION_END && world->config.kind->check_session_end != NULL)
+                world->config.kind->check_session_end(world, n, action->session);
+            else if (action->kind == ACTION_SESSION_END)
                 check_session_end(world, n, action->session);
             network_send(world, n, action);
         }
@@ -369,9 +374,6 @@ static void program_happen(struct world *world, const struct happening *happenin
         if (is_of_now(node, happening, PROGRAM_WORKING))
             program_is_through(world, n);
         return;
-    case HAPPEN_STAND:
-        stand(world, n);
-        return;
     default:
         IMPOSSIBLE("happening %d is not a node's", (int)happening->kind);
     }
@@ -400,7 +402,13 @@ void node_happen(struct world *world, struct happening *happening)
     case HAPPEN_START:
         node_start(world, n);
         return;
+    case HAPPEN_STAND:
+        stand(world, n);
+        return;
     default:
-        program_happen(world, happening);
+        if (world->config.kind->program != NULL)
+            world->config.kind->program(world, happening);
+        else
+            program_happen(world, happening);
     }
 }

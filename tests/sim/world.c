@@ -184,7 +184,8 @@ static void world_init(struct world *world)
     struct rng *rng = &world->rng;
     rng->state = world->config.seed * 0x2545f4914f6cdd1dULL + 1;
     world->end_us = world->config.minutes * 60 * SECOND_US;
-    world->node_count = world->config.nodes > 0 ? world->config.nodes : (int)rng_range(rng, 3, NODES_MAX);
+    int nodes_max = world->config.kind->nodes_max > 0 ? world->config.kind->nodes_max : NODES_USUAL_MAX;
+    world->node_count = world->config.nodes > 0 ? world->config.nodes : (int)rng_range(rng, 3, nodes_max);
     int64_t ppm = world->config.wild ? 400000 : 450;
     world->engine.store = store_new();
     if (!world_keeps(world, WORLD_TOKENS_END_WITH_COMPANY))

@@ -16,7 +16,8 @@
 #include "engine/memory/store.h"
 #include "engine/rest.h"
 
-#define NODES_MAX 7
+#define NODES_MAX 12
+#define NODES_USUAL_MAX 7
 #define SECOND_US 1000000LL
 #define SIM_NAME "sim"                /* of the contest that all nodes want, unless its kind has a name for each */
 #define SLOW_STOP_US (12 * SECOND_US) /* a stop that takes longer than was allowed, and says so */
@@ -105,7 +106,8 @@ enum happening_kind {
     HAPPEN_DEATH,     /* to the engine: a guard ends the session of a dead process */
     HAPPEN_FAULT,     /* to the world: the next fault */
     HAPPEN_PHASE,     /* to the world: faults end, or begin again */
-    HAPPEN_RELEASE    /* to the world: an operator releases the hold */
+    HAPPEN_RELEASE,   /* to the world: an operator releases the hold */
+    HAPPEN_OWN        /* to the world: what its kind has planned */
 };
 
 /* A change with its own text, for what is under way. */
