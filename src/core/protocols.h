@@ -15,6 +15,7 @@
     PROTOCOL(ELECTION, election)                                                                                       \
     PROTOCOL(LOCK, lock)                                                                                               \
     PROTOCOL(TASK, task)                                                                                               \
+    PROTOCOL(GROUP, group)                                                                                             \
     IN_TESTS(PROTOCOL(BARRIER, barrier))
 
 enum contest_kind {

@@ -45,7 +45,22 @@
     RULE(TASK_AT_MOST_ONCE, "what was lost is begun again only if both workers allow it")                              \
     RULE(TASK_ENTRY_WORKS_ONCE, "an entry that has worked does not work again, also when its claim is forgotten")      \
     RULE(TASK_RESULT_BEFORE_REMOVAL, "the result is recorded before the worker's entry is removed")                    \
-    RULE(TASK_FORGET_EXPIRED, "what is forgotten because its time is over has expired in the view that is compared")
+    RULE(TASK_FORGET_EXPIRED, "what is forgotten because its time is over has expired in the view that is compared")   \
+    RULE(GROUP_BEGIN_ALONE, "a shard is begun only where nobody else declares it")                                     \
+    RULE(GROUP_BEGIN_BY_VIEW, "a shard is begun by a view that shows one's own declaration, not by an answer")         \
+    RULE(GROUP_STOP_BEFORE_TAKE_BACK, "a shard is stopped before a record without it is written")                      \
+    RULE(GROUP_DECLARE_COMPARES, "a member's record is written by compare-and-set on the one that it sees")            \
+    RULE(GROUP_TAKE_BACK_STANDS, "what one has offered to take back is begun only in a newer record")                  \
+    RULE(GROUP_SPLITS_CONFLICT, "declarations under different numbers of shards conflict wholly")                      \
+    RULE(GROUP_GRANT_GROWS, "the grant is the revision of the record by which a shard is begun")                       \
+    RULE(GROUP_DECLARES_AT_ONCE, "a member declares what it is named for, also while another one works on it")         \
+    RULE(GROUP_BEGIN_NAMED, "only what the plan still names is begun")                                                 \
+    RULE(GROUP_TAKES_BACK, "what is neither begun nor named any more is taken back")                                   \
+    RULE(GROUP_WORKS_ON, "a shard that moves is worked on until the one that is to have it has come for it")           \
+    RULE(GROUP_RESENDS, "a record is written again until the view shows it")                                           \
+    RULE(GROUP_YOUNGER_WAITS, "of two members with one id the younger declares nothing")                               \
+    RULE(GROUP_PLAN_REPLACES, "the leader replaces owners that are gone")                                              \
+    RULE(GROUP_PLAN_WHEN_NEEDED, "a part of the plan is written only when it must change")
 
 enum core_rule {
 #define RULE_NUMBER(name, text) RULE_##name,

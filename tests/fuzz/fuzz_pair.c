@@ -6,6 +6,7 @@
 #include "base/base.h"
 #include "base/base64.h"
 #include "baton/records.h"
+#include "core/group/record.h"
 #include "core/json.h"
 #include "core/leadership/record.h"
 #include "core/queue/entry.h"
@@ -151,6 +152,72 @@ static void pair_decision(struct source *from)
     free(value);
 }
 
+/* Some ranges, or so many single ones that base64 is shorter. */
+static struct shards take_shards(struct source *from)
+{
+    struct shards shards = {0};
+    for (size_t i = take(from) % 64; i > 0; i--) {
+        uint32_t first = (uint32_t)take_between(from, 0, SHARDS_MAX - 1), length = take(from) % 4;
+        shards_add_range(&shards, first, first + length < SHARDS_MAX ? first + length : first);
+    }
+    return shards;
+}
+
+static void pair_member(struct source *from)
+{
+    static char id[] = "web1-17", split[] = "count:100000", ssd[] = "ssd", eu[] = "eu-1";
+    char *tags[] = {ssd, eu};
+    struct baton_error err;
+    const struct member written = {.candidate = {.id = id,
+                                                 .address = take_text(from, 0, 255),
+                                                 .host = take_text(from, 0, 64),
+                                                 .since_wall_ms = take_between(from, 0, WALL_MS_MAX)},
+                                   .weight = (uint32_t)take_between(from, 1, PLAN_MEMBER_WEIGHT_MAX),
+                                   .max = (uint32_t)take_between(from, 0, SHARDS_MAX),
+                                   .standby = take(from) % 2,
+                                   .drain = take(from) % 2,
+                                   .split = split,
+                                   .tags = tags,
+                                   .tag_count = take(from) % 3,
+                                   .declares = take_shards(from)};
+    char *first = member_write(NULL, &written), *value = member_write(first, &written); /* on top of the first */
+    struct member *read = member_read(value, &err);
+    assert(read != NULL && strlen(value) <= BATON_VALUE_MAX && strcmp(first, value) == 0);
+    same_text(read->candidate.host, written.candidate.host);
+    assert(read->weight == written.weight && read->max == written.max && read->standby == written.standby);
+    assert(read->drain == written.drain && strcmp(read->split, written.split) == 0);
+    assert(read->tag_count == written.tag_count && shards_equal(&read->declares, &written.declares));
+    member_free(read);
+    free(first);
+    free(value);
+    free(written.candidate.address);
+    free(written.candidate.host);
+    shards_release((struct shards *)&written.declares);
+}
+
+static void pair_plan_part(struct source *from)
+{
+    static char a[] = "a", b[] = "b";
+    struct baton_error err;
+    struct plan_owner owners[] = {{a, take_shards(from)}, {b, take_shards(from)}};
+    shards_drop_all(&owners[1].shards, &owners[0].shards);
+    const struct plan_part written = {
+        .term = (uint64_t)take_between(from, 0, (int64_t)TERM_MAX), .owners = owners, .owner_count = 2};
+    char *value = plan_part_write(NULL, &written);
+    struct plan_part *read = plan_part_read(value, &err);
+    assert(read != NULL && read->term == written.term);
+    for (size_t i = 0, at = 0; i < 2; i++) {
+        if (shards_empty(&owners[i].shards))
+            continue; /* is left out */
+        assert(strcmp(read->owners[at].id, owners[i].id) == 0);
+        assert(shards_equal(&read->owners[at++].shards, &owners[i].shards));
+    }
+    plan_part_free(read);
+    free(value);
+    for (size_t i = 0; i < 2; i++)
+        shards_release(&owners[i].shards);
+}
+
 static void pair_requests(struct source *from)
 {
     struct baton_error err;
@@ -267,8 +334,9 @@ static void pair_base64(struct source *from)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static void (*const pairs[])(struct source *) = {pair_candidate, pair_entry, pair_decision, pair_requests,
-                                                     pair_claim,     pair_key,   pair_base64};
+    static void (*const pairs[])(struct source *) = {pair_candidate, pair_entry,  pair_decision,
+                                                     pair_requests,  pair_claim,  pair_key,
+                                                     pair_base64,    pair_member, pair_plan_part};
     struct source from = {.data = data, .left = size};
     pairs[take(&from) % COUNT_OF(pairs)](&from);
     return 0;

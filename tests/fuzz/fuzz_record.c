@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/base.h"
+#include "core/group/record.h"
 #include "core/leadership/record.h"
 #include "core/task/claim.h"
 
@@ -94,12 +95,66 @@ static void check_claim(const char *value)
     free(written);
 }
 
+static void check_member(const char *value)
+{
+    struct baton_error err = {0};
+    struct member *member = member_read(value, &err);
+    if (member == NULL) {
+        check_error(&err);
+        return;
+    }
+    char *written = member_write(value, member);
+    struct member *again = member_read(written, &err);
+    assert(again != NULL && strcmp(again->candidate.id, member->candidate.id) == 0);
+    assert(again->weight == member->weight && again->max == member->max && again->drain == member->drain);
+    assert(again->tag_count == member->tag_count && shards_equal(&again->declares, &member->declares));
+    member_free(again);
+    member_free(member);
+    free(written);
+}
+
+static void check_plan_part(const char *value)
+{
+    struct baton_error err = {0};
+    struct plan_part *part = plan_part_read(value, &err);
+    if (part == NULL) {
+        check_error(&err);
+        return;
+    }
+    struct shards taken = {0};
+    for (size_t i = 0; i < part->owner_count; i++) {
+        for (uint32_t shard = shards_next(&part->owners[i].shards, 0); shard != NO_SHARD;
+             shard = shards_next(&part->owners[i].shards, shard + 1))
+            assert(!shards_has(&taken, shard));
+        shards_add_all(&taken, &part->owners[i].shards);
+    }
+    shards_release(&taken);
+    plan_part_free(part);
+}
+
+static void check_split(const char *value)
+{
+    struct baton_error err = {0};
+    struct split *split = split_read(value, &err);
+    if (split == NULL) {
+        check_error(&err);
+        return;
+    }
+    assert(split->count >= 1 && split->count <= SHARDS_MAX && split->chunk >= 1 && split->chunk <= CHUNK_SHARDS);
+    char *written = split_write(value, split);
+    struct split *again = split_read(written, &err);
+    assert(again != NULL && again->count == split->count && again->chunk == split->chunk);
+    free(again);
+    free(split);
+    free(written);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size == 0)
         return 0;
     char *value = mem_text_n((const char *)data + 1, size - 1);
-    switch (data[0] % 4) {
+    switch (data[0] % 8) {
     case 0:
         check_candidate(value);
         break;
@@ -108,6 +163,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         break;
     case 2:
         check_requests(value);
+        break;
+    case 4:
+        check_member(value);
+        break;
+    case 5:
+        check_plan_part(value);
+        break;
+    case 6:
+        check_split(value);
         break;
     default:
         check_claim(value);
