@@ -107,7 +107,8 @@ def test_a_local_engine_that_cannot_be_read_is_no_conflict(world):
     assert world.run("lock", "x", "--", "true").code == 0
     os.remove(os.path.join(world.state, "baton.db"))
     told = world.run("lock", "-n", "-E", "0", "x", "--", "echo", "RUN")
-    assert told.code not in (0, 1) and told.out == "", told
+    assert told.code not in (0, 1) and told.out == "" and "baton.db-wal, is there" in told.err, told
+    assert not os.path.exists(os.path.join(world.state, "baton.db"))  # and nothing was made
 
 
 def test_what_ends_without_an_answer_asks_for_nothing_more(own_etcd):

@@ -150,10 +150,27 @@ static int open_present(struct db *db, const struct pulse *pulse, struct baton_e
     return db_meta_load(db, err);
 }
 
+/* SQLite would write the pages of a log that is left of another database into the new one. baton leaves none: a
+ * database is whole, and has no log, when it gets its name. */
+static int refuse_log_without_database(const struct db *db, const struct folder *folder, struct baton_error *err)
+{
+    struct stat about;
+    int found = folder_check(folder, "baton.db-wal", &about, err);
+    if (found != 0 || about.st_size == 0)
+        return found < 0 ? -1 : 0;
+    return error_set(
+        err, BATON_CORRUPT,
+        "local: %s was removed or emptied, but its log, %s-wal, is there; nothing was changed; restore both "
+        "from a copy, or move the log away, too",
+        db->path, db->path);
+}
+
 static int open_locked(struct db *db, const struct pulse *pulse, struct baton_error *err)
 {
     enum header header;
     if (header_check(pulse->folder, &header, err) < 0)
+        return -1;
+    if (header == HEADER_EMPTY && refuse_log_without_database(db, pulse->folder, err) < 0)
         return -1;
     if (header == HEADER_EMPTY && make_database(pulse->folder, &db->handle, err) < 0)
         return db->handle != NULL ? db_error(db, "write", err) : -1;
