@@ -224,10 +224,13 @@ static bool may_be_up(const struct elect *elect, const struct baton_status *stat
 void elect_hooks_follow_first(struct elect *elect, const struct baton_status *status)
 {
     int64_t now_ms = baton_now_ms();
-    if (elect->hook_for != ELECT_HOOK_NONE || elect->leading || elect->leaving || !status->known)
+    bool named = status->leader != NULL && strcmp(status->leader, baton_id(elect->client)) == 0; /* told in a moment */
+    if (!status->known)
         return;
-    if (status->leader != NULL && strcmp(status->leader, baton_id(elect->client)) == 0)
-        return; /* it is told in a moment */
+    if (elect->hook_for != ELECT_HOOK_NONE || elect->leading || elect->leaving || named) {
+        elect->settle_ms = NEVER_MS; /* it need not be woken any more */
+        return;
+    }
     if (elect->settle_ms == NEVER_MS)
         elect->settle_ms = now_ms + SETTLE_MS;
     if (status->leader == NULL && !status->held && now_ms < elect->settle_ms)

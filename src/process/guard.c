@@ -58,7 +58,6 @@ int guard_start(struct guard *guard, const struct guard_options *options, struct
 {
     struct guard_base base;
     int pair[2] = {-1, -1};
-    assert(options->argv != NULL || options->end_hook != NULL);
     *guard = (struct guard){.fd = -1, .pidfd = -1, .limit_ms = NEVER_MS};
     if (prepare(&base, pair, err) < 0) {
         release(&base);

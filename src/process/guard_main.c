@@ -334,7 +334,7 @@ static void turn(struct watch *watch)
 
 void guard_main(const struct guard_options *options, const struct guard_base *base)
 {
-    assert(options->verb != NULL && options->name != NULL && (options->argv != NULL || options->end_hook != NULL));
+    assert(options->verb != NULL && options->name != NULL);
     struct guard_options copy = *options;
     struct watch watch = {.options = &copy, .base = base, .cgroup.fd = -1};
     if (options->outputs != NULL &&

@@ -169,3 +169,21 @@ def test_a_short_ttl_shortens_the_grace_that_was_not_given(world):
     a.wait_object(event="lead")
     assert a.stop() == 0
     assert len(log_of(world)) == 1
+
+
+def cpu_s(pid):
+    with open(f"/proc/{pid}/stat", encoding="ascii") as file:
+        fields = file.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def test_a_leader_that_has_seen_nobody_lead_before_sleeps(world):
+    """It begins where there is no leader, so it gives others a second to lead before it would follow."""
+    a = elect(world, "a", "--on-lead", "true")
+    a.wait_object(event="lead")
+    b = elect(world, "b")
+    b.wait_object(event="leader", id="a")
+    time.sleep(1.5)  # longer than that second
+    began, used = time.monotonic(), cpu_s(a.pid)
+    time.sleep(1)
+    assert cpu_s(a.pid) - used < 0.1 * (time.monotonic() - began)
