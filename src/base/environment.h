@@ -1,6 +1,6 @@
 /* environment.h: the environment is the caller's. A program that has more rights than its caller (set-uid, set-gid,
- * file capabilities; getauxval(3), AT_SECURE) believes none of it: to that one, and to the guard that it starts, it is
- * empty. The library and its engines read it here only (scripts/check-layers).
+ * file capabilities; getauxval(3), AT_SECURE) believes none of it: for such a program, and for the guard that it
+ * starts, the environment is empty. The library and its engines read it here only (scripts/check-layers).
  */
 #ifndef BASE_ENVIRONMENT_H
 #define BASE_ENVIRONMENT_H

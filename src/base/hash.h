@@ -1,5 +1,6 @@
 /* hash.h: FNV-1a, 64 bits (datatracker.ietf.org/doc/html/draft-eastlake-fnv): to find things and to tell texts apart.
- * It is no protection from who wants two texts to have the same one. Records hold it (a task's command): it stays. */
+ * It protects nobody: two texts with the same hash are easily made. Records hold it (a task's command), so it must
+ * never change. */
 #ifndef BASE_HASH_H
 #define BASE_HASH_H
 

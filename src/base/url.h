@@ -4,8 +4,8 @@
 
 #define URL_SHOWN_MAX 240 /* with the final NUL */
 
-/* What stands before an @ or behind a ? may be a secret, put there by mistake, and the URL need not be legal: "..."
- * stands for it. Returns `to`. */
+/* The URL as it may be printed. The parts before an @ and behind a ? may be secrets, put there by mistake, and the URL
+ * need not be legal: "..." stands for each of them. Returns `to`. */
 const char *url_shown(const char *url, char to[URL_SHOWN_MAX]);
 
 #endif

@@ -11,8 +11,8 @@
 #include "process/guard.h"
 
 #define CANDIDATE_GRACE_MS 3000
-/* What it takes to kill whatever has not stopped, and to see that it is gone, on a busy machine: it is taken off the
- * end of the lease. For short ttls it is a tenth of them. */
+/* The slack: how long the kill of a command that has not stopped may take on a busy machine, until its end is seen. It
+ * is taken off the end of the lease. For short ttls it is a tenth of them. */
 #define CANDIDATE_SLACK_MS 200
 
 struct candidate {
@@ -47,17 +47,17 @@ struct candidate {
 
 /* The defaults before options are parsed. */
 void candidate_init(struct candidate *candidate);
-/* After that: fill in the grace and the slack. All of a stop must fit into what is left of the lease when a renewal was
- * missed: CLI_GO, or the exit status of a usage error of `command` that shows the sum. */
+/* Fill in the grace and the slack, when the options are parsed. A whole stop must fit into the part of the lease that
+ * is left when a renewal was missed. CLI_GO, or the exit status of a usage error of `command` that shows the sum. */
 int candidate_fit(struct candidate *candidate, const char *command);
 
-/* Open a client; `supervised`: by `baton run`, which has a guard and hears of renewals. / Stand; `needs_time`: a stop
- * takes up to grace and slack. */
+/* Open a client, and stand. `supervised`: the caller has a guard of its own, and is told of renewals. `needs_time`: a
+ * stop may take up to grace and slack. */
 int candidate_open(const struct candidate *candidate, bool supervised, struct baton **ret, struct baton_error *err);
 int candidate_stand(const struct candidate *candidate, struct baton *client, const char *name, bool needs_time,
                     struct baton_election **ret, struct baton_error *err);
 
-/* A stop is to be over before until_ms: when whoever was told to see to it (a guard) has not, and hangs. */
+/* A stop must be over before until_ms. The time at which a guard that has not done it must be held to hang. */
 int64_t candidate_limit_ms(const struct candidate *candidate, int64_t until_ms);
 
 /* How whoever started us has left the signals. Before candidate_signals. */

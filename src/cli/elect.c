@@ -81,7 +81,7 @@ static void on_trouble(struct elect *elect, const struct baton_event *event)
         cli_error("%s: %s", elect->name, words);
 }
 
-/* What the guard writes for this process, if that is dead. */
+/* Tell the guard the testament that it must write if this process is dead. */
 static void tell_testament(struct elect *elect)
 {
     char testament[BATON_TESTAMENT_MAX];
@@ -188,7 +188,7 @@ static void on_signals(struct elect *elect, bool *ret_children)
     }
 }
 
-/* What hooks have left behind is a child of this process, which is a subreaper because of its guard. */
+/* A process that a hook has left behind is a child of this process, which is a subreaper because of its guard. */
 static void collect_orphans(const struct elect *elect)
 {
     const pid_t known[] = {elect->guard.pid, elect->hook.pid};

@@ -24,9 +24,9 @@ struct elect {
     uint64_t told_term;  /* of the leader that was printed last */
     bool told_vacant;
     bool leading;  /* this instance leads: the hooks must be brought up to that */
-    bool stopping; /* a stop must be answered ... */
-    bool overrun;  /* ... but a hook was not in time: it must not be answered while the session lasts */
-    bool lost;     /* the session is over: it may be answered, too late for anybody */
+    bool stopping; /* a stop must be answered */
+    bool overrun;  /* a hook of the stop was not in time: the stop must not be answered while the session lasts */
+    bool lost;     /* the session is over: the stop may be answered */
 
     struct shell hook; /* the one that runs */
     enum elect_hook hook_for;

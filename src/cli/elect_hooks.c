@@ -22,7 +22,7 @@
 
 extern char **environ;
 
-/* After the start: how long to wait for a leader to be known. Who is alone leads in that time. */
+/* After the start: how long to wait for a leader to be known. A candidate that is alone leads within that time. */
 #define SETTLE_MS 1000
 
 /* ---- the guard ---- */
@@ -33,7 +33,7 @@ void elect_hooks_init(struct elect *elect)
     elect->hook_limit_ms = elect->settle_ms = elect->deadline_ms = NEVER_MS;
 }
 
-/* What is left of half the lease when the hooks have had their grace is the guard's: up to the same. */
+/* The guard's hook may take as long as the grace of the others, but not longer than half the lease less that grace. */
 int elect_hooks_begin(struct elect *elect, struct baton_error *err)
 {
     const struct candidate *candidate = &elect->candidate;
@@ -203,9 +203,9 @@ static const char *host_of(const struct baton_status *status, const char *id)
     return "";
 }
 
-/* What an instance before this one has set up here may be up still: it has led, and others have claimed the place
- * since, so neither it nor its guard had the time to hand over. But not where the leader of now is on this host: what
- * is up here is that one's. */
+/* May something be up on this host that an earlier instance of this id has set up as the leader? So it is if that one
+ * has led, and another instance has claimed the place since: then neither the earlier instance nor its guard had the
+ * time to hand over. If the present leader is on this host, what is up here belongs to that leader. */
 static bool may_be_up(const struct elect *elect, const struct baton_status *status)
 {
     const char *id = baton_id(elect->client);

@@ -344,7 +344,8 @@ static void on_look_up(struct gate *gate, struct goal *goal)
     set_targets(gate);
 }
 
-/* What could not be looked up, while somebody waits for it. When the next is due, or NEVER_MS. */
+/* Look up again the names that could not be, while a client waits for them. The time of the next look-up, or NEVER_MS.
+ */
 static int64_t look_up_again(struct gate *gate)
 {
     struct relay_counts counts;
@@ -399,7 +400,7 @@ static void turn(struct gate *gate)
     for (size_t i = 3; i < count; i++)
         if (polled[i].revents != 0)
             on_look_up(gate, &gate->goals[i - 3]);
-    /* Who leads first: what a deposed one says after that does not reach anybody. */
+    /* The changes of leader first: from then on the words of a deposed leader reach nobody. */
     if (polled[0].revents != 0)
         on_baton(gate);
     check_sight(gate);

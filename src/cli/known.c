@@ -21,7 +21,7 @@ static int in_vain(struct baton *client, const struct baton_error *trouble, stru
                      "%s has not answered in time; is it running? --engine-timeout gives it longer", baton_url(client));
 }
 
-/* What the client as a whole is told of trouble. */
+/* Remember the trouble that the client as a whole was told. */
 static void note_trouble(const struct baton_event *event, struct baton_error *trouble)
 {
     if (event->kind == BATON_TROUBLE && event->lock == NULL && event->task == NULL && event->election == NULL)

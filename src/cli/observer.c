@@ -15,8 +15,8 @@
 /* A reply comes within the time that was given for it; this much later something is broken. */
 #define REPLY_SLACK_MS 2000
 
-/* Who asks, for the records that people read ("on hold by alice@db1-4711-9c2f"). Unique, since the answer to a request
- * is recognised by it. */
+/* The id of the one that asks, for records that people read ("on hold by alice@db1-4711-9c2f"). It must be unique: the
+ * answer to a request is recognised by it. */
 static void operator_id(char *id, size_t size)
 {
     char host[64] = "host";

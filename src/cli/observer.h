@@ -33,7 +33,7 @@ int observer_next(struct observer *observer, int64_t until_ms, struct baton_even
 /* Open, and wait for the first view. CLI_GO, or the exit status of an error that was told. `until_ms` is then when
  * `timeout_ms` is over. */
 int observer_begin(struct observer *observer, const char *url, const char *name, bool create, uint32_t timeout_ms);
-/* What is left of it; at least 1. */
+/* How much of timeout_ms is left; at least 1. */
 uint32_t observer_left_ms(const struct observer *observer);
 
 /* Wait for the first view: BATON_UNAVAILABLE, or what troubles the engine, when it does not come in time. */

@@ -243,8 +243,8 @@ static int open_task(struct once *once, struct baton_error *err)
     return baton_once(once->supervisor.client, options->key, &task, &once->task, err);
 }
 
-/* What is left of the output. All is done and recorded, and nobody waits for this process but its reader, who may take
- * any time: a signal ends it now, as it ends cat(1). */
+/* The task is recorded, and only the rest of its output is to be printed. The reader may take any time for that, so a
+ * signal ends this process now, as it ends cat(1). */
 static void let_signals_end(void)
 {
     static const int ending[] = {SIGTERM, SIGINT, SIGQUIT, SIGHUP};

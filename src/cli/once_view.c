@@ -15,7 +15,7 @@
 #include "cli/known.h"
 #include "cli/present.h"
 
-/* What is known of one task, or of all, at one moment. */
+/* The status of one task, or of all, at one moment. */
 struct looking {
     struct baton *client;
     struct baton_task *task;

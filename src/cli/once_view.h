@@ -17,7 +17,7 @@ int once_list(const struct once_view *view);
 int once_show(const struct once_view *view, const char *key);
 int once_forget(const struct once_view *view, char *const *keys, int count);
 
-/* What a task printed, on both outputs; what is missing of it is told. */
+/* Print the outputs that a task has left, each on the same one of ours, and say how many bytes are missing. */
 void once_print_output(const struct baton_task_status *status);
 
 /* After a claim with this token, now and then: some of what has expired in the namespace, but `own_key`, is removed, so

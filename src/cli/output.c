@@ -103,8 +103,9 @@ static size_t character_of(const unsigned char *text, uint32_t *ret)
     return size;
 }
 
-/* What a terminal would obey instead of showing it, and what shows a text otherwise than it is: C0 and C1 controls,
- * what turns the direction of writing (Unicode UAX #9), separators of lines, and what has neither width nor looks. */
+/* Characters that a terminal would obey instead of showing them, and characters that make a text look like another one:
+ * C0 and C1 controls, marks of the direction of writing (Unicode UAX #9), separators of lines, and characters of no
+ * width. */
 static bool is_harmful(uint32_t character)
 {
     static const struct {

@@ -119,7 +119,8 @@ static const struct supervisor_kind an_election = {.verb = "run",
 
 /* ---- begin and end ---- */
 
-/* What is there, in any case, for end(). The guards are forked first of all, while there is one thread. */
+/* Also after a failure, everything is there that end() releases. The guards are forked first, while there is one
+ * thread. */
 static int begin(struct run *run)
 {
     struct baton_error err;

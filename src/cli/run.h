@@ -22,7 +22,7 @@ struct run_well {
     bool said_stranger;     /* that messages of others are dropped */
 };
 
-/* The second command, of who does not lead. */
+/* The second command (--follow), which runs while this instance does not lead. */
 struct run_follow {
     struct supervised command;
     char *argv[4];

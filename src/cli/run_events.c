@@ -78,8 +78,8 @@ void run_gone(struct supervisor *supervisor, const struct supervise_outcome *out
         return;
     }
     if (outcome->by_guard) {
-        /* This process stood still for too long, and the guard has ended the session as well. Whatever is left of the
-         * candidacy: nothing runs any more. */
+        /* This process stood still for too long, and the guard has ended the session, too. The candidacy may still be
+         * there, but nothing runs any more. */
         run_say(run, "killed",
                 outcome->refused ? "%s: this instance did not renew in time: the command is not started"
                                  : "%s: this instance did not renew in time: the guard has ended the command",
@@ -138,7 +138,7 @@ void run_stopping(struct supervisor *supervisor, const struct baton_event *event
     if (!supervisor->leaving)
         run_say(run, "stop", "%s: stops: %s", run->options->name, event->text);
     run_well_stop(run);
-    testament_may_differ(run); /* that of who stops names whom it stops for */
+    testament_may_differ(run); /* during a stop it names the candidate that was asked for */
 }
 
 static void on_follow(struct run *run)

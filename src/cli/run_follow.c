@@ -10,8 +10,8 @@
 #include "cli/cli.h"
 #include "cli/run.h"
 
-/* After standing: how long to wait for a leader to be known. Who is alone leads in that time, without having followed.
- */
+/* After standing: how long to wait for a leader to be known. A candidate that is alone leads within that time, without
+ * having followed. */
 #define LEADER_UNKNOWN_MS 1000
 /* From the start, when the engine does not answer: one of the two is to run all the same. */
 #define ENGINE_UNKNOWN_MS 5000

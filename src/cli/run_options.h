@@ -5,7 +5,7 @@
 #include "cli/candidate.h"
 #include "cli/restart.h"
 
-/* Checked, with the defaults filled in. */
+/* The options of `baton run`, checked, with the defaults filled in. */
 struct run_options {
     struct candidate candidate;
     const char *name, *health, *follow;

@@ -260,7 +260,7 @@ static void on_event(struct supervisor *supervisor, const struct baton_event *ev
     }
 }
 
-/* What can be ended by nobody must not be beside what the next one starts: the stop takes as long as that lives. */
+/* A process that nobody can end must not live beside the next command: the stop takes as long as that process lives. */
 static void keep_place(struct supervisor *supervisor, int64_t now_ms)
 {
     uint32_t ttl_ms = supervisor->candidate->ttl_ms;
@@ -294,8 +294,8 @@ static void on_ending_signal(struct supervisor *supervisor, int number)
                   supervisor->name, supervisor->kind->what);
 }
 
-/* What is typed reaches all that are in the foreground. While the command runs it is the command's to say what becomes
- * of it: a debugger or a shell goes on. */
+/* A key (Ctrl-C) reaches every process in the foreground. While the command runs, the command decides what it means: a
+ * debugger or a shell goes on. */
 static bool is_typed(const struct supervisor *supervisor, const struct signalfd_siginfo *info)
 {
     int number = (int)info->ssi_signo;

@@ -20,8 +20,8 @@ struct trouble {
     char last[BATON_ERROR_TEXT];
 };
 
-/* A BATON_TROUBLE or BATON_RECOVERED of the client (of no election, lock or task) has come: what to say of it, or NULL
- * for nothing. */
+/* The client itself (no election, lock or task) has told BATON_TROUBLE or BATON_RECOVERED. The words to print, or NULL:
+ * say nothing. */
 const char *trouble_event(struct trouble *trouble, const char *url, const struct baton_event *event,
                           char text[TROUBLE_TEXT]);
 /* When to call trouble_due; NEVER_MS. */

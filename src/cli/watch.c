@@ -156,7 +156,7 @@ static const struct baton_status *find(const struct baton_status *all, size_t co
     return NULL;
 }
 
-/* What differs between the two views. */
+/* Print each difference between the two views. */
 static void print_views(const struct baton_status *then, size_t then_count, const struct baton_status *now,
                         size_t now_count, bool json)
 {

@@ -24,7 +24,7 @@ struct fence_table {
     char *since;   /* when it was seen, as the database says it; "": it does not say */
 };
 
-/* What fence_test found. Each is false when the database did otherwise. */
+/* The results of fence_test. Each is false when the database did otherwise. */
 struct fence_proof {
     const char *where;            /* under which isolation level; NULL: there is one only */
     bool newest_passes;           /* a writer of the newest term may write */
@@ -48,7 +48,8 @@ struct fence_ops {
     /* Which version is installed; 0: none. */
     int (*version)(struct fence *fence, int *ret, struct baton_error *err);
     int (*install)(struct fence *fence, struct baton_error *err);
-    /* Take everything away, guards first. What others have built upon it keeps it from going, and nothing changes. */
+    /* Take everything away, the triggers of guarded tables first. If something of others depends on it, nothing
+     * changes. */
     int (*remove)(struct fence *fence, struct baton_error *err);
     int (*guard)(struct fence *fence, const char *table, const char *election, struct baton_error *err);
     int (*unguard)(struct fence *fence, const char *table, struct baton_error *err);

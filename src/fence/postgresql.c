@@ -1,5 +1,5 @@
-/* postgresql.c: the fence of a PostgreSQL database. What it is there is told by fence/postgresql.sql alone, which is
- * compiled into this. */
+/* postgresql.c: the fence of a PostgreSQL database. The fence itself is fence/postgresql.sql, which is compiled into
+ * this file. */
 #include <inttypes.h>
 #include <libpq-fe.h>
 #include <poll.h>
@@ -198,7 +198,7 @@ static int postgresql_open(const char *url, uint32_t limit_ms, struct fence **re
         return -1;
     struct postgresql_fence *own = mem_new(sizeof(*own));
     snprintf(seconds, sizeof(seconds), "%" PRIu32, limit_ms / 1000 + 1);
-    /* What the URL says comes after, and wins. */
+    /* The URL comes last, so its parameters win. */
     const char *const names[] = {"connect_timeout", "application_name", "dbname", NULL};
     const char *const values[] = {seconds, "baton fence", url, NULL};
     own->connection = PQconnectStartParams(names, values, 1);

@@ -1,5 +1,5 @@
-/* sqlite.c: the fence of an SQLite database. What it does there is in fence/sqlite.c, the extension that writers load;
- * it is compiled into this, too. */
+/* sqlite.c: the fence of an SQLite database. The fence itself is fence/sqlite.c, an extension that writers load; it is
+ * compiled into this file, too. */
 #include <errno.h>
 #include <sqlite3.h>
 #include <stdio.h>
@@ -167,8 +167,8 @@ static int sqlite_guard(struct fence *fence, const char *table, const char *elec
     return ask(own, "SELECT baton_guard(?1, ?2)", table, election, NULL, err);
 }
 
-/* The guarded tables: a trigger's text has its election in quotes, after VALUES. What it is on counts, not its name: a
- * table that was given another name takes its triggers along as they are called. */
+/* The guarded tables: a trigger's text has its election in quotes, after VALUES. The table that the trigger is on
+ * counts, not the trigger's name: a table that is renamed keeps its triggers, under their old names. */
 static const char guarded[] =
     "SELECT name, election, (SELECT term FROM baton_terms AS known WHERE known.election = found.election) FROM "
     "(SELECT lower(tbl_name) AS lowered, max(replace(substr(sql, instr(sql, 'VALUES (''') + 9, "

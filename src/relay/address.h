@@ -14,10 +14,10 @@ struct address {
     socklen_t length; /* 0: none */
 };
 
-/* What needs no look-up: a number, a path. 0; 1: it has a name in it; -1 with BATON_INVALID. `passive`: to listen at.
- */
+/* Read an address that needs no look-up: a number, or a path. 0; 1: the text has a name in it; -1 with BATON_INVALID.
+ * `passive`: the address is to listen at. */
 int address_parse(const char *text, bool passive, struct address *ret, struct baton_error *err);
-/* The same, with names; may block for as long as the resolver does. */
+/* Read an address that may have a name in it. May block for as long as the resolver does. */
 int address_resolve(const char *text, struct address *ret, struct baton_error *err);
 
 /* Look a name up without blocking: a descriptor that becomes readable, and then address_take. -1 with err; BATON_FULL:

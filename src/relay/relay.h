@@ -1,10 +1,10 @@
 /* relay.h: a relay of TCP and Unix connections to one of several targets. It knows nothing of elections.
  *
- * Who connects is given a target as soon as there is one; until then it is held. The bytes go from socket to socket by
- * splice(2), without a copy into this process. An end of one direction is passed on (half-close); the other goes on. A
- * target that is taken away takes its connections with it, at once and by a reset: nothing that it may still say
- * reaches a client. Without descriptors it accepts nobody until there are some. Keepalive probes find out who is gone
- * without a word. One thread; nothing here waits.
+ * A new connection is given a target as soon as there is one; until then it is held. The bytes go from socket to socket
+ * by splice(2), without a copy into this process. An end of one direction is passed on (half-close); the other goes on.
+ * A target that is taken away takes its connections with it, at once and by a reset: nothing that it may still say
+ * reaches a client. Without descriptors it accepts nobody until there are some. Keepalive probes find peers that
+ * are gone without a word. One thread; nothing here waits.
  */
 #ifndef RELAY_RELAY_H
 #define RELAY_RELAY_H
