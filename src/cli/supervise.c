@@ -73,6 +73,7 @@ void supervise_unwant(struct supervised *it)
 
 void supervise_stop(struct supervised *it, int number, int64_t kill_at_ms, int64_t limit_ms)
 {
+    assert(kill_at_ms <= limit_ms);
     supervise_unwant(it);
     if (!supervise_runs(it))
         return;
@@ -110,6 +111,7 @@ static void gone(struct supervised *it)
 
 static void exited(struct supervised *it, const struct guard_message *message)
 {
+    assert(!it->outcome.exited);
     it->outcome.exited = true;
     it->outcome.wait_status = message->status;
     if (it->state == SUPERVISE_RUNNING && !message->and_gone)
@@ -176,6 +178,7 @@ static void start(struct supervised *it)
 {
     struct guard_environment environment = {0};
     int64_t deadline_ms = NEVER_MS;
+    assert(it->state == SUPERVISE_STARTING && !it->last);
     it->start_ms = NEVER_MS;
     switch (it->user->may_start(it->ctx, &environment, &deadline_ms)) {
     case SUPERVISE_YES:

@@ -106,6 +106,7 @@ static enum supervise_may may_start(void *ctx, struct guard_environment *environ
 
 static void answer_stop(struct supervisor *supervisor)
 {
+    assert(!supervise_runs(&supervisor->command)); /* a stop is over when nothing of the command is left */
     supervisor->stop_until_ms = NEVER_MS;
     supervisor->kind->give_back(supervisor);
 }

@@ -71,6 +71,7 @@ static void set_error(struct printer *printer, int error)
 static struct printer_chunk *take_first(struct printer *printer)
 {
     struct printer_chunk *chunk = printer->first;
+    assert(chunk != NULL && printer->last != NULL);
     printer->first = chunk->next;
     if (printer->first == NULL)
         printer->last = NULL;
@@ -86,6 +87,7 @@ static void write_note(struct printer *printer)
     pthread_mutex_unlock(&printer->mutex);
     int error = write_all(printer->fd, text, strlen(text));
     pthread_mutex_lock(&printer->mutex);
+    assert(printer->dropped >= told);
     if (error == 0)
         printer->dropped -= told;
     printer->gap = false;
@@ -99,6 +101,7 @@ static void write_first(struct printer *printer)
     int error = write_all(printer->fd, chunk->bytes, chunk->size);
     pthread_mutex_lock(&printer->mutex);
     bool was_full = printer->bytes >= PRINTER_BYTES / 2; /* printer_room was 0 */
+    assert(printer->bytes >= chunk->size);
     printer->bytes -= chunk->size;
     free(chunk);
     if (error != 0)
@@ -166,6 +169,7 @@ void printer_say(struct printer *printer, const char *bytes, size_t size)
             printer->first = chunk;
         printer->last = chunk;
         printer->bytes += size;
+        assert(printer->bytes <= PRINTER_BYTES);
         pthread_cond_signal(&printer->queued);
     }
     pthread_mutex_unlock(&printer->mutex);

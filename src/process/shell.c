@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/base.h"
 #include "base/clock.h"
 #include "process/outlet.h"
 
@@ -22,6 +23,7 @@ void shell_init(struct shell *shell)
 bool shell_start(struct shell *shell, const char *command, char *const *environment)
 {
     char *argv[] = {(char *)"sh", (char *)"-c", (char *)command, NULL};
+    assert(shell->pid <= 0); /* one at a time: the earlier one was collected, or given up (shell_drop) */
     posix_spawnattr_t attributes;
     posix_spawn_file_actions_t outputs;
     sigset_t none, ours;
@@ -93,6 +95,7 @@ bool shell_prepare(struct shell *shell, const char *command, char *const *enviro
 
 void shell_go(struct shell *shell, int64_t latest_ms)
 {
+    assert(shell->pid > 0 && shell->order_fd >= 0);
     (void)!write(shell->order_fd, &latest_ms, sizeof(latest_ms)); /* one that is dead already is found dead */
     close(shell->order_fd);
     shell->order_fd = -1;

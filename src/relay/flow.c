@@ -6,6 +6,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/base.h"
+
 #define HELD_MAX 65536 /* the size of a pipe (pipe(7)) */
 #define ROUNDS 32      /* before other connections have their turn */
 
@@ -66,6 +68,7 @@ void flow_release(struct flow *flow, struct pipes *pipes)
 /* 1: some; 0: none now; -1: broken. */
 static int take(struct flow *flow, struct side *from)
 {
+    assert(flow->pipe[1] >= 0 && flow->held < HELD_MAX && !flow->ended);
     ssize_t got = splice(from->fd, NULL, flow->pipe[1], NULL, HELD_MAX - flow->held, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
     if (got > 0) {
         flow->held += (size_t)got;
@@ -86,7 +89,9 @@ static int take(struct flow *flow, struct side *from)
 
 static int give(struct flow *flow, struct side *to)
 {
+    assert(flow->pipe[0] >= 0 && flow->held > 0);
     ssize_t put = splice(flow->pipe[0], NULL, to->fd, NULL, flow->held, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+    assert(put <= (ssize_t)flow->held);
     if (put > 0) {
         flow->held -= (size_t)put;
         return 1;

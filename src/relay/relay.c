@@ -67,6 +67,7 @@ struct relay {
 static void list_remove(struct connection *connection)
 {
     struct list *list = &connection->relay->lists[connection->state];
+    assert(list->count > 0 && list->first != NULL && list->last != NULL);
     *(connection->before != NULL ? &connection->before->next : &list->first) = connection->next;
     *(connection->next != NULL ? &connection->next->before : &list->last) = connection->before;
     list->count--;
@@ -84,8 +85,15 @@ static void list_add(struct connection *connection, enum state state)
     list->count++;
 }
 
+/* A connection that is open stays with the target that it was given: bytes of it may be anywhere on their way. */
 static void move(struct connection *connection, enum state state)
 {
+    static const unsigned may_follow[] = {
+        [HELD] = 1U << HELD | 1U << CONNECTING,
+        [CONNECTING] = 1U << CONNECTING | 1U << HELD | 1U << OPEN,
+        [OPEN] = 1U << OPEN,
+    };
+    assert(!connection->dead && (may_follow[connection->state] >> state & 1) != 0);
     list_remove(connection);
     list_add(connection, state);
 }
@@ -175,6 +183,7 @@ static void end(struct connection *connection, bool reset)
     flow_release(&connection->down, &relay->pipes);
     list_remove(connection);
     relay->starved_ms = 0;
+    assert(connection->client.fd < 0 && connection->server.fd < 0);
     connection->dead = true;
     connection->next = relay->dead;
     relay->dead = connection;
@@ -200,6 +209,7 @@ static void hold(struct connection *connection)
 static void pump(struct connection *connection)
 {
     struct relay *relay = connection->relay;
+    assert(!connection->dead && connection->client.fd >= 0 && connection->server.fd >= 0);
     enum flow_moved up = flow_move(&connection->up, &connection->client, &connection->server, &relay->pipes);
     enum flow_moved down =
         up != FLOW_BROKEN ? flow_move(&connection->down, &connection->server, &connection->client, &relay->pipes) : up;
@@ -275,6 +285,7 @@ static void connect_to(struct connection *connection, size_t place)
 {
     struct relay *relay = connection->relay;
     const struct relay_target *target = &relay->targets[place];
+    assert(place < relay->target_count && connection->server.fd < 0);
     int fd = socket(target->address.storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     connection->server = (struct side){.fd = fd, .owner = connection};
     connection->target = target->number;
@@ -298,6 +309,7 @@ static void connect_to(struct connection *connection, size_t place)
 static size_t turn_of(struct relay *relay)
 {
     size_t place;
+    assert(relay->target_count > 0 && !relay->targets[0].otherwise);
     do
         place = relay->next_target++ % relay->target_count;
     while (relay->targets[place].otherwise);
