@@ -81,8 +81,9 @@ static void silence(struct baton *b)
 
 static void append(struct queue *queue, struct queued *queued)
 {
+    // NOLINTNEXTLINE(clang-analyzer-core.NullDereference): takes &b->queue for a null pointer
     assert(queued->next == NULL && (queue->first == NULL) == (queue->last == NULL));
-    queued->before = queue->last; // NOLINT(clang-analyzer-core.NullDereference): takes &b->queue for a null pointer
+    queued->before = queue->last;
     if (queue->last != NULL)
         queue->last->next = queued;
     else

@@ -8,13 +8,13 @@
 static bool matches(const char *kind_path, const char *path, const char **ret_cid)
 {
     size_t fixed = strlen(kind_path);
-    char last = fixed > 0 ? kind_path[fixed - 1] : '\0';
-    if (last != '*' && last != '+')
+    const char *last = fixed > 0 ? &kind_path[fixed - 1] : kind_path;
+    if (*last != '*' && *last != '+')
         return strcmp(kind_path, path) == 0;
     fixed--;
     if (strncmp(kind_path, path, fixed) != 0 || path[fixed] == '\0' || strchr(path + fixed, '/') != NULL)
         return false;
-    if (last == '*')
+    if (*last == '*')
         *ret_cid = path + fixed;
     return true;
 }

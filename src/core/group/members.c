@@ -64,11 +64,11 @@ static void read_others(const struct core *core, struct contest *contest)
         if (record->cid == NULL || strcmp(record->cid, contest->cid) == 0)
             continue;
         const struct member *member = member_of(record);
-        if (member == NULL)
-            group->others_all = true;
-        else if (strcmp(member->split, group->split) == 0 || !rule(core, RULE_GROUP_SPLITS_CONFLICT))
+        bool same_split =
+            member != NULL && (strcmp(member->split, group->split) == 0 || !rule(core, RULE_GROUP_SPLITS_CONFLICT));
+        if (same_split)
             shards_add_all(&group->others, &member->declares);
-        else if (!shards_empty(&member->declares))
+        else if (member == NULL || !shards_empty(&member->declares))
             group->others_all = true;
     }
 }
